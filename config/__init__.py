@@ -1,0 +1,1 @@
+"""What differs between environments, and what is traded: the one place to edit."""

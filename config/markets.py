@@ -1,0 +1,93 @@
+"""Assets, markets and tiers that the exchange offers. Ids are permanent."""
+
+from typing import Final
+
+from runtime.shared.catalogue import Asset, Catalogue, Market, Tier
+
+CATALOGUE: Final = Catalogue(
+    assets=(
+        Asset(id=1, name="BTC", title="Bitcoin", decimals=8),
+        Asset(id=2, name="ETH", title="Ether", decimals=8),
+        Asset(id=3, name="USDT", title="Tether USD", decimals=8),
+        Asset(id=4, name="IDR", title="Indonesian rupiah", decimals=2, is_fiat=True),
+    ),
+    markets=(
+        Market(
+            id=1,
+            base="BTC",
+            quote="USDT",
+            tick="0.01",
+            lot="0.00001",
+            min_quantity="0.00001",
+            max_quantity="9000",
+            max_market_quantity="150",
+            min_price="0.01",
+            max_price="1000000",
+            min_notional="5",
+            max_notional="9000000",
+        ),
+        Market(
+            id=2,
+            base="ETH",
+            quote="USDT",
+            tick="0.01",
+            lot="0.0001",
+            min_quantity="0.0001",
+            max_quantity="9000",
+            max_market_quantity="3000",
+            min_price="0.01",
+            max_price="1000000",
+            min_notional="5",
+            max_notional="9000000",
+        ),
+        Market(
+            id=3,
+            base="BTC",
+            quote="IDR",
+            tick="1000",
+            lot="0.00001",
+            min_quantity="0.00001",
+            max_quantity="9000",
+            max_market_quantity="150",
+            min_price="1000",
+            max_price="100000000000",
+            min_notional="50000",
+            max_notional="100000000000",
+        ),
+        Market(
+            id=4,
+            base="ETH",
+            quote="IDR",
+            tick="100",
+            lot="0.0001",
+            min_quantity="0.0001",
+            max_quantity="9000",
+            max_market_quantity="3000",
+            min_price="100",
+            max_price="10000000000",
+            min_notional="50000",
+            max_notional="100000000000",
+        ),
+    ),
+    tiers=(
+        Tier(id=1, name="standard", maker_ppm=1000, taker_ppm=1000, orders_per_10s=100, orders_per_day=200_000),
+        Tier(
+            id=2,
+            name="professional",
+            maker_ppm=200,
+            taker_ppm=400,
+            orders_per_10s=20_000,
+            orders_per_day=50_000_000,
+            open_orders_factor=250,
+        ),
+        Tier(
+            id=3,
+            name="market_maker",
+            maker_ppm=0,
+            taker_ppm=300,
+            orders_per_10s=100_000,
+            orders_per_day=100_000_000,
+            open_orders_factor=500,
+        ),
+    ),
+)

@@ -1,0 +1,106 @@
+"""What every account holds, free and held, in the smallest units of each asset: holds before a match, settles after."""
+
+from runtime.shared.messages import EXTERNAL_ACCOUNT, FIRST_USER_ACCOUNT, BalanceChanged
+
+__all__ = ["Account", "Accounts", "Holding"]
+
+
+class Holding:
+    """One account's amount of one asset. `mark` is the last sequence that touched it."""
+
+    __slots__ = ("account", "asset", "free", "held", "mark")
+
+    def __init__(self, account: int, asset: int) -> None:
+        """Start with nothing."""
+        self.account: int = account
+        self.asset: int = asset
+        self.free: int = 0
+        self.held: int = 0
+        self.mark: int = 0
+
+
+class Account:
+    """A user or a house account. `clients` maps the client ids of open orders to (market, order id)."""
+
+    __slots__ = ("account", "clients", "holdings", "name", "open_orders", "tier", "updated_us")
+
+    def __init__(self, account: int, name: str, tier: int) -> None:
+        """Open the account, with nothing in it."""
+        self.account: int = account
+        self.name: str = name
+        self.tier: int = tier
+        self.updated_us: int = 0
+        self.holdings: dict[int, Holding] = {}
+        self.open_orders: dict[int, dict[int, None]] = {}
+        """Market → ids of open orders, oldest first."""
+        self.clients: dict[str, tuple[int, int]] = {}
+
+    def holding(self, asset: int) -> Holding:
+        """Return what the account has of `asset`, opening the holding at the first call."""
+        holding = self.holdings.get(asset)
+        if holding is None:
+            holding = self.holdings[asset] = Holding(self.account, asset)
+        return holding
+
+
+class Accounts:
+    """All accounts. Every change of a holding goes through `touch` first, so that it is reported once per command."""
+
+    def __init__(self) -> None:
+        """Start with the outside world only."""
+        self.accounts: dict[int, Account] = {}
+        self.ids: dict[str, int] = {}
+        self.next_account: int = FIRST_USER_ACCOUNT
+        self._touched: list[Holding] = []
+
+    def open(self, account: int, name: str, tier: int) -> Account:
+        """Open an account under a fixed id."""
+        opened = self.accounts[account] = Account(account, name, tier)
+        self.ids[name] = account
+        return opened
+
+    def touch(self, holding: Holding, sequence: int) -> None:
+        """Have the balance reported at the end of the command `sequence`."""
+        if holding.mark != sequence:
+            holding.mark = sequence
+            self._touched.append(holding)
+
+    def hold(self, holding: Holding, amount: int, sequence: int) -> bool:
+        """Set `amount` units aside; return False, changing nothing, when there is not as much free."""
+        if holding.free < amount:
+            return False
+        self.touch(holding, sequence)
+        holding.free -= amount
+        holding.held += amount
+        return True
+
+    def release(self, holding: Holding, amount: int, sequence: int) -> None:
+        """Free `amount` held units."""
+        self.touch(holding, sequence)
+        holding.held -= amount
+        holding.free += amount
+
+    def spend(self, holding: Holding, amount: int, sequence: int) -> None:
+        """Take `amount` held units away."""
+        self.touch(holding, sequence)
+        holding.held -= amount
+
+    def credit(self, holding: Holding, amount: int, sequence: int) -> None:
+        """Add `amount` free units (negative only for EXTERNAL_ACCOUNT)."""
+        self.touch(holding, sequence)
+        holding.free += amount
+
+    def collect_changes(self, time_us: int) -> list[BalanceChanged]:
+        """Return each holding touched since the last call, once, and note the time in its account.
+
+        A negative amount anywhere but in EXTERNAL_ACCOUNT stops the engine: it must never be published.
+        """
+        changes: list[BalanceChanged] = []
+        for holding in self._touched:
+            if (holding.free < 0 or holding.held < 0) and holding.account != EXTERNAL_ACCOUNT:
+                msg = f"account {holding.account}, asset {holding.asset}: free {holding.free}, held {holding.held}"
+                raise AssertionError(msg)
+            self.accounts[holding.account].updated_us = time_us
+            changes.append(BalanceChanged(holding.account, holding.asset, holding.free, holding.held))
+        self._touched.clear()
+        return changes

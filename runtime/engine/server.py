@@ -1,0 +1,262 @@
+"""The leader's TCP side: links that carry commands and questions in and replies out, and feeds of what happened.
+
+Group commit without a timer: while one batch is being made durable in a worker thread, the next one gathers.
+"""
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, cast
+
+import msgspec
+
+from runtime.engine.leader import Leader, Recent
+from runtime.engine.questions import answer
+from runtime.engine.replica import Entry
+from runtime.shared.frames import FrameError, FrameSplitter, frame
+from runtime.shared.messages import (
+    COMMANDS,
+    FEED,
+    Answered,
+    Ask,
+    FromEngine,
+    Refused,
+    Send,
+    Welcome,
+    decode_from_client,
+    decode_hello,
+    encode,
+)
+
+logger = logging.getLogger(__name__)
+
+BATCH_MAX: Final = 1_024
+"""Commands per journal batch."""
+PENDING_MAX: Final = 16_384
+"""Commands waiting; past it links are not read until the engine has caught up."""
+LINKS_MAX: Final = 256
+SESSION_LENGTH_MAX: Final = 64
+HELLO_TIMEOUT_S: Final = 5.0
+WRITE_BUFFER_MAX: Final = 32 * 1024 * 1024
+"""Replies a client may leave unread before its link is cut."""
+
+
+class Link(asyncio.Protocol):
+    """One connection. Its first frame, a Hello, decides whether it carries commands or a feed."""
+
+    def __init__(self, server: "Server") -> None:
+        """Wait for the connection."""
+        self._server = server
+        self._splitter = FrameSplitter()
+        self._transport: asyncio.Transport | None = None
+        self._session = ""
+        self._feed: asyncio.Task[None] | None = None
+        self._writable = asyncio.Event()
+        self._deadline: asyncio.TimerHandle | None = None
+        self.is_paused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection, or refuse one too many."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own class, of the same shape
+        self._writable.set()
+        if len(self._server.links) >= LINKS_MAX:
+            self.refuse(f"{LINKS_MAX} links are open; no more are taken")
+            return
+        self._server.links.add(self)
+        self._deadline = asyncio.get_running_loop().call_later(HELLO_TIMEOUT_S, self.refuse, "no Hello in time")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the link; what it sent stays sequenced."""
+        del exc
+        self._transport = None
+        self._server.links.discard(self)
+        if self._deadline:
+            self._deadline.cancel()
+        if self._feed:
+            self._feed.cancel()
+
+    def pause_writing(self) -> None:
+        """Have the feed wait for a slow reader."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """Let the feed go on."""
+        self._writable.set()
+
+    def data_received(self, data: bytes) -> None:
+        """Take frames; a peer that breaks the protocol is told why and cut."""
+        try:
+            for payload in self._splitter.feed(data):
+                if self._session:
+                    self._receive(payload)
+                else:
+                    self._greet(payload)
+        except (FrameError, msgspec.MsgspecError) as error:
+            logger.warning("link %s broke the protocol: %s", self._session or "unnamed", error)
+            self.refuse(f"protocol error: {error}")
+
+    def _greet(self, payload: bytes) -> None:
+        hello = decode_hello(payload)
+        if hello.kind not in (COMMANDS, FEED):
+            self.refuse(f"a link is of kind {COMMANDS} or {FEED}, was {hello.kind}")
+            return
+        if hello.kind == COMMANDS and not 1 <= len(hello.session) <= SESSION_LENGTH_MAX:
+            self.refuse(f"a session has 1 to {SESSION_LENGTH_MAX} characters, was {hello.session[:80]!r}")
+            return
+        if self._deadline:
+            self._deadline.cancel()
+        leader = self._server.leader
+        self.send([Welcome(leader.group, leader.epoch, leader.replica.sequence)])
+        if hello.kind == FEED:
+            self._session = "feed"
+            start = leader.replica.sequence + 1 if hello.sequence < 0 else max(1, hello.sequence)
+            self._feed = asyncio.get_running_loop().create_task(self._follow(start))
+        else:
+            self._session = hello.session
+
+    def _receive(self, payload: bytes) -> None:
+        for message in decode_from_client(payload):
+            if isinstance(message, Send):
+                entry = Entry(self._session, message.n, message.acknowledged, message.command)
+                self._server.submit(self, entry)
+            else:
+                self._answer(message)
+
+    def _answer(self, ask: Ask) -> None:
+        replica = self._server.leader.replica
+        self.send([Answered(ask.id, replica.sequence, answer(replica, ask.question))])
+
+    def send(self, messages: list[FromEngine]) -> None:
+        """Send in one frame; a client that does not read is cut."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        self._transport.write(frame(encode(messages)))
+        if self._transport.get_write_buffer_size() > WRITE_BUFFER_MAX:
+            logger.warning("link %s does not read its replies: cut", self._session)
+            self._transport.abort()
+
+    def refuse(self, reason: str) -> None:
+        """Say why and close."""
+        self.send([Refused(reason)])
+        if self._transport:
+            self._transport.close()
+
+    def pause(self) -> None:
+        """Stop reading until the engine has caught up."""
+        if self._transport and not self.is_paused:
+            self.is_paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._transport and self.is_paused:
+            self.is_paused = False
+            self._transport.resume_reading()
+
+    async def _follow(self, sequence: int) -> None:
+        """Send everything from `sequence` on, for ever: from memory where it is, else from the event log."""
+        server = self._server
+        while self._transport:
+            batches = server.leader.recent_from(sequence)
+            if batches is None:
+                batches = await server.read_logged(sequence)
+                if not batches:
+                    self.refuse(f"no events from sequence {sequence} on are kept")
+                    return
+            for batch in batches:
+                await self._writable.wait()
+                if self._transport is None:
+                    return
+                self._transport.write(frame(batch.payload))
+                sequence = batch.following
+            if not batches:
+                await server.published(sequence)
+
+
+class Server:
+    """Takes commands from links, commits them in batches, and sends replies and events out."""
+
+    def __init__(self, leader: Leader) -> None:
+        """Serve `leader`, which has taken over."""
+        self.leader = leader
+        self.links: set[Link] = set()
+        self._pending: list[tuple[Link, Entry]] = []
+        self._wake = asyncio.Event()
+        self._news = asyncio.Event()
+        self._stopping = False
+        self._committing: asyncio.Task[None] | None = None
+        self._listener: asyncio.Server | None = None
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="catch-up")
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen and begin to commit."""
+        loop = asyncio.get_running_loop()
+        self._committing = loop.create_task(self._commit_forever())
+        self._listener = await loop.create_server(lambda: Link(self), host, port)
+
+    async def run_until(self, stopping: asyncio.Event) -> None:
+        """Serve until `stopping` is set. Raises what broke the journal: an engine that cannot write must not live."""
+        assert self._committing
+        waiting = asyncio.create_task(stopping.wait())
+        await asyncio.wait((waiting, self._committing), return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if self._committing.done():
+            self._committing.result()
+
+    async def stop(self) -> None:
+        """Take nothing more, finish what was taken, and close."""
+        if self._listener:
+            self._listener.close()
+        self._stopping = True
+        self._wake.set()
+        if self._committing:
+            await asyncio.wait((self._committing,))
+        for link in list(self.links):
+            link.refuse("the engine is stopping")
+        self._writer.shutdown()
+        self._reader.shutdown()
+
+    def submit(self, link: Link, entry: Entry) -> None:
+        """Queue a command for the next batch."""
+        if self._stopping:
+            return  # not acknowledged: the client sends it again to whoever leads next
+        self._pending.append((link, entry))
+        self._wake.set()
+        if len(self._pending) > PENDING_MAX:
+            link.pause()
+
+    async def _commit_forever(self) -> None:
+        loop = asyncio.get_running_loop()
+        while not (self._stopping and not self._pending):
+            if not self._pending:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            taken, self._pending = self._pending[:BATCH_MAX], self._pending[BATCH_MAX:]
+            entries = [entry for _, entry in taken]
+            time_us, data = self.leader.seal(entries)
+            await loop.run_in_executor(self._writer, self.leader.make_durable, data)
+            replies = self.leader.apply(time_us, entries)
+            by_link: dict[Link, list[FromEngine]] = {}
+            for (link, _), replied in zip(taken, replies, strict=True):
+                by_link.setdefault(link, []).append(replied)
+            for link, messages in by_link.items():
+                link.send(messages)
+            self._tell_followers()
+            if len(self._pending) <= PENDING_MAX // 2:
+                for link in self.links:
+                    link.resume()
+
+    def _tell_followers(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+    async def published(self, sequence: int) -> None:
+        """Return once `sequence` is published."""
+        while self.leader.replica.sequence < sequence:
+            await self._news.wait()
+
+    async def read_logged(self, sequence: int) -> list[Recent]:
+        """Read a stretch of the event log without holding up the engine."""
+        return await asyncio.get_running_loop().run_in_executor(self._reader, self.leader.logged_from, sequence)

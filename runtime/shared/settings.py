@@ -1,0 +1,94 @@
+"""What a service reads before it starts: its environment, the catalogue, the database secret."""
+
+import json
+import sys
+from ipaddress import ip_address
+from typing import Any, NoReturn, TypeVar
+
+import boto3
+from psycopg.conninfo import make_conninfo
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from runtime.shared.catalogue import Catalogue, read_catalogue
+
+EXIT_BAD_SETTINGS = 2
+ADDRESS_PATTERN = r"^[A-Za-z0-9.\-]+:[0-9]{1,5}$"
+"""host:port"""
+
+
+class ServiceSettings(BaseSettings):
+    """Environment variables that every service has; each service adds its own. Names are upper case outside."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    service: str
+    listen_host: str = "127.0.0.1"
+    """Loopback unless the template says otherwise."""
+    listen_port: int = Field(ge=1, le=65_535)
+    catalogue_parameter: str = Field(min_length=1)
+
+
+Settings = TypeVar("Settings", bound=BaseSettings)
+
+
+def read_settings(kind: type[Settings]) -> Settings:
+    """Return the settings of this process; on a wrong or missing variable say so, a line each, and exit with 2."""
+    try:
+        return kind()
+    except ValidationError as error:
+        problems = (_problem(problem) for problem in error.errors(include_url=False))
+        refuse_to_start("\n".join(problems))
+
+
+def _problem(problem: Any) -> str:  # noqa: ANN401 - pydantic's error details
+    variable = ".".join(str(part) for part in problem["loc"]).upper()
+    if problem["type"] == "missing":
+        return f"environment variable {variable} is missing"
+    return f"environment variable {variable}: {problem['msg']}, was {problem['input']!r}"
+
+
+def refuse_to_start(message: str) -> NoReturn:
+    """Print `message` for the operator and exit with 2: restarting will not help."""
+    sys.stderr.write(message + "\n")
+    sys.exit(EXIT_BAD_SETTINGS)
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return host and port of `host:port`. Raises ValueError."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        msg = f"an address is host:port, was {address!r}"
+        raise ValueError(msg)
+    return host, int(port)
+
+
+def read_catalogue_parameter(name: str) -> Catalogue:
+    """Fetch and check the catalogue. Raises CatalogueError; botocore's errors pass through."""
+    text = boto3.client("ssm").get_parameter(Name=name)["Parameter"]["Value"]
+    return read_catalogue(text, f"SSM parameter {name}")
+
+
+def database_conninfo(secret_arn: str) -> str:
+    """Return libpq's connection string from the database secret: verified TLS, except to loopback."""
+    text = boto3.client("secretsmanager").get_secret_value(SecretId=secret_arn)["SecretString"]
+    secret = json.loads(text)
+    return make_conninfo(
+        host=secret["host"],
+        port=int(secret["port"]),
+        user=secret["username"],
+        password=secret["password"],
+        dbname=secret["dbname"],
+        sslmode="disable" if is_loopback(secret["host"]) else "verify-full",
+        connect_timeout=5,
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether `host` is this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

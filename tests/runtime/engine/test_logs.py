@@ -1,0 +1,161 @@
+"""The journal survives a crash at any byte, refuses every other damage, and lets one process lead."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from runtime.engine.batch import BatchError, Chain, parse_batch
+from runtime.engine.file_log import FileLog, LogError, LogInUseError
+from runtime.engine.leader import Leader
+from runtime.engine.replica import Entry
+from runtime.shared import messages as m
+from tests.runtime.engine.flows import entries, opening, random_commands
+
+
+def lead(directory: Path) -> Leader:
+    leader = Leader(directory, "main", clock=lambda: 1)
+    leader.take_over()
+    return leader
+
+
+def commit(leader: Leader, batch: list[Entry]) -> list[m.Replied]:
+    time_us, data = leader.seal(batch)
+    leader.make_durable(data)
+    return leader.apply(time_us, batch)
+
+
+def batches(seed: int, count: int) -> list[list[Entry]]:
+    draw = random.Random(seed)
+    stream = list(entries(iter([*opening(2), *random_commands(seed, count, 2)])))
+    cuts = sorted(draw.sample(range(1, len(stream)), len(stream) // 4))
+    return [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+
+
+def segment(directory: Path, name: str = "commands") -> Path:
+    return max(directory.glob(f"{name}-*.log"))
+
+
+def everything(leader: Leader) -> list[m.Happened]:
+    found: list[m.Happened] = []
+    while more := leader.logged_from(len(found) + 1):
+        found += [h for batch in more for h in m.decode_feed(batch.payload) if h.sequence > len(found)]
+    return found
+
+
+def test_a_restart_continues_where_it_stopped(tmp_path: Path) -> None:
+    work = batches(1, 200)
+    leader = lead(tmp_path)
+    for batch in work[: len(work) // 2]:
+        commit(leader, batch)
+    before = leader.replica.state_hash()
+    leader.close()
+    leader = lead(tmp_path)
+    assert leader.epoch == 2
+    assert leader.replica.state_hash() == before
+    for batch in work[len(work) // 2 :]:
+        commit(leader, batch)
+    events = everything(leader)
+    assert [h.sequence for h in events] == list(range(1, leader.replica.sequence + 1))
+    whole = lead(tmp_path / "other")
+    for batch in work:
+        commit(whole, batch)
+    assert [h.events for h in everything(whole)] == [h.events for h in events]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_torn_at_any_byte_keeps_every_durable_batch(tmp_path: Path, seed: int) -> None:
+    work = batches(seed, 60)
+    leader = lead(tmp_path)
+    for batch in work[:-1]:
+        commit(leader, batch)
+    durable = leader.replica.state_hash()
+    _, data = leader.seal(work[-1])
+    leader.close()
+    path = segment(tmp_path)
+    intact = path.read_bytes()
+    events = segment(tmp_path, "events").read_bytes()
+    for length in range(0, len(data), max(1, len(data) // 25)):
+        directory = tmp_path / f"cut{length}"
+        directory.mkdir()
+        (directory / path.name).write_bytes(intact + data[:length] + bytes(100))
+        (directory / "events-0000000001.log").write_bytes(events[: len(events) - length])
+        recovered = lead(directory)
+        assert recovered.replica.state_hash() == durable
+        assert [h.sequence for h in everything(recovered)] == list(range(1, recovered.replica.sequence + 1))
+        replies = commit(recovered, work[-1])
+        assert [reply.n for reply in replies] == [entry.n for entry in work[-1]]
+        recovered.close()
+
+
+def test_damage_that_no_crash_can_cause_is_refused_and_nothing_is_changed(tmp_path: Path) -> None:
+    leader = lead(tmp_path)
+    for batch in batches(3, 60):
+        commit(leader, batch)
+    leader.close()
+    path = segment(tmp_path)
+    intact = path.read_bytes()
+    draw = random.Random(5)
+    for _ in range(40):
+        at = draw.randrange(len(intact) * 2 // 3)
+        path.write_bytes(intact[:at] + bytes([intact[at] ^ (1 << draw.randrange(8))]) + intact[at + 1 :])
+        damaged = path.read_bytes()
+        candidate = Leader(tmp_path, "main")
+        with pytest.raises(LogError, match=path.name):
+            candidate.take_over()
+        candidate.close()
+        assert path.read_bytes() == damaged
+
+
+def test_a_second_leader_is_refused(tmp_path: Path) -> None:
+    leader = lead(tmp_path)
+    with pytest.raises(LogInUseError, match="another process leads"):
+        Leader(tmp_path, "main")
+    leader.close()
+    Leader(tmp_path, "main").close()
+
+
+def test_a_lost_event_log_is_written_again(tmp_path: Path) -> None:
+    leader = lead(tmp_path)
+    for batch in batches(9, 300):
+        commit(leader, batch)
+    before = everything(leader)
+    leader.close()
+    for path in tmp_path.glob("events-*.log"):
+        path.unlink()
+    leader = lead(tmp_path)
+    assert everything(leader) == before
+
+
+def test_a_chain_accepts_only_its_own_continuation() -> None:
+    writer, reader = Chain("main"), Chain("main")
+    writer.epoch = 3
+    first, second = writer.seal(1, 2, b"ab"), writer.seal(2, 1, b"c")
+    parsed = parse_batch(first + second, 0)
+    assert parsed
+    batch, end = parsed
+    following = parse_batch(first + second, end)
+    assert following
+    with pytest.raises(BatchError, match="expected 1"):
+        reader.accept(following[0])
+    reader.accept(batch)
+    with pytest.raises(BatchError, match="expected 3"):
+        reader.accept(batch)
+    zombie = Chain("main")
+    zombie.epoch, zombie.next_sequence, zombie.hash = 2, 3, reader.hash
+    stale = parse_batch(zombie.seal(9, 1, b"z"), 0)
+    assert stale
+    with pytest.raises(BatchError, match="fenced"):
+        reader.accept(stale[0])
+    stranger = Chain("other")
+    stranger.epoch, stranger.next_sequence, stranger.hash = 3, 3, reader.hash
+    foreign = parse_batch(stranger.seal(9, 1, b"z"), 0)
+    assert foreign
+    with pytest.raises(BatchError, match="group"):
+        reader.accept(foreign[0])
+    reader.accept(following[0])
+
+
+def test_the_group_name_is_bounded(tmp_path: Path) -> None:
+    with pytest.raises(BatchError, match="1 to 16 bytes"):
+        FileLog(tmp_path, "commands", "x" * 17)

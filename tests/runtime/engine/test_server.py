@@ -1,0 +1,237 @@
+"""Links and feeds over TCP: exactly once through `kill -9`, in order, bounded, and polite to bad peers."""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from config.markets import CATALOGUE
+from runtime.engine.leader import Leader
+from runtime.engine.server import Server
+from runtime.shared import messages as m
+from runtime.shared.engine_link import EngineBusyError, EngineLink, EngineUnavailableError, follow_feed
+from runtime.shared.frames import frame, read_frame
+
+KILLS = int(os.environ.get("BURSA_KILLS", "3"))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.asynccontextmanager
+async def serving(directory: Path) -> AsyncIterator[tuple[str, Server]]:
+    leader = Leader(directory, "main")
+    leader.take_over()
+    leader.configure(CATALOGUE)
+    server = Server(leader)
+    port = free_port()
+    await server.start("127.0.0.1", port)
+    try:
+        yield f"127.0.0.1:{port}", server
+    finally:
+        await server.stop()
+        leader.close()
+
+
+async def linked(address: str) -> EngineLink:
+    link = EngineLink(address)
+    await link.start()
+    await link.wait_connected(10)
+    return link
+
+
+async def funded(link: EngineLink, name: str) -> int:
+    opened = (await link.send(m.OpenAccount(name, 3))).reply
+    assert isinstance(opened, m.AccountOpened)
+    for asset in CATALOGUE.assets:
+        await link.send(m.Deposit(opened.account, asset.id, 10**16, f"{name}-{asset.name}"))
+    return opened.account
+
+
+def bid(account: int, number: int, price: int = 5_000_000) -> m.PlaceOrder:
+    return m.PlaceOrder(account, 1, m.BUY, m.LIMIT, m.GTC, price + number % 50, 1_000, 0, f"bid{number}", 0)
+
+
+def test_commands_questions_and_the_feed(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with serving(tmp_path) as (address, server):
+            link = await linked(address)
+            account = await funded(link, "alice")
+            placed = await link.send(bid(account, 1))
+            assert isinstance(placed.reply, m.OrderPlaced)
+            answer = (await link.ask(m.AskOpenOrders(account, -1))).answer
+            assert answer == m.OpenOrders([placed.reply.order])
+            totals = (await link.ask(m.AskTotals())).answer
+            assert isinstance(totals, m.Totals)
+            assert all(users + house + outside == 0 for _, users, house, outside in totals.rows)
+            seen: list[m.Happened] = []
+            async for batch in follow_feed(address, 0):
+                seen += batch
+                if seen[-1].sequence == placed.sequence:
+                    break
+            assert [happened.sequence for happened in seen] == list(range(1, placed.sequence + 1))
+            replies = await asyncio.gather(*(link.send(bid(account, n)) for n in range(2, 302)))
+            assert [reply.n for reply in replies] == sorted(reply.n for reply in replies)
+            assert server.leader.replica.sequence == placed.sequence + 300
+            await link.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_follower_catches_up_from_the_log_then_from_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.engine.leader.RECENT_BYTES_MAX", 2_000)
+    monkeypatch.setattr("runtime.engine.leader.CATCH_UP_BYTES", 3_000)
+
+    async def scenario() -> None:
+        async with serving(tmp_path) as (address, server):
+            link = await linked(address)
+            account = await funded(link, "alice")
+            for n in range(100):
+                await link.send(bid(account, n))
+            later = asyncio.create_task(_later(link, account))
+            last = server.leader.replica.sequence + 30
+            seen: list[int] = []
+            async for batch in follow_feed(address, 1):
+                seen += [happened.sequence for happened in batch]
+                if len(seen) >= last:
+                    break
+            assert seen == list(range(1, last + 1))
+            await later
+            assert server.leader.replica.sequence == last
+            await link.stop()
+
+    async def _later(link: EngineLink, account: int) -> None:
+        for n in range(100, 130):
+            await link.send(bid(account, n))
+
+    asyncio.run(scenario())
+
+
+def test_bad_peers_are_told_and_cut(tmp_path: Path) -> None:
+    async def refusal(address: str, *payloads: bytes) -> str:
+        host, port = address.split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        for payload in payloads:
+            writer.write(payload)
+        reason = ""
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while True:
+                for message in m.decode_from_engine(await asyncio.wait_for(read_frame(reader), 5)):
+                    if isinstance(message, m.Refused):
+                        reason = message.reason
+        writer.close()
+        return reason
+
+    async def scenario() -> None:
+        async with serving(tmp_path) as (address, server):
+            hello = frame(m.encode(m.Hello(m.COMMANDS, "s")))
+            assert "protocol error" in await refusal(address, frame(b"\xc1 not msgpack"))
+            assert "at most" in await refusal(address, b"\xff\xff\xff\xff")
+            assert "session" in await refusal(address, frame(m.encode(m.Hello(m.COMMANDS, ""))))
+            assert "kind" in await refusal(address, frame(m.encode(m.Hello(7, "s"))))
+            assert "protocol error" in await refusal(address, hello, frame(m.encode([[9, 9]])))
+            link = await linked(address)
+            assert await funded(link, "alice") == m.FIRST_USER_ACCOUNT
+            assert server.leader.replica.sequence == 2 + len(CATALOGUE.assets)
+            await link.stop()
+
+    asyncio.run(scenario())
+
+
+def test_no_engine_is_an_error_in_time_and_too_many_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.shared.engine_link.IN_FLIGHT_MAX", 3)
+
+    async def scenario() -> None:
+        link = EngineLink(f"127.0.0.1:{free_port()}")
+        await link.start()
+        with pytest.raises(EngineUnavailableError, match="within"):
+            await link.send(m.CancelAll(1, 1), timeout_s=0.05)
+        for _ in range(2):
+            with pytest.raises(EngineUnavailableError):
+                await link.send(m.CancelAll(1, 1), timeout_s=0.01)
+        with pytest.raises(EngineBusyError, match="at most 3"):
+            await link.send(m.CancelAll(1, 1))
+        await link.stop()
+
+    asyncio.run(scenario())
+
+
+async def _start(directory: Path, port: int) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(  # noqa: ASYNC220 - starting it may block this test
+        [sys.executable, "-m", "tests.runtime.engine.engine_process", str(directory), str(port)]
+    )
+    for _ in range(200):
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+            return process
+        await asyncio.sleep(0.05)
+    raise AssertionError("the engine did not start")
+
+
+def test_kill_9_under_load_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        port = free_port()
+        draw = random.Random(11)
+        processes = [await _start(tmp_path, port)]
+        cleanup.callback(lambda: [process.kill() for process in processes])
+        link = await linked(f"127.0.0.1:{port}")
+        account = await funded(link, "alice")
+        acknowledged: dict[str, int] = {}
+        sent = 0
+        feed: list[int] = []
+
+        async def follow() -> None:
+            async for batch in follow_feed(f"127.0.0.1:{port}", 1):
+                feed.extend(happened.sequence for happened in batch)
+
+        async def trade(lane: int) -> None:
+            nonlocal sent
+            for n in range(100_000):
+                if stopping.is_set():
+                    return
+                sent += 1
+                reply = (await link.send(bid(account, lane * 1_000_000 + n), timeout_s=30)).reply
+                assert isinstance(reply, m.OrderPlaced), reply
+                acknowledged[reply.order.client_order_id] = reply.order.order_id
+                if n % 20 == 19:
+                    canceled = (await link.send(m.CancelOrder(account, 1, reply.order.order_id, "", "x"), 30)).reply
+                    assert isinstance(canceled, m.OrdersCanceled), canceled
+                    del acknowledged[reply.order.client_order_id]
+
+        stopping = asyncio.Event()
+        following = asyncio.create_task(follow())
+        lanes = [asyncio.create_task(trade(lane)) for lane in range(8)]
+        for _ in range(KILLS):
+            await asyncio.sleep(draw.uniform(0.2, 0.5))
+            processes[-1].send_signal(signal.SIGKILL)
+            processes[-1].wait()
+            processes.append(await _start(tmp_path, port))
+        await asyncio.sleep(0.3)
+        stopping.set()
+        await asyncio.gather(*lanes)
+        answer = await link.ask(m.AskOpenOrders(account, 1))
+        assert isinstance(answer.answer, m.OpenOrders)
+        assert {order.client_order_id: order.order_id for order in answer.answer.orders} == acknowledged
+        assert len(acknowledged) > 20
+        while not feed or feed[-1] < answer.sequence:  # noqa: ASYNC110 - the other side is another process
+            await asyncio.sleep(0.02)
+        assert feed == list(range(1, answer.sequence + 1))
+        following.cancel()
+        await link.stop()
+        processes[-1].terminate()
+        assert processes[-1].wait(10) == 0
+
+    with contextlib.ExitStack() as cleanup:
+        asyncio.run(scenario())
