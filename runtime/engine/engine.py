@@ -190,7 +190,7 @@ class Engine:
         if command.order_type == LIMIT_MAKER and book.crosses(command.side, command.price):
             return Rejected(WOULD_MATCH)
         order = BookOrder(self.next_order_id, command, self.time_us)
-        own = self._own_lots(account, market, 1 - command.side) if command.stp != STP_NONE else {}
+        own = self._own_lots(account, market, command) if _looks_ahead(command) else {}
         hold = self._requirement(order, market, own)
         source = account.holding(spec.quote if order.side == BUY else spec.base)
         if not self.accounts.hold(source, hold, self.sequence):
@@ -205,8 +205,9 @@ class Engine:
         self._finish(order, account, market, taken, source, hold)
         return OrderPlaced(order.view(), fills)
 
-    def _own_lots(self, account: Account, market: Market, side: int) -> dict[int, int]:
-        """Return the account's own resting lots of `side` by price."""
+    def _own_lots(self, account: Account, market: Market, command: PlaceOrder) -> dict[int, int]:
+        """Return the account's own resting lots by price on the side that `command` takes from."""
+        side = 1 - command.side
         own: dict[int, int] = {}
         for order_id in account.open_orders.get(market.spec.id, ()):
             order = market.book.orders[order_id]
@@ -494,6 +495,11 @@ class Engine:
 
 def _scale(spec: MarketSpec) -> tuple[int, int, int, int]:
     return spec.base, spec.quote, spec.lot_units, spec.quote_units
+
+
+def _looks_ahead(command: PlaceOrder) -> bool:
+    """Tell whether the order must know what it would get before it matches, less what self-trade prevention denies."""
+    return command.stp != STP_NONE and (command.order_type == MARKET or command.time_in_force == FOK)
 
 
 def _fillable(order: BookOrder, book: OrderBook, own: dict[int, int]) -> bool:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import random
 import signal
 import socket
@@ -19,8 +18,6 @@ from runtime.engine.server import Server
 from runtime.shared import messages as m
 from runtime.shared.engine_link import EngineBusyError, EngineLink, EngineUnavailableError, follow_feed
 from runtime.shared.frames import frame, read_frame
-
-KILLS = int(os.environ.get("BURSA_KILLS", "3"))
 
 
 def free_port() -> int:
@@ -181,9 +178,15 @@ async def _start(directory: Path, port: int) -> subprocess.Popen[bytes]:
 
 
 def test_kill_9_under_load_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    run_kills(tmp_path, seed=11, kills=3)
+
+
+def run_kills(tmp_path: Path, seed: int, kills: int) -> None:
+    """Trade on eight lanes while the engine is killed; then hold its book against what was acknowledged."""
+
     async def scenario() -> None:
         port = free_port()
-        draw = random.Random(11)
+        draw = random.Random(seed)
         processes = [await _start(tmp_path, port)]
         cleanup.callback(lambda: [process.kill() for process in processes])
         link = await linked(f"127.0.0.1:{port}")
@@ -213,7 +216,7 @@ def test_kill_9_under_load_loses_and_doubles_nothing(tmp_path: Path) -> None:
         stopping = asyncio.Event()
         following = asyncio.create_task(follow())
         lanes = [asyncio.create_task(trade(lane)) for lane in range(8)]
-        for _ in range(KILLS):
+        for _ in range(kills):
             await asyncio.sleep(draw.uniform(0.2, 0.5))
             processes[-1].send_signal(signal.SIGKILL)
             processes[-1].wait()
