@@ -1,0 +1,130 @@
+"""Bugs to plant, each with the test that must turn red; `test_mutants.py` plants them one by one in a copy."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """Replace `old`, which stands exactly once in `path`, by `new`; then `test` must fail."""
+
+    name: str
+    path: str
+    old: str
+    new: str
+    test: str
+
+
+_BOOK: Final = "tests/runtime/engine/test_book.py"
+_ENGINE: Final = "tests/runtime/engine/test_engine.py"
+_LOGS: Final = "tests/runtime/engine/test_logs.py"
+_REPLICA: Final = "tests/runtime/engine/test_replica.py"
+_KILL: Final = "tests/runtime/engine/test_server.py::test_kill_9_under_load_loses_and_doubles_nothing"
+
+MUTANTS: Final = (
+    Mutant(
+        "a repeated command is applied again",
+        "runtime/engine/replica.py",
+        "if entry.n <= session.last:",
+        "if False:",
+        _REPLICA,
+    ),
+    Mutant(
+        "a repeated command reaches a leader that forgot it",
+        "runtime/engine/replica.py",
+        "if entry.n <= session.last:",
+        "if False:",
+        _KILL,
+    ),
+    Mutant(
+        "a reply leaves before its batch is written",
+        "runtime/engine/leader.py",
+        "        self.journal.append(data)",
+        "        self.late, data = data, getattr(self, 'late', b'')\n        self.journal.append(data)",
+        _KILL,
+    ),
+    Mutant(
+        "unanswered commands are not sent again",
+        "runtime/shared/engine_link.py",
+        "self._outbox = [send for send, _ in self._unanswered.values()]",
+        "self._outbox = []",
+        _KILL,
+    ),
+    Mutant(
+        "the CRC is not checked",
+        "runtime/engine/batch.py",
+        "if zlib.crc32(body, zlib.crc32(header)) != crc:",
+        "if crc < 0:",
+        _LOGS,
+    ),
+    Mutant(
+        "a fenced writer is believed",
+        "runtime/engine/batch.py",
+        "if batch.epoch < self.epoch:",
+        "if False:",
+        _LOGS,
+    ),
+    Mutant(
+        "damage in the middle is cut like a torn tail",
+        "runtime/engine/file_log.py",
+        "        if rest and not self._derivable:",
+        "        if False:",
+        _LOGS,
+    ),
+    Mutant(
+        "two leaders at once",
+        "runtime/engine/file_log.py",
+        "fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "pass",
+        _LOGS,
+    ),
+    Mutant(
+        "a cancel keeps the hold",
+        "runtime/engine/engine.py",
+        "        self._free_remainder(order, market)\n        lots = market.book.remove(order)",
+        "        lots = market.book.remove(order)",
+        _ENGINE,
+    ),
+    Mutant(
+        "the house collects a fee twice",
+        "runtime/engine/engine.py",
+        "accounts.credit(house.holding(spec.base), buyer_fee, sequence)",
+        "accounts.credit(house.holding(spec.base), 2 * buyer_fee, sequence)",
+        _ENGINE,
+    ),
+    Mutant(
+        "a better price is not refunded",
+        "runtime/engine/engine.py",
+        "if buy.order_type != MARKET and buy.price != price:",
+        "if False:",
+        _ENGINE,
+    ),
+    Mutant(
+        "an update id is skipped",
+        "runtime/engine/engine.py",
+        "market.update_id += 1",
+        "market.update_id += 1 + (lots == 0)",
+        _ENGINE,
+    ),
+    Mutant(
+        "the newest order of a level is served first",
+        "runtime/engine/book.py",
+        "level.queue.append(order)",
+        "level.queue.appendleft(order)",
+        _BOOK,
+    ),
+    Mutant(
+        "a taker may pass its limit",
+        "runtime/engine/book.py",
+        "            if limit and (price > limit if side == BUY else price < limit):\n                break\n            level",
+        "            level",
+        _BOOK,
+    ),
+    Mutant(
+        "a snapshot forgets replies",
+        "runtime/engine/replica.py",
+        "remembered.replies = {replied.n: replied for replied in session.replies}",
+        "remembered.replies = {}",
+        _REPLICA,
+    ),
+)
