@@ -116,8 +116,8 @@ MUTANTS: Final = (
     Mutant(
         "a taker may pass its limit",
         "runtime/engine/book.py",
-        "if limit and (price > limit if side == BUY else price < limit):\n                break\n            level = levels",
-        "level = levels",
+        "price < limit):\n                break\n            level = levels",
+        "price < limit):\n                pass\n            level = levels",
         _BOOK,
     ),
     Mutant(
