@@ -9,14 +9,16 @@ from typing import Any, Final
 
 from local.replay.feed import DepthDiff, Record, Top, Trade
 from local.replay.synthesis import OwnOrder, Synthesis
+from runtime.market_maker.client import RefusedError, Session
 from runtime.shared.catalogue import Asset, Market
 from runtime.shared.messages import BUY, SELL
 from runtime.shared.money import format_decimal, parse_decimal
-from runtime.shared.ws_api_client import ApiError, WsApiClient
 
 INTERNAL_CODES: Final = frozenset({-1000, -1001, -1006, -1007, -1008})
 """Answers that say the exchange, not the order, was at fault."""
 UNKNOWN_ORDER: Final = -2011
+IN_FLIGHT_MAX: Final = 256
+"""Requests sent and not yet answered; a connection takes more."""
 SETTLE_TRIES: Final = 40
 SETTLE_PAUSE_S: Final = 0.025
 """Market data follows the engine by some milliseconds: the top is read again for up to a second before it counts."""
@@ -56,7 +58,7 @@ class Report:
 class Player:
     """Plays one feed in one market: `maker` rests the book, `taker` makes the trades happen."""
 
-    def __init__(self, maker: WsApiClient, taker: WsApiClient, market: Market, base: Asset, run: str) -> None:
+    def __init__(self, maker: Session, taker: Session, market: Market, base: Asset, run: str) -> None:
         """Use two logged-on connections of two accounts. `run` keeps client order ids apart between runs."""
         self.report = Report()
         self._maker = maker
@@ -67,9 +69,10 @@ class Player:
         self._synthesis = Synthesis(market, base, run)
         self._tops: deque[Top] = deque()
         self._trades: list[Trade] = []
+        self._slots = asyncio.Semaphore(IN_FLIGHT_MAX)
 
     async def play(self, records: Iterable[Record], progress: Callable[[Report], None]) -> Report:
-        """Play all records as fast as the exchange answers. Raises ApiUnavailableError when it is gone."""
+        """Play all records as fast as the exchange answers. Raises UnavailableError when it is gone."""
         started = time.monotonic()
         for record in records:
             self.report.records += 1
@@ -98,7 +101,7 @@ class Player:
             "newOrderRespType": "FULL",
             **self._order_params(side, price, lots),
         }
-        result = await self._request("trade", self._taker.trade("order.place", order))
+        result = await self._place_order("trade", self._taker, order)
         if result is None:
             return
         self.report.immediate += 1
@@ -116,9 +119,10 @@ class Player:
     async def _cancel(self, order: OwnOrder) -> None:
         params = {"symbol": self._market.symbol, "origClientOrderId": order.client_order_id}
         try:
-            await self._maker.trade("order.cancel", params)
+            async with self._slots:
+                await self._maker.call("order.cancel", **params)
             self.report.canceled += 1
-        except ApiError as error:
+        except RefusedError as error:
             if error.code != UNKNOWN_ORDER:
                 self._refused("cancel", error)
                 return
@@ -132,7 +136,7 @@ class Player:
             "newClientOrderId": order.client_order_id,
             **self._order_params(order.side, order.price, order.lots),
         }
-        if await self._request("depth", self._maker.trade("order.place", params)) is not None:
+        if await self._place_order("depth", self._maker, params) is not None:
             self.report.placed += 1
             self._synthesis.placed(order)
 
@@ -144,16 +148,18 @@ class Player:
             "quantity": format_decimal(lots * self._lot_units, self._base.decimals),
         }
 
-    async def _request(self, kind: str, request: Any) -> Any:  # noqa: ANN401 - JSON
+    async def _place_order(self, kind: str, session: Session, params: dict[str, str]) -> Any:  # noqa: ANN401 - JSON
+        """Return the exchange's answer, or None for a refusal, which is counted."""
         try:
-            return await request
-        except ApiError as error:
+            async with self._slots:
+                return await session.call("order.place", **params)
+        except RefusedError as error:
             self._refused(kind, error)
             return None
 
-    def _refused(self, kind: str, error: ApiError) -> None:
+    def _refused(self, kind: str, error: RefusedError) -> None:
         self.report.rejects[(kind, error.code, error.text)] += 1
-        if error.code in INTERNAL_CODES or error.status >= 500:  # noqa: PLR2004 - server errors
+        if error.code in INTERNAL_CODES:
             self.report.internal_errors += 1
 
     async def _compare(self, diff: DepthDiff) -> None:
@@ -176,15 +182,15 @@ class Player:
             self.report.misses.append(f"update {diff.last}: recorded {top.bid} / {top.ask}, ours {text}")
 
     async def _top(self) -> tuple[int, int]:
-        ticker = await self._maker.call("ticker.book", {"symbol": self._market.symbol})
+        ticker = await self._maker.request("ticker.book", {"symbol": self._market.symbol})
         return self._market.ticks(ticker["bidPrice"]), self._market.ticks(ticker["askPrice"])
 
 
-async def cancel_all(client: WsApiClient, symbol: str) -> int:
+async def cancel_all(client: Session, symbol: str) -> int:
     """Cancel every open order of the account in `symbol`; return how many there were."""
     try:
-        return len(await client.trade("openOrders.cancelAll", {"symbol": symbol}))
-    except ApiError as error:
+        return len(await client.call("openOrders.cancelAll", symbol=symbol))
+    except RefusedError as error:
         if error.code == UNKNOWN_ORDER:
             return 0
         raise
