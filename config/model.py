@@ -1,0 +1,277 @@
+"""The shape of an environment, and what each value may be; the values themselves are in `environments.py`.
+
+The types are plain frozen dataclasses, so mypy checks a literal as it is written. `checked` then holds every value
+against its bounds and reports all that is wrong at once, each in one line: file, field, values allowed, value given.
+"""
+
+import importlib
+import ipaddress
+import re
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, ClassVar, Final, Literal
+
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
+
+from runtime.shared.catalogue import Catalogue, first_problem
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+SOURCE: Final = "config/environments.py"
+CATALOGUE_BYTES_MAX: Final = 8192
+"""What an advanced SSM parameter can hold."""
+FARGATE_MEMORY_MIB: Final[Mapping[int, range]] = {
+    256: range(512, 2048 + 1, 512),
+    512: range(1024, 4096 + 1, 1024),
+    1024: range(2048, 8192 + 1, 1024),
+    2048: range(4096, 16_384 + 1, 1024),
+    4096: range(8192, 30_720 + 1, 1024),
+    8192: range(16_384, 61_440 + 1, 4096),
+    16_384: range(32_768, 122_880 + 1, 8192),
+}
+"""Memory that Fargate offers with each number of CPU units (1024 are one vCPU)."""
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used. The message has one line for each wrong value."""
+
+
+class Sample(str):
+    """A value that only a deployer can know: synth reports it and `make deploy` refuses it until it is replaced."""
+
+    __slots__ = ()
+
+
+class Durability(StrEnum):
+    """What happens to stored data when its resource leaves the template or its stack is deleted."""
+
+    RETAINED = "retained"
+    DISPOSABLE = "disposable"
+
+
+def between(least: float, most: float) -> AfterValidator:
+    """Return a check for a number from `least` to `most`, both allowed."""
+
+    def check(value: float) -> float:
+        if not least <= value <= most:
+            raise ValueError(f"must be {least} to {most}")
+        return value
+
+    return AfterValidator(check)
+
+
+def matching(pattern: str, meaning: str) -> AfterValidator:
+    """Return a check for a text that is wholly `pattern`; `meaning` says so in words."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"must be {meaning}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _network_block(text: str) -> str:
+    try:
+        block = ipaddress.IPv4Network(text)
+    except ValueError:
+        block = None
+    if block is None or not block.is_private or block.prefixlen not in range(16, 21):
+        raise ValueError("must be a private IPv4 block of /16 to /20, such as 10.10.0.0/16")
+    return text
+
+
+class _Checked:
+    """Makes pydantic check an instance that already exists, without turning "5" into 5."""
+
+    __slots__ = ()
+    __pydantic_config__: ClassVar = ConfigDict(strict=True, revalidate_instances="always")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkConfig(_Checked):
+    """The private network. Each zone holds a public, an application and a data subnet."""
+
+    cidr: Annotated[str, AfterValidator(_network_block)]
+    az_count: Literal[2, 3]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseConfig(_Checked):
+    """Aurora PostgreSQL. One capacity unit is about 2 GiB of memory with the CPU that goes with it."""
+
+    capacity_units_min: Annotated[float, between(0.5, 128)]
+    capacity_units_max: Annotated[float, between(1, 256)]
+    reader_count: Annotated[int, between(1, 5)]
+    backup_retention_days: Annotated[int, between(7, 35)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerConfig(_Checked):
+    """Provisioned Kafka brokers, the same number in each zone."""
+
+    instance_type: Annotated[
+        str, matching(r"kafka\.m[57]g?\.\d*x?large", "a broker type of family m5 or m7g, such as kafka.m5.large")
+    ]
+    count_per_zone: Annotated[int, between(1, 5)]
+    storage_gib: Annotated[int, between(100, 16_384)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FargateSize(_Checked):
+    """Size and number of one service's tasks."""
+
+    cpu_units: Literal[256, 512, 1024, 2048, 4096, 8192, 16_384]
+    memory_mib: int
+    task_count: Annotated[int, between(1, 50)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSocketConfig(_Checked):
+    """Hosts of the WebSocket gateway: one process each, so memory bounds the connections."""
+
+    instance_type: Annotated[
+        str, matching(r"c[678]gn?\.\d*x?large", "a Graviton type of family c6g to c8g, such as c7g.large")
+    ]
+    instance_count_min: Annotated[int, between(1, 100)]
+    instance_count_max: Annotated[int, between(1, 100)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment(_Checked):
+    """Everything that differs between environments. Values vary, the structure does not."""
+
+    name: Literal["dev", "staging", "prod"]
+    account: Annotated[str, matching(r"\d{12}", "an AWS account id of 12 digits")]
+    region: Literal["ap-southeast-3"]
+    """Holds all trading, ledger, customer, key and log data: the region in Indonesia."""
+    web_region: Literal["ap-southeast-1"]
+    """Holds the static web bundle only: Amplify is not offered in Jakarta."""
+    edge_region: Literal["us-east-1"]
+    """Where CloudFront takes its certificate and web ACL from."""
+    domain: Annotated[str, matching(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}", "a domain name in lower case")]
+    hosted_zone_id: Annotated[
+        str, matching(r"Z[A-Z0-9]{7,31}", "the id of a public Route 53 zone, such as Z0123456789AB")
+    ]
+    durability: Durability
+    log_retention_days: Literal[30, 90, 180, 365, 731, 1827, 3653]
+    network: NetworkConfig
+    database: DatabaseConfig
+    journal_brokers: BrokerConfig | None
+    """Brokers of the engine's command journal; None is MSK Serverless."""
+    trade_stream_retention_hours: Annotated[int, between(24, 8760)]
+    engine: FargateSize
+    market_data: FargateSize
+    ledger: FargateSize
+    rest: FargateSize
+    websocket: WebSocketConfig
+    catalogue: Catalogue
+
+    @property
+    def retained(self) -> bool:
+        """Whether stored data outlives its stack."""
+        return self.durability is Durability.RETAINED
+
+
+def checked(environment: Environment) -> Environment:
+    """Return `environment` when every value is allowed. Raises ConfigError with a line for each that is not."""
+    problems: list[str] = []
+    try:
+        TypeAdapter(Environment).validate_python(environment)
+    except ValidationError as error:
+        for problem in error.errors(include_url=False):
+            path = ".".join(str(part) for part in problem["loc"])
+            allowed = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
+            problems.append(_line(environment, path, allowed, problem["input"]))
+    else:
+        problems.extend(_line(environment, *rule) for rule in _broken_rules(environment))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return environment
+
+
+def _line(environment: Environment, path: str, allowed: str, given: object) -> str:
+    line = f"{SOURCE}: {environment.name}.{path}: {allowed}"
+    if not isinstance(given, str | int | float | None):
+        return line  # a rule within a whole part, such as the catalogue: it names what it refuses
+    return f"{line}, was {str(given) if isinstance(given, Sample | Durability) else repr(given)}"
+
+
+def _broken_rules(environment: Environment) -> Iterator[tuple[str, str, object]]:
+    """Yield what the bounds of single values cannot say: path, what is allowed, value given."""
+    yield from _broken_sizes(environment)
+    yield from _broken_counts(environment)
+    if environment.name == "prod":
+        if not environment.retained:
+            yield "durability", f"must be {Durability.RETAINED.value!r}", environment.durability.value
+        if environment.network.az_count != 3:  # noqa: PLR2004 - said in the message
+            yield "network.az_count", "must be 3, since a journal of three replicas survives the loss of one", 2
+    if (size_bytes := len(environment.catalogue.to_json().encode())) > CATALOGUE_BYTES_MAX:
+        yield "catalogue", f"must be at most {CATALOGUE_BYTES_MAX} bytes as JSON", size_bytes
+
+
+def _broken_sizes(environment: Environment) -> Iterator[tuple[str, str, object]]:
+    for service in ("engine", "market_data", "ledger", "rest"):
+        size: FargateSize = getattr(environment, service)
+        memory = FARGATE_MEMORY_MIB[size.cpu_units]
+        if size.memory_mib not in memory:
+            allowed = f"must be {memory[0]} to {memory[-1]} in steps of {memory.step} with {size.cpu_units} cpu_units"
+            yield f"{service}.memory_mib", allowed, size.memory_mib
+    database = environment.database
+    for name, units in (("min", database.capacity_units_min), ("max", database.capacity_units_max)):
+        if units * 2 != int(units * 2):
+            yield f"database.capacity_units_{name}", "must be a multiple of 0.5", units
+    if database.capacity_units_min > database.capacity_units_max:
+        allowed = f"must be at most capacity_units_max {database.capacity_units_max}"
+        yield "database.capacity_units_min", allowed, database.capacity_units_min
+
+
+def _broken_counts(environment: Environment) -> Iterator[tuple[str, str, object]]:
+    if environment.engine.task_count > 2:  # noqa: PLR2004 - one leader, one standby
+        yield "engine.task_count", "must be 1 (leader) or 2 (leader and hot standby)", environment.engine.task_count
+    for service in ("market_data", "ledger"):
+        size: FargateSize = getattr(environment, service)
+        if size.task_count != 1:
+            yield f"{service}.task_count", "must be 1, since one process writes what it writes", size.task_count
+    websocket = environment.websocket
+    if websocket.instance_count_min >= websocket.instance_count_max:
+        allowed = f"must be less than instance_count_max {websocket.instance_count_max}"
+        yield "websocket.instance_count_min", allowed, websocket.instance_count_min
+
+
+def samples(value: object, path: str = "") -> dict[str, str]:
+    """Return what a deployer still has to fill in: path of each Sample and its placeholder."""
+    if isinstance(value, Sample):
+        return {path: str(value)}
+    if not is_dataclass(value):
+        return {}
+    found: dict[str, str] = {}
+    for field in fields(value):
+        found |= samples(getattr(value, field.name), f"{path}.{field.name}".removeprefix("."))
+    return found
+
+
+def load_environments(only: str | None = None) -> tuple[Environment, ...]:
+    """Return the checked environments, or only the one called `only`. Raises ConfigError; no other error escapes."""
+    try:
+        environments: tuple[Environment, ...] = importlib.import_module("config.environments").ENVIRONMENTS
+    except ValidationError as error:  # a catalogue entry refuses itself as it is built
+        raise ConfigError(f"{_place(error)}: {first_problem(error)}") from None
+    except (TypeError, ValueError, NameError, SyntaxError) as error:
+        raise ConfigError(f"{_place(error)}: {error}") from None
+    chosen = [environment for environment in environments if only in (None, environment.name)]
+    if not chosen:
+        names = ", ".join(environment.name for environment in environments)
+        raise ConfigError(f"ENV: must be one of {names}, was {only!r}")
+    return tuple(checked(environment) for environment in chosen)
+
+
+def _place(error: Exception) -> str:
+    """Return the file and line in `config/` where `error` arose."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if path.parent == ROOT / "config" and path != Path(__file__).resolve():
+            return f"config/{path.name}:{frame.lineno}"
+    return SOURCE

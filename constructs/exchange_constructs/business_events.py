@@ -1,0 +1,80 @@
+"""Business events, such as an account opened or a market halted: one bus, with archive, replay, dead letters."""
+
+from datetime import date
+
+from aws_cdk import Duration, RemovalPolicy, Stack
+from aws_cdk import aws_events as events
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from config.model import Environment
+from exchange_constructs.nag import accept
+
+
+class BusinessEvents(Construct):
+    """The bus. Never on the order path: what a trader waits for does not go through here."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: Environment, key: kms.IKey) -> None:
+        """Create the bus, keep every event as long as logs are kept, and let this account alone publish."""
+        super().__init__(scope, construct_id)
+        self._key = key
+        removal_policy = RemovalPolicy.RETAIN if config.retained else RemovalPolicy.DESTROY
+        self.undelivered = sqs.Queue(
+            self,
+            "Undelivered",
+            encryption=sqs.QueueEncryption.KMS,
+            encryption_master_key=key,
+            enforce_ssl=True,
+            retention_period=Duration.days(14),
+            removal_policy=removal_policy,
+        )
+        accept(
+            self.undelivered,
+            "AwsSolutions-SQS3",
+            "Serverless-SQSRedrivePolicy",
+            reason="This is the dead-letter queue of the event bus: an alarm watches it and operators empty it by hand",
+            expires=date(2027, 11, 30),
+        )
+        self.bus = events.EventBus(
+            self,
+            "Bus",
+            description=f"{config.name}: business events",
+            kms_key=key,
+            dead_letter_queue=self.undelivered,
+        )
+        self.undelivered.add_to_resource_policy(
+            iam.PolicyStatement(
+                actions=["sqs:SendMessage"],
+                resources=[self.undelivered.queue_arn],
+                principals=[iam.ServicePrincipal("events.amazonaws.com")],
+                conditions={"ArnEquals": {"aws:SourceArn": self.bus.event_bus_arn}},
+            )
+        )
+        self.bus.apply_removal_policy(removal_policy)
+        events.Archive(  # not bus.archive(), which drops the key
+            self,
+            "Archive",
+            source_event_bus=self.bus,
+            description="Every business event, for replay",
+            event_pattern=events.EventPattern(account=[Stack.of(self).account]),
+            retention=Duration.days(config.log_retention_days),
+            # By its ARN alone: CDK would otherwise write this bus into the policy of the key, in an earlier stack.
+            kms_key=kms.Key.from_key_arn(self, "ArchiveKey", key.key_arn),
+        )
+        self.bus.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="OwnAccountOnly",
+                effect=iam.Effect.DENY,
+                actions=["events:PutEvents"],
+                resources=[self.bus.event_bus_arn],
+                principals=[iam.AnyPrincipal()],
+                conditions={"StringNotEquals": {"aws:PrincipalAccount": Stack.of(self).account}},
+            )
+        )
+
+    def grant_publish(self, grantee: iam.IGrantable) -> None:
+        """Let `grantee` put events on the bus."""
+        self.bus.grant_put_events_to(grantee)
+        self._key.grant(grantee, "kms:Decrypt", "kms:GenerateDataKey")

@@ -1,0 +1,135 @@
+"""One service on Fargate: its task, its role, its logs, its name in the network and its security group."""
+
+from datetime import date
+from typing import Final
+
+from aws_cdk import Duration
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_ecs as ecs
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_servicediscovery as servicediscovery
+from constructs import Construct
+
+from config.model import Environment, FargateSize
+from exchange_constructs.catalogue_parameter import CatalogueParameter
+from exchange_constructs.nag import accept
+from exchange_constructs.private_network import APPLICATION, may_call_aws
+from exchange_constructs.process import Process
+from exchange_constructs.runtime_code import RuntimeImage
+from exchange_constructs.service_logs import ServiceLogs
+from exchange_constructs.service_role import ServiceRole
+
+TASKS: Final = "ecs-tasks.amazonaws.com"
+
+
+class FargateService(Construct):
+    """Runs a process as a non-root user on a read-only disk; a deployment that does not come up is rolled back.
+
+    A service of one task is stopped before its successor starts: its process is a single writer or holds state.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: Environment,
+        size: FargateSize,
+        process: Process,
+        cluster: ecs.ICluster,
+        namespace: servicediscovery.INamespace,
+        catalogue: CatalogueParameter,
+        logs_key: kms.IKey,
+    ) -> None:
+        """Create the service with `size.task_count` tasks."""
+        super().__init__(scope, construct_id)
+        self.process = process
+        self.image = RuntimeImage(self, "Image")
+        self.role = ServiceRole(self, "Role", service=TASKS, description=f"What {process.service} may do")
+        catalogue.grant_read(self.role)
+        self.log_group = ServiceLogs(self, "Logs", config=config, key=logs_key)
+        group = ec2.SecurityGroup(
+            self, "Access", vpc=cluster.vpc, description=f"Tasks of {process.service}", allow_all_outbound=False
+        )
+        may_call_aws(group)
+        task = self._task(size, catalogue.name)
+        self.service = ecs.FargateService(
+            self,
+            "Service",
+            cluster=cluster,
+            task_definition=task,
+            desired_count=size.task_count,
+            min_healthy_percent=100 - 100 // size.task_count,
+            max_healthy_percent=100 if size.task_count == 1 else 200,
+            circuit_breaker=ecs.DeploymentCircuitBreaker(enable=True, rollback=True),
+            vpc_subnets=ec2.SubnetSelection(subnet_group_name=APPLICATION),
+            security_groups=[group],
+            assign_public_ip=False,
+            enable_ecs_managed_tags=True,
+            propagate_tags=ecs.PropagatedTagSource.SERVICE,
+            cloud_map_options=ecs.CloudMapOptions(
+                name=process.host_name,
+                cloud_map_namespace=namespace,
+                dns_record_type=servicediscovery.DnsRecordType.A,
+                dns_ttl=Duration.seconds(5),
+            ),
+        )
+        self.connections = ec2.Connections(security_groups=[group], default_port=ec2.Port.tcp(process.port))
+
+    @property
+    def address(self) -> str:
+        """host:port by which others in the network reach the service."""
+        return self.process.address
+
+    def _task(self, size: FargateSize, catalogue_parameter: str) -> ecs.FargateTaskDefinition:
+        process = self.process
+        start_role = ServiceRole(
+            self, "StartRole", service=TASKS, description=f"Pulls the image and opens the logs of {process.service}"
+        )
+        self.image.grant_pull(start_role)
+        task = ecs.FargateTaskDefinition(
+            self,
+            "Task",
+            cpu=size.cpu_units,
+            memory_limit_mib=size.memory_mib,
+            task_role=self.role,
+            execution_role=start_role,
+            runtime_platform=ecs.RuntimePlatform(
+                cpu_architecture=ecs.CpuArchitecture.ARM64,
+                operating_system_family=ecs.OperatingSystemFamily.LINUX,
+            ),
+        )
+        linux = ecs.LinuxParameters(self, "Linux", init_process_enabled=True)
+        linux.drop_capabilities(ecs.Capability.ALL)
+        task.add_container(
+            "Process",
+            image=ecs.ContainerImage.from_docker_image_asset(self.image),
+            command=process.command,
+            environment=process.variables(catalogue_parameter),
+            port_mappings=[ecs.PortMapping(container_port=process.port, name=process.host_name)],
+            readonly_root_filesystem=True,
+            user="10001:10001",
+            linux_parameters=linux,
+            ulimits=[ecs.Ulimit(name=ecs.UlimitName.NOFILE, soft_limit=65_536, hard_limit=65_536)],
+            stop_timeout=Duration.seconds(30),
+            health_check=ecs.HealthCheck(
+                command=["CMD", "python", "-m", "runtime.shared.health", "127.0.0.1", str(process.port)],
+                interval=Duration.seconds(10),
+                timeout=Duration.seconds(5),
+                retries=3,
+                start_period=Duration.seconds(60),
+            ),
+            logging=ecs.LogDrivers.aws_logs(
+                stream_prefix=process.service,
+                log_group=self.log_group,
+                # A slow log must never stall a process: past the buffer, lines are lost instead.
+                mode=ecs.AwsLogDriverMode.NON_BLOCKING,
+            ),
+        )
+        accept(
+            task,
+            "AwsSolutions-ECS2",
+            reason="The variables are names and addresses; the one secret is read by its ARN, by the task's role",
+            expires=date(2027, 11, 30),
+        )
+        return task

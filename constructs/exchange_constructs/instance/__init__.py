@@ -1,0 +1,1 @@
+"""Files that an EC2 instance gets at its first start."""

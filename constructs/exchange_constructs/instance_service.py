@@ -1,0 +1,53 @@
+"""How an EC2 instance comes to run one service: a descriptor, a start script and a systemd unit in its user data."""
+
+from pathlib import Path
+from typing import Final
+
+from aws_cdk import Stack
+from aws_cdk import aws_ec2 as ec2
+from constructs import Construct
+
+from exchange_constructs.process import Process
+
+DESCRIPTOR: Final = "/etc/bursa/service.json"
+_FILES: Final = Path(__file__).resolve().parent / "instance"
+
+
+def boot_script(
+    scope: Construct, *, process: Process, variables: dict[str, str], image: str, log_group: str
+) -> ec2.UserData:
+    """Return user data that writes the service descriptor and starts what it describes.
+
+    The descriptor is one JSON document: service, command, environment, ports, image, log_group. Whoever else wants to
+    start the service, such as a local run, reads the same document.
+    """
+    descriptor = Stack.of(scope).to_json_string(
+        {
+            "service": process.service,
+            "command": process.command,
+            "environment": variables,
+            "ports": [process.port],
+            "image": image,
+            "log_group": log_group,
+        }
+    )
+    user_data = ec2.UserData.for_linux(shebang="#!/bin/bash\nset -euo pipefail")
+    user_data.add_commands(
+        "install -d -m 0755 /etc/bursa /usr/local/lib/bursa /root/.docker",
+        *_file(DESCRIPTOR, descriptor),
+        *_file("/usr/local/lib/bursa/run_service.py", (_FILES / "run_service.py").read_text()),
+        *_file("/etc/systemd/system/bursa.service", (_FILES / "bursa.service").read_text()),
+        *_file("/root/.docker/config.json", '{"credsStore": "ecr-login"}'),
+        *_file("/etc/sysctl.d/90-bursa.conf", "net.core.somaxconn = 65535\nnet.ipv4.tcp_max_syn_backlog = 65535"),
+        "sysctl --quiet --load /etc/sysctl.d/90-bursa.conf",
+        # The packages come from the distribution's own repository, which S3 serves inside the region.
+        "dnf install --assumeyes --quiet docker amazon-ecr-credential-helper",
+        "systemctl daemon-reload",
+        "systemctl enable --now docker bursa",
+    )
+    return user_data
+
+
+def _file(path: str, text: str) -> list[str]:
+    """Return shell lines that write `text` to `path` unchanged."""
+    return [f"cat > {path} <<'END_OF_FILE'", text.rstrip("\n"), "END_OF_FILE"]

@@ -1,0 +1,56 @@
+"""How a finding of a rule pack is accepted: on one resource, one finding at a time, for a true reason, until a date."""
+
+from datetime import date
+from typing import Final
+
+import cdk_nag
+from aws_cdk import Acknowledgment, CfnResource, IPolicyValidationPlugin, Resource, Validations
+from constructs import IConstruct
+
+AS_OF: Final = date(2026, 11, 22)
+"""Day of the last review. Synth compares expiry dates with this day, so it stays a function of the repository."""
+AWS_SOLUTIONS: Final = "AwsSolutions"
+NIST: Final = "NIST.800.53.R5"
+PCI: Final = "PCI.DSS.321"
+HIPAA: Final = "HIPAA.Security"
+SERVERLESS: Final = "Serverless"
+OWNERS: Final = ("platform", "security")
+REASON_LENGTH_MIN: Final = 40
+
+
+def accept(resource: IConstruct, *findings: str, reason: str, expires: date, owner: str = "platform") -> None:
+    """Accept `findings`, such as `AwsSolutions-IAM5[Resource::*]`, on `resource` and whatever it is made of.
+
+    The prefix puts each acceptance on record in the validation report. Raises ValueError for a scope wider than one
+    resource, a reason shorter than REASON_LENGTH_MIN characters, an unknown owner or a date that has passed.
+    """
+    where = resource.node.path
+    if not (Resource.is_resource(resource) or CfnResource.is_cfn_resource(resource)):
+        raise ValueError(f"{where}: a finding is accepted on one resource, not on a {type(resource).__name__}")
+    if len(reason) < REASON_LENGTH_MIN:
+        raise ValueError(f"{where}: reason must have at least {REASON_LENGTH_MIN} characters, was {reason!r}")
+    if owner not in OWNERS:
+        raise ValueError(f"{where}: owner must be one of {', '.join(OWNERS)}, was {owner!r}")
+    if expires <= AS_OF:
+        raise ValueError(f"{where}: acceptance of {', '.join(findings)} expired on {expires}, reviewed as of {AS_OF}")
+    record = f"{reason} [owner: {owner}; expires: {expires}]"
+    for finding in findings:
+        rule = finding.split("[", 1)[0]
+        pack = rule.rsplit("-", 1)[0]
+        Validations.of(resource).acknowledge(
+            Acknowledgment(id=finding if "::" in rule else f"{pack}::{finding}", reason=record)
+        )
+
+
+def rule_packs(scope: IConstruct) -> tuple[IPolicyValidationPlugin, ...]:
+    """Return the packs that every environment passes, for `Validations.of(scope).add_plugins`."""
+    return tuple(
+        pack(scope, verbose=True)
+        for pack in (
+            cdk_nag.AwsSolutionsChecks,
+            cdk_nag.NIST80053R5Checks,
+            cdk_nag.PCIDSS321Checks,
+            cdk_nag.HIPAASecurityChecks,
+            cdk_nag.ServerlessChecks,
+        )
+    )

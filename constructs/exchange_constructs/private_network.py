@@ -1,0 +1,121 @@
+"""The network: a public tier for load balancers, an application and a data tier without any route out."""
+
+from datetime import date
+from typing import Final
+
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_kms as kms
+from constructs import Construct
+
+from config.model import Environment
+from exchange_constructs.nag import HIPAA, NIST, PCI, accept
+from exchange_constructs.service_logs import ServiceLogs
+from exchange_constructs.service_role import ServiceRole
+
+PUBLIC: Final = "Public"
+APPLICATION: Final = "Application"
+DATA: Final = "Data"
+
+ENDPOINTS: Final = {
+    "Ecr": ec2.InterfaceVpcEndpointAwsService.ECR,
+    "EcrDocker": ec2.InterfaceVpcEndpointAwsService.ECR_DOCKER,
+    "Logs": ec2.InterfaceVpcEndpointAwsService.CLOUDWATCH_LOGS,
+    "Kafka": ec2.InterfaceVpcEndpointAwsService.KAFKA,
+    "Kinesis": ec2.InterfaceVpcEndpointAwsService.KINESIS_STREAMS,
+    "Kms": ec2.InterfaceVpcEndpointAwsService.KMS,
+    "Secrets": ec2.InterfaceVpcEndpointAwsService.SECRETS_MANAGER,
+    "Ssm": ec2.InterfaceVpcEndpointAwsService.SSM,
+}
+"""What the services call: image pulls, logs, journal brokers, trade stream, keys, secrets, parameters."""
+
+
+class PrivateNetwork(Construct):
+    """Three tiers in two or three zones. AWS is reached through endpoints only, so nothing inside can call out."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: Environment, logs_key: kms.IKey) -> None:
+        """Create the network, its endpoints and a record of every flow."""
+        super().__init__(scope, construct_id)
+        self._cidr = config.network.cidr
+        self.vpc = ec2.Vpc(
+            self,
+            "Vpc",
+            ip_addresses=ec2.IpAddresses.cidr(config.network.cidr),
+            max_azs=config.network.az_count,
+            nat_gateways=0,
+            # Emptying the default group takes a custom resource; instead, nothing uses it, which a test asserts.
+            restrict_default_security_group=False,
+            subnet_configuration=[
+                ec2.SubnetConfiguration(
+                    name=PUBLIC, subnet_type=ec2.SubnetType.PUBLIC, cidr_mask=24, map_public_ip_on_launch=False
+                ),
+                ec2.SubnetConfiguration(name=APPLICATION, subnet_type=ec2.SubnetType.PRIVATE_ISOLATED, cidr_mask=22),
+                ec2.SubnetConfiguration(name=DATA, subnet_type=ec2.SubnetType.PRIVATE_ISOLATED, cidr_mask=24),
+            ],
+        )
+        self._record_flows(config, logs_key)
+        self._add_endpoints()
+        self._accept_findings()
+
+    @property
+    def inside(self) -> ec2.IPeer:
+        """Any address of this network."""
+        return ec2.Peer.ipv4(self._cidr)
+
+    def _record_flows(self, config: Environment, logs_key: kms.IKey) -> None:
+        role = ServiceRole(
+            self, "FlowLogRole", service="vpc-flow-logs.amazonaws.com", description="Writes the network's flow logs"
+        )
+        group = ServiceLogs(self, "FlowLogs", config=config, key=logs_key)
+        ec2.FlowLog(
+            self,
+            "FlowLog",
+            resource_type=ec2.FlowLogResourceType.from_vpc(self.vpc),
+            destination=ec2.FlowLogDestination.to_cloud_watch_logs(group, role),
+        )
+
+    def _add_endpoints(self) -> None:
+        application = ec2.SubnetSelection(subnet_group_name=APPLICATION)
+        self.vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3, subnets=[application])
+        self.vpc.add_gateway_endpoint(
+            "DynamoDb", service=ec2.GatewayVpcEndpointAwsService.DYNAMODB, subnets=[application]
+        )
+        group = ec2.SecurityGroup(
+            self,
+            "EndpointAccess",
+            vpc=self.vpc,
+            description="Endpoints of AWS services, for this network only",
+            allow_all_outbound=False,
+        )
+        group.add_ingress_rule(self.inside, ec2.Port.tcp(443), "AWS APIs, from inside the network")
+        for name, service in ENDPOINTS.items():
+            self.vpc.add_interface_endpoint(
+                name, service=service, subnets=application, security_groups=[group], open=False
+            )
+
+    def _accept_findings(self) -> None:
+        for subnet in self.vpc.public_subnets:
+            accept(
+                subnet.node.find_child("DefaultRoute"),
+                *(f"{pack}-VPCNoUnrestrictedRouteToIGW" for pack in (HIPAA, NIST, PCI)),
+                reason="Public subnets hold nothing but the WebSocket load balancer, which serves clients anywhere",
+                expires=date(2027, 11, 30),
+                owner="security",
+            )
+        accept(
+            self.vpc,
+            *(f"{pack}-VPCDefaultSecurityGroupClosed" for pack in (HIPAA, NIST, PCI)),
+            reason="CloudFormation cannot empty the default group; nothing uses it, as every interface names its own",
+            expires=date(2027, 11, 30),
+            owner="security",
+        )
+        accept(
+            self.vpc,
+            "CloudFormation-Validate::W3010",
+            reason="Zones are written out so that synth asks no account; the region they belong to is fixed by config",
+            expires=date(2027, 11, 30),
+        )
+
+
+def may_call_aws(group: ec2.ISecurityGroup) -> None:
+    """Let the holder of `group` call AWS. Its subnet has no route out, so 443 leads to our endpoints and no further."""
+    group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "AWS APIs by VPC endpoints; no other route exists")

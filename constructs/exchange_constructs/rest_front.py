@@ -1,0 +1,92 @@
+"""The private end of the REST gateway: an application load balancer that only the network itself reaches."""
+
+from aws_cdk import Duration
+from aws_cdk import aws_certificatemanager as acm
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_elasticloadbalancingv2 as elb
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_route53 as route53
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from config.model import Environment
+from exchange_constructs.fargate_service import FargateService
+from exchange_constructs.private_network import APPLICATION, PrivateNetwork
+from exchange_constructs.web_firewall import WebFirewall
+
+
+class RestFront(Construct):
+    """HTTPS on port 443 behind a web firewall. CloudFront reaches it through interfaces inside the network."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: Environment,
+        network: PrivateNetwork,
+        zone: route53.IHostedZone,
+        service: FargateService,
+        access_logs: s3.IBucket,
+        logs_key: kms.IKey,
+    ) -> None:
+        """Create the load balancer in front of `service`."""
+        super().__init__(scope, construct_id)
+        group = ec2.SecurityGroup(
+            self, "Access", vpc=network.vpc, description="REST clients, from inside only", allow_all_outbound=False
+        )
+        group.add_ingress_rule(network.inside, ec2.Port.tcp(443), "CloudFront's interfaces in this network")
+        self.balancer = elb.ApplicationLoadBalancer(
+            self,
+            "Balancer",
+            vpc=network.vpc,
+            internet_facing=False,
+            vpc_subnets=ec2.SubnetSelection(subnet_group_name=APPLICATION),
+            security_group=group,
+            drop_invalid_header_fields=True,
+            desync_mitigation_mode=elb.DesyncMitigationMode.STRICTEST,
+            deletion_protection=True,
+        )
+        self.balancer.log_access_logs(access_logs, "rest")
+        self.target_group = elb.ApplicationTargetGroup(
+            self,
+            "Tasks",
+            vpc=network.vpc,
+            port=service.process.port,
+            protocol=elb.ApplicationProtocol.HTTP,
+            target_type=elb.TargetType.IP,
+            targets=[service.service],
+            deregistration_delay=Duration.seconds(30),
+            health_check=elb.HealthCheck(
+                path="/healthz",
+                interval=Duration.seconds(10),
+                timeout=Duration.seconds(5),
+                healthy_threshold_count=2,
+                unhealthy_threshold_count=2,
+            ),
+        )
+        self.balancer.add_listener(
+            "Https",
+            port=443,
+            protocol=elb.ApplicationProtocol.HTTPS,
+            open=False,
+            certificates=[
+                acm.Certificate(
+                    self,
+                    "Certificate",
+                    domain_name=f"api.{zone.zone_name}",
+                    validation=acm.CertificateValidation.from_dns(zone),
+                )
+            ],
+            ssl_policy=elb.SslPolicy.RECOMMENDED_TLS,
+            default_target_groups=[self.target_group],
+        )
+        WebFirewall(self, "Firewall", config=config, protects=self.balancer, logs_key=logs_key)
+
+    @property
+    def dimensions(self) -> dict[str, str]:
+        """What metrics of the balancer's targets are called by."""
+        return {
+            "LoadBalancer": self.balancer.load_balancer_full_name,
+            "TargetGroup": self.target_group.target_group_full_name,
+        }

@@ -1,0 +1,106 @@
+"""The public end of the WebSocket gateway: one TLS network load balancer that keeps the client's address."""
+
+from datetime import date
+from typing import Final
+
+from aws_cdk import Duration
+from aws_cdk import aws_certificatemanager as acm
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_elasticloadbalancingv2 as elb
+from aws_cdk import aws_route53 as route53
+from aws_cdk import aws_route53_targets as targets
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from exchange_constructs.nag import accept
+from exchange_constructs.private_network import PUBLIC
+from exchange_constructs.web_socket_fleet import WebSocketFleet
+
+DRAIN_MINUTES: Final = 5
+
+
+class StreamFront(Construct):
+    """`stream.<domain>` on port 443, spread over the zones. Nothing else in the network faces the internet."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        vpc: ec2.IVpc,
+        zone: route53.IHostedZone,
+        fleet: WebSocketFleet,
+        port: int,
+        access_logs: s3.IBucket,
+    ) -> None:
+        """Create the load balancer in front of `fleet`, whose processes listen on `port`."""
+        super().__init__(scope, construct_id)
+        name = f"stream.{zone.zone_name}"
+        group = ec2.SecurityGroup(
+            self, "Access", vpc=vpc, description="WebSocket clients, from anywhere", allow_all_outbound=False
+        )
+        group.add_ingress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "WebSocket clients over TLS")
+        accept(
+            group,
+            "AwsSolutions-EC23",
+            reason="The one public entry: WebSocket clients connect from anywhere, to port 443 and to nothing else",
+            expires=date(2027, 11, 30),
+            owner="security",
+        )
+        self.balancer = elb.NetworkLoadBalancer(
+            self,
+            "Balancer",
+            vpc=vpc,
+            internet_facing=True,
+            vpc_subnets=ec2.SubnetSelection(subnet_group_name=PUBLIC),
+            security_groups=[group],
+            cross_zone_enabled=True,
+            deletion_protection=True,
+        )
+        self.balancer.log_access_logs(access_logs, "stream")
+        self.target_group = elb.NetworkTargetGroup(
+            self,
+            "Instances",
+            vpc=vpc,
+            port=port,
+            protocol=elb.Protocol.TCP,
+            target_type=elb.TargetType.INSTANCE,
+            preserve_client_ip=True,
+            deregistration_delay=Duration.minutes(DRAIN_MINUTES),
+            health_check=elb.HealthCheck(
+                protocol=elb.Protocol.HTTP,
+                path="/healthz",
+                interval=Duration.seconds(10),
+                healthy_threshold_count=2,
+                unhealthy_threshold_count=2,
+            ),
+        )
+        fleet.group.attach_to_network_target_group(self.target_group)
+        self.balancer.add_listener(
+            "Tls",
+            port=443,
+            protocol=elb.Protocol.TLS,
+            certificates=[
+                acm.Certificate(
+                    self, "Certificate", domain_name=name, validation=acm.CertificateValidation.from_dns(zone)
+                )
+            ],
+            ssl_policy=elb.SslPolicy.RECOMMENDED_TLS,
+            default_target_groups=[self.target_group],
+        )
+        self.balancer.connections.allow_to_default_port(fleet.connections, "WebSocket clients")
+        route53.ARecord(
+            self,
+            "Name",
+            zone=zone,
+            record_name=name,
+            target=route53.RecordTarget.from_alias(targets.LoadBalancerTarget(self.balancer)),
+        )
+
+    @property
+    def dimensions(self) -> dict[str, str]:
+        """What metrics of the balancer's targets are called by."""
+        return {
+            "LoadBalancer": self.balancer.load_balancer_full_name,
+            "TargetGroup": self.target_group.target_group_full_name,
+        }

@@ -1,0 +1,85 @@
+"""The web firewall in front of REST: known attacks never reach a process."""
+
+from typing import Final
+
+from aws_cdk import Names
+from aws_cdk import aws_elasticloadbalancingv2 as elb
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_wafv2 as waf
+from constructs import Construct
+
+from config.model import Environment
+from exchange_constructs.service_logs import ServiceLogs
+
+MANAGED_RULES: Final = ("AWSManagedRulesCommonRuleSet", "AWSManagedRulesKnownBadInputsRuleSet")
+ONLY_COUNTED: Final = {"AWSManagedRulesCommonRuleSet": ("NoUserAgent_HEADER",)}
+"""Rules that would refuse honest clients: trading programs often name no user agent."""
+
+
+class WebFirewall(Construct):
+    """Managed rules, every refusal logged.
+
+    Addresses are not judged here: behind CloudFront each request comes from inside the network. Rates and reputation of
+    an address belong to CloudFront's own web ACL, limits of an API key to the gateway.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: Environment,
+        protects: elb.IApplicationLoadBalancer,
+        logs_key: kms.IKey,
+    ) -> None:
+        """Create the web ACL and put it in front of `protects`."""
+        super().__init__(scope, construct_id)
+        acl = waf.CfnWebACL(
+            self,
+            "Acl",
+            scope="REGIONAL",
+            default_action=waf.CfnWebACL.DefaultActionProperty(allow={}),
+            visibility_config=_visible("Rest"),
+            rules=[_managed(priority, name) for priority, name in enumerate(MANAGED_RULES)],
+        )
+        waf.CfnWebACLAssociation(self, "Association", resource_arn=protects.load_balancer_arn, web_acl_arn=acl.attr_arn)
+        # AWS takes a log group here only under a name that begins like this.
+        name = f"aws-waf-logs-{Names.unique_resource_name(self, max_length=80, separator='-').lower()}"
+        log_group = ServiceLogs(self, "Logs", config=config, key=logs_key, name=name)
+        waf.CfnLoggingConfiguration(
+            self,
+            "Logging",
+            resource_arn=acl.attr_arn,
+            log_destination_configs=[log_group.log_group_arn],
+            redacted_fields=[
+                waf.CfnLoggingConfiguration.FieldToMatchProperty(single_header={"Name": "x-mbx-apikey"}),
+                waf.CfnLoggingConfiguration.FieldToMatchProperty(query_string={}),
+            ],
+        )
+
+
+def _visible(name: str) -> waf.CfnWebACL.VisibilityConfigProperty:
+    return waf.CfnWebACL.VisibilityConfigProperty(
+        cloud_watch_metrics_enabled=True, metric_name=name, sampled_requests_enabled=False
+    )
+
+
+def _managed(priority: int, name: str) -> waf.CfnWebACL.RuleProperty:
+    return waf.CfnWebACL.RuleProperty(
+        name=name,
+        priority=priority,
+        override_action=waf.CfnWebACL.OverrideActionProperty(none={}),
+        statement=waf.CfnWebACL.StatementProperty(
+            managed_rule_group_statement=waf.CfnWebACL.ManagedRuleGroupStatementProperty(
+                name=name,
+                vendor_name="AWS",
+                rule_action_overrides=[
+                    waf.CfnWebACL.RuleActionOverrideProperty(
+                        name=rule, action_to_use=waf.CfnWebACL.RuleActionProperty(count={})
+                    )
+                    for rule in ONLY_COUNTED.get(name, ())
+                ],
+            )
+        ),
+        visibility_config=_visible(name),
+    )

@@ -1,0 +1,105 @@
+"""The WebSocket gateway: Graviton instances that hold client connections, one process each."""
+
+from typing import Final
+
+from aws_cdk import Duration
+from aws_cdk import aws_autoscaling as autoscaling
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from config.model import Environment
+from exchange_constructs.catalogue_parameter import CatalogueParameter
+from exchange_constructs.instance_service import boot_script
+from exchange_constructs.private_network import APPLICATION, may_call_aws
+from exchange_constructs.process import Process
+from exchange_constructs.runtime_code import RuntimeImage
+from exchange_constructs.service_logs import ServiceLogs
+from exchange_constructs.service_role import ServiceRole
+
+DISK_GIB: Final = 16
+BOOT_MINUTES: Final = 5
+
+
+class WebSocketFleet(Construct):
+    """Instances without keys, without a way in but the load balancer, replaced whole and never repaired."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: Environment,
+        process: Process,
+        vpc: ec2.IVpc,
+        catalogue: CatalogueParameter,
+        disk_key: kms.IKey,
+        logs_key: kms.IKey,
+        operators: sns.ITopic,
+    ) -> None:
+        """Create the launch template and the group; operators hear of every instance that comes or goes."""
+        super().__init__(scope, construct_id)
+        image = RuntimeImage(self, "Image")
+        log_group = ServiceLogs(self, "Logs", config=config, key=logs_key)
+        self.role = ServiceRole(
+            self, "Role", service="ec2.amazonaws.com", description=f"What {process.service} instances may do"
+        )
+        catalogue.grant_read(self.role)
+        image.grant_pull(self.role)
+        log_group.grant_write(self.role)
+        group = ec2.SecurityGroup(
+            self, "Access", vpc=vpc, description=f"Instances of {process.service}", allow_all_outbound=False
+        )
+        may_call_aws(group)
+        self.connections = ec2.Connections(security_groups=[group], default_port=ec2.Port.tcp(process.port))
+        template = ec2.LaunchTemplate(
+            self,
+            "Template",
+            instance_type=ec2.InstanceType(config.websocket.instance_type),
+            machine_image=ec2.MachineImage.latest_amazon_linux2023(cpu_type=ec2.AmazonLinuxCpuType.ARM_64),
+            role=self.role,
+            security_group=group,
+            detailed_monitoring=True,
+            require_imdsv2=True,
+            http_put_response_hop_limit=1,
+            associate_public_ip_address=False,
+            block_devices=[
+                ec2.BlockDevice(
+                    device_name="/dev/xvda",
+                    volume=ec2.BlockDeviceVolume.ebs(
+                        DISK_GIB, volume_type=ec2.EbsDeviceVolumeType.GP3, encrypted=True, kms_key=disk_key
+                    ),
+                )
+            ],
+            user_data=boot_script(
+                self,
+                process=process,
+                # Fargate tells a process its region; on an instance nobody does.
+                variables={**process.variables(catalogue.name), "AWS_REGION": config.region},
+                image=image.image_uri,
+                log_group=log_group.log_group_name,
+            ),
+        )
+        self.group = autoscaling.AutoScalingGroup(
+            self,
+            "Group",
+            vpc=vpc,
+            vpc_subnets=ec2.SubnetSelection(subnet_group_name=APPLICATION),
+            launch_template=template,
+            min_capacity=config.websocket.instance_count_min,
+            max_capacity=config.websocket.instance_count_max,
+            default_instance_warmup=Duration.minutes(BOOT_MINUTES),
+            health_checks=autoscaling.HealthChecks.with_additional_checks(
+                additional_types=[autoscaling.AdditionalHealthCheckType.ELB],
+                grace_period=Duration.minutes(BOOT_MINUTES),
+            ),
+            max_instance_lifetime=Duration.days(30),
+            notifications=[autoscaling.NotificationConfiguration(topic=operators)],
+            update_policy=autoscaling.UpdatePolicy.rolling_update(
+                max_batch_size=1,
+                min_instances_in_service=config.websocket.instance_count_min,
+                pause_time=Duration.minutes(BOOT_MINUTES),
+            ),
+        )
+        self.group.scale_on_cpu_utilization("Cpu", target_utilization_percent=50)

@@ -1,0 +1,23 @@
+"""What every stack of the exchange is."""
+
+from typing import Final
+
+from aws_cdk import Stack
+from constructs import Construct
+
+from config.model import Environment
+
+ZONES: Final = "abc"
+
+
+class ExchangeStack(Stack):
+    """A stack that knows the zones of its region, so that synth asks nobody, and that guards what is retained."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: Environment, description: str) -> None:
+        """Create an empty stack in the environment's account and region, taken from the Stage."""
+        super().__init__(scope, construct_id, description=description, termination_protection=config.retained)
+
+    @property
+    def availability_zones(self) -> list[str]:
+        """Zones of the region, without a look-up."""
+        return [f"{self.region}{zone}" for zone in ZONES]

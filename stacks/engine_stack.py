@@ -1,0 +1,63 @@
+"""The matching engine, and the cluster and private zone that all services share."""
+
+from aws_cdk import aws_ecs as ecs
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_servicediscovery as servicediscovery
+from constructs import Construct
+
+from config.model import Environment
+from exchange_constructs.encryption_keys import EncryptionKeys
+from exchange_constructs.fargate_service import FargateService
+from exchange_constructs.private_network import PrivateNetwork
+from exchange_constructs.process import NAMESPACE, Process
+from exchange_constructs.snapshot_store import SnapshotStore
+from stacks.base_stack import ExchangeStack
+from stacks.data_stack import DataStack
+
+
+class EngineStack(ExchangeStack):
+    """One market group: a leader and, where the environment asks for it, a hot standby in another zone."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: Environment,
+        keys: EncryptionKeys,
+        access_logs: s3.IBucket,
+        network: PrivateNetwork,
+        data: DataStack,
+    ) -> None:
+        """Create cluster, private zone, snapshot bucket and engine."""
+        super().__init__(scope, construct_id, config=config, description="Matching engine")
+        self.cluster = ecs.Cluster(
+            self, "Cluster", vpc=network.vpc, container_insights_v2=ecs.ContainerInsights.ENHANCED
+        )
+        self.namespace = servicediscovery.PrivateDnsNamespace(
+            self, "Namespace", name=NAMESPACE, vpc=network.vpc, description="How services find each other"
+        )
+        self.snapshots = SnapshotStore(self, "Snapshots", config=config, key=keys.data, access_logs=access_logs)
+        self.engine = FargateService(
+            self,
+            "Engine",
+            config=config,
+            size=config.engine,
+            process=Process(
+                service="engine",
+                module="runtime.engine.main",
+                port=7001,
+                environment={
+                    "GROUP": "main",
+                    "JOURNAL_CLUSTER_ARN": data.journal.cluster_arn,
+                    "SNAPSHOT_BUCKET": self.snapshots.bucket.bucket_name,
+                },
+            ),
+            cluster=self.cluster,
+            namespace=self.namespace,
+            catalogue=data.catalogue,
+            logs_key=keys.logs,
+        )
+        data.journal.grant_append_and_read(self.engine.role)
+        self.snapshots.grant_write_and_read(self.engine.role)
+        self.engine.connections.allow_to_default_port(data.journal.connections, "commands to the journal")

@@ -1,0 +1,62 @@
+"""The whole exchange of one environment, in order of deployment: read this first."""
+
+from aws_cdk import Environment as Target
+from aws_cdk import Stage
+from constructs import Construct
+
+from config.model import Environment
+from stacks.data_stack import DataStack
+from stacks.engine_stack import EngineStack
+from stacks.foundation_stack import FoundationStack
+from stacks.gateway_stack import GatewayStack
+from stacks.ledger_stack import LedgerStack
+from stacks.market_data_stack import MarketDataStack
+from stacks.network_stack import NetworkStack
+from stacks.observability_stack import ObservabilityStack
+
+
+class ExchangeStage(Stage):
+    """Keys, network, stores; then the engine, what follows its events, and the gateways."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: Environment) -> None:
+        """Create the stacks and hand each what it needs of the ones before."""
+        super().__init__(scope, construct_id, env=Target(account=config.account, region=config.region))
+        self.foundation = FoundationStack(self, "Foundation", config=config)
+        keys = self.foundation.keys
+        self.network = NetworkStack(self, "Network", config=config, keys=keys)
+        network = self.network.network
+        self.data = DataStack(self, "Data", config=config, keys=keys, network=network)
+        self.engine = EngineStack(
+            self,
+            "Engine",
+            config=config,
+            keys=keys,
+            access_logs=self.foundation.access_logs,
+            network=network,
+            data=self.data,
+        )
+        self.market_data = MarketDataStack(
+            self, "MarketData", config=config, keys=keys, data=self.data, engine=self.engine
+        )
+        self.ledger = LedgerStack(self, "Ledger", config=config, keys=keys, data=self.data, engine=self.engine)
+        self.gateway = GatewayStack(
+            self,
+            "Gateway",
+            config=config,
+            foundation=self.foundation,
+            network=network,
+            data=self.data,
+            engine=self.engine,
+            market_data=self.market_data,
+        )
+        self.observability = ObservabilityStack(
+            self,
+            "Observability",
+            config=config,
+            foundation=self.foundation,
+            data=self.data,
+            engine=self.engine,
+            market_data=self.market_data,
+            ledger=self.ledger,
+            gateway=self.gateway,
+        )

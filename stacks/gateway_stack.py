@@ -1,0 +1,99 @@
+"""The gateways: REST on Fargate behind a private balancer, WebSocket on instances behind the public one."""
+
+from typing import Final
+
+from aws_cdk import aws_route53 as route53
+from constructs import Construct
+
+from config.model import Environment
+from exchange_constructs.fargate_service import FargateService
+from exchange_constructs.private_network import PrivateNetwork
+from exchange_constructs.process import Process
+from exchange_constructs.rest_front import RestFront
+from exchange_constructs.stream_front import StreamFront
+from exchange_constructs.web_socket_fleet import WebSocketFleet
+from stacks.base_stack import ExchangeStack
+from stacks.data_stack import DataStack
+from stacks.engine_stack import EngineStack
+from stacks.foundation_stack import FoundationStack
+from stacks.market_data_stack import MarketDataStack
+
+REST_PORT: Final = 8080
+WEB_SOCKET_PORT: Final = 8081
+
+
+class GatewayStack(ExchangeStack):
+    """One code base, two entry points; both hold nothing but connections."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: Environment,
+        foundation: FoundationStack,
+        network: PrivateNetwork,
+        data: DataStack,
+        engine: EngineStack,
+        market_data: MarketDataStack,
+    ) -> None:
+        """Create both gateways and let them reach engine, market data, database and cache."""
+        super().__init__(scope, construct_id, config=config, description="REST and WebSocket gateways")
+        zone = route53.HostedZone.from_hosted_zone_attributes(
+            self, "Zone", hosted_zone_id=config.hosted_zone_id, zone_name=config.domain
+        )
+        upstream = {
+            "ENGINE_ADDRESS": engine.engine.address,
+            "MARKET_DATA_ADDRESS": market_data.market_data.address,
+            "DATABASE_SECRET_ARN": data.database.secret_arn,
+            "API_KEY_TABLE": data.api_keys.table.table_name,
+            "VALKEY_URL": data.cache.url,
+        }
+        self.rest = FargateService(
+            self,
+            "Rest",
+            config=config,
+            size=config.rest,
+            process=Process(service="rest", module="runtime.gateway.rest", port=REST_PORT, environment=upstream),
+            cluster=engine.cluster,
+            namespace=engine.namespace,
+            catalogue=data.catalogue,
+            logs_key=foundation.keys.logs,
+        )
+        self.web_socket = WebSocketFleet(
+            self,
+            "WebSocket",
+            config=config,
+            process=Process(service="ws", module="runtime.gateway.ws", port=WEB_SOCKET_PORT, environment=upstream),
+            vpc=network.vpc,
+            catalogue=data.catalogue,
+            disk_key=foundation.keys.data,
+            logs_key=foundation.keys.logs,
+            operators=foundation.operators,
+        )
+        for gateway in (self.rest, self.web_socket):
+            data.api_keys.grant_verify(gateway.role)
+            data.database.grant_connect(gateway.role)
+            gateway.connections.allow_to_default_port(engine.engine.connections, "commands to the engine")
+            gateway.connections.allow_to_default_port(market_data.market_data.connections, "public market data")
+            gateway.connections.allow_to_default_port(data.database.connections, "history of orders and trades")
+            gateway.connections.allow_to_default_port(data.cache.connections, "tickers, rate limits")
+        self.rest_front = RestFront(
+            self,
+            "RestFront",
+            config=config,
+            network=network,
+            zone=zone,
+            service=self.rest,
+            access_logs=foundation.access_logs,
+            logs_key=foundation.keys.logs,
+        )
+        self.stream_front = StreamFront(
+            self,
+            "StreamFront",
+            vpc=network.vpc,
+            zone=zone,
+            fleet=self.web_socket,
+            port=WEB_SOCKET_PORT,
+            access_logs=foundation.access_logs,
+        )

@@ -1,0 +1,127 @@
+"""The three environments, synthesized once for the whole session, as plain dictionaries."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config.model import Environment, load_environments
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# The built-in template validator costs seconds and runs in `make synth`; rule packs run all the same.
+os.environ["CDK_VALIDATION"] = "false"
+os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "20")
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One synthesized environment."""
+
+    config: Environment
+    folder: Path
+    stacks: dict[str, dict[str, Any]]
+    """Template by the name of its stack within the Stage, such as Data."""
+    order: list[str] = field(default_factory=list)
+
+    @property
+    def stage(self) -> str:
+        return self.config.name.title()
+
+    def of_type(self, *types: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield `Stack/LogicalId` and properties of every resource of one of `types`."""
+        for stack, template in self.stacks.items():
+            for logical_id, resource in template["Resources"].items():
+                if resource["Type"] in types:
+                    yield f"{stack}/{logical_id}", resource.get("Properties", {})
+
+    def resources(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield `Stack/LogicalId` and the whole resource."""
+        for stack, template in self.stacks.items():
+            for logical_id, resource in template["Resources"].items():
+                yield f"{stack}/{logical_id}", resource
+
+    def text(self, value: Any) -> str:
+        """Return `value` as text, with each reference to another resource as <Stack.Output> or <LogicalId>."""
+        match value:
+            case str():
+                return value
+            case {"Fn::Join": [separator, parts]}:
+                return str(separator).join(self.text(part) for part in parts)
+            case {"Fn::GetStackOutput": {"StackName": stack, "OutputName": output}}:
+                name = str(stack).removeprefix(f"{self.stage}-")
+                return self.text_in(name, self.stacks[name]["Outputs"][output]["Value"])
+            case {"Fn::Base64": inner} | {"Fn::Sub": inner}:
+                return self.text(inner)
+            case {"Ref": name}:
+                return f"<{name}>"
+            case {"Fn::GetAtt": [name, attribute]}:
+                return f"<{name}.{attribute}>"
+        raise AssertionError(f"no text for {value}")
+
+    def text_in(self, stack: str, value: Any) -> str:
+        """Return the text of an output, whose references belong to `stack`."""
+        return self.text(value).replace("<", f"<{stack}/")
+
+
+def read(config: Environment, folder: Path) -> Exchange:
+    """Read the nested assembly of one Stage."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    stacks, order = {}, []
+    for artifact in manifest["artifacts"].values():
+        if artifact["type"] == "aws:cloudformation:stack":
+            name = artifact["properties"]["stackName"].removeprefix(f"{config.name.title()}-")
+            stacks[name] = json.loads((folder / artifact["properties"]["templateFile"]).read_text())
+            order.append(name)
+    return Exchange(config, folder, stacks, order)
+
+
+def new_app(folder: Path) -> Any:
+    """Return a CDK app with the project's context, which builds no asset."""
+    import aws_cdk as cdk  # noqa: PLC0415 - a second of jsii, which only tests of templates should pay for
+
+    context = json.loads((ROOT / "cdk.json").read_text())["context"]
+    return cdk.App(outdir=str(folder), context=context | {"aws:cdk:bundling-stacks": []})
+
+
+@pytest.fixture(scope="session")
+def synth_app() -> Callable[[Path], Any]:
+    """Return what makes an empty app, for tests that synthesize something of their own."""
+    return new_app
+
+
+@pytest.fixture(scope="session")
+def exchanges(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exchange]:
+    """Every environment by name, made by the very Stage that is deployed."""
+    from stacks.exchange_stage import ExchangeStage  # noqa: PLC0415 - as above
+
+    folder = tmp_path_factory.mktemp("assembly")
+    app = new_app(folder)
+    environments = load_environments()
+    try:
+        for config in environments:
+            ExchangeStage(app, config.name.title(), config=config)
+        app.synth()
+    except RuntimeError as error:
+        pytest.fail(f"synth: {error}", pytrace=False)  # a trace through jsii costs seconds for each test, and says less
+    return {config.name: read(config, folder / f"assembly-{config.name.title()}") for config in environments}
+
+
+@pytest.fixture(scope="session")
+def dev(exchanges: dict[str, Exchange]) -> Exchange:
+    return exchanges["dev"]
+
+
+@pytest.fixture(scope="session")
+def prod(exchanges: dict[str, Exchange]) -> Exchange:
+    return exchanges["prod"]
+
+
+@pytest.fixture(params=["dev", "staging", "prod"])
+def exchange(request: pytest.FixtureRequest, exchanges: dict[str, Exchange]) -> Exchange:
+    """Each environment in turn."""
+    return exchanges[request.param]

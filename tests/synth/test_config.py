@@ -1,0 +1,231 @@
+"""A wrong value in `config/` is one clear line: file, field, what is allowed, what was given."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import config.model
+from config.environments import DEV, ENVIRONMENTS, PROD
+from config.markets import CATALOGUE
+from config.model import (
+    BrokerConfig,
+    ConfigError,
+    DatabaseConfig,
+    Durability,
+    FargateSize,
+    NetworkConfig,
+    Sample,
+    WebSocketConfig,
+    checked,
+    load_environments,
+    samples,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+DATABASE = DEV.database
+SMALL = FargateSize(cpu_units=256, memory_mib=512, task_count=1)
+
+
+def size(**values: Any) -> FargateSize:
+    return dataclasses.replace(SMALL, **values)
+
+
+WRONG: list[tuple[Any, dict[str, Any], str]] = [
+    (DEV, {"network": NetworkConfig(cidr="10.10.0.0/16", az_count=5)}, "dev.network.az_count: must be 2 or 3, was 5"),
+    (
+        DEV,
+        {"network": NetworkConfig(cidr="8.8.0.0/16", az_count=2)},
+        "dev.network.cidr: must be a private IPv4 block of /16 to /20, such as 10.10.0.0/16, was '8.8.0.0/16'",
+    ),
+    (
+        DEV,
+        {"network": NetworkConfig(cidr="10.10.0.1/16", az_count=2)},
+        "dev.network.cidr: must be a private IPv4 block of /16 to /20, such as 10.10.0.0/16, was '10.10.0.1/16'",
+    ),
+    (DEV, {"account": "12345"}, "dev.account: must be an AWS account id of 12 digits, was '12345'"),
+    (DEV, {"account": Sample("x")}, "dev.account: must be an AWS account id of 12 digits, was x"),
+    (DEV, {"region": "eu-west-1"}, "dev.region: must be 'ap-southeast-3', was 'eu-west-1'"),
+    (DEV, {"domain": "Bursa"}, "dev.domain: must be a domain name in lower case, was 'Bursa'"),
+    (
+        DEV,
+        {"hosted_zone_id": "zone"},
+        "dev.hosted_zone_id: must be the id of a public Route 53 zone, such as Z0123456789AB, was 'zone'",
+    ),
+    (
+        DEV,
+        {"log_retention_days": 31},
+        "dev.log_retention_days: must be 30, 90, 180, 365, 731, 1827 or 3653, was 31",
+    ),
+    (DEV, {"ledger": size(memory_mib="512")}, "dev.ledger.memory_mib: must be a valid integer, was '512'"),
+    (
+        DEV,
+        {"rest": size(memory_mib=513)},
+        "dev.rest.memory_mib: must be 512 to 2048 in steps of 512 with 256 cpu_units, was 513",
+    ),
+    (
+        DEV,
+        {"rest": size(cpu_units=300)},
+        "dev.rest.cpu_units: must be 256, 512, 1024, 2048, 4096, 8192 or 16384, was 300",
+    ),
+    (DEV, {"rest": size(task_count=0)}, "dev.rest.task_count: must be 1 to 50, was 0"),
+    (
+        DEV,
+        {"engine": size(task_count=3)},
+        "dev.engine.task_count: must be 1 (leader) or 2 (leader and hot standby), was 3",
+    ),
+    (
+        DEV,
+        {"ledger": size(task_count=2)},
+        "dev.ledger.task_count: must be 1, since one process writes what it writes, was 2",
+    ),
+    (
+        DEV,
+        {"database": dataclasses.replace(DATABASE, capacity_units_min=8.0)},
+        "dev.database.capacity_units_min: must be at most capacity_units_max 4, was 8.0",
+    ),
+    (
+        DEV,
+        {"database": dataclasses.replace(DATABASE, capacity_units_min=0.7)},
+        "dev.database.capacity_units_min: must be a multiple of 0.5, was 0.7",
+    ),
+    (
+        DEV,
+        {"database": dataclasses.replace(DATABASE, backup_retention_days=3)},
+        "dev.database.backup_retention_days: must be 7 to 35, was 3",
+    ),
+    (
+        DEV,
+        {"journal_brokers": BrokerConfig(instance_type="t3.small", count_per_zone=1, storage_gib=100)},
+        (
+            "dev.journal_brokers.instance_type: must be a broker type of family m5 or m7g, such as kafka.m5.large,"
+            " was 't3.small'"
+        ),
+    ),
+    (
+        DEV,
+        {"websocket": WebSocketConfig(instance_type="c7i.large", instance_count_min=1, instance_count_max=2)},
+        "dev.websocket.instance_type: must be a Graviton type of family c6g to c8g, such as c7g.large, was 'c7i.large'",
+    ),
+    (
+        DEV,
+        {"websocket": WebSocketConfig(instance_type="c7g.large", instance_count_min=2, instance_count_max=2)},
+        "dev.websocket.instance_count_min: must be less than instance_count_max 2, was 2",
+    ),
+    (PROD, {"durability": Durability.DISPOSABLE}, "prod.durability: must be 'retained', was 'disposable'"),
+    (
+        PROD,
+        {"network": NetworkConfig(cidr="10.30.0.0/16", az_count=2)},
+        "prod.network.az_count: must be 3, since a journal of three replicas survives the loss of one, was 2",
+    ),
+]
+
+
+@pytest.mark.parametrize(("environment", "change", "message"), WRONG, ids=[message[:44] for _, _, message in WRONG])
+def test_a_wrong_value_is_one_line(environment: Any, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        checked(dataclasses.replace(environment, **change))
+    assert str(caught.value) == f"config/environments.py: {message}"
+
+
+def test_every_wrong_value_is_told_at_once() -> None:
+    broken = dataclasses.replace(DEV, account="1", region="x", network=NetworkConfig(cidr="1", az_count=9))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError) as caught:
+        checked(broken)
+    assert len(str(caught.value).splitlines()) == 4
+
+
+def test_a_catalogue_that_no_parameter_can_hold_is_refused() -> None:
+    assets = tuple(
+        CATALOGUE.assets[0].model_copy(update={"id": 100 + i, "name": f"A{i}", "title": "x" * 60}) for i in range(100)
+    )
+    large = CATALOGUE.model_copy(update={"assets": CATALOGUE.assets + assets})
+    with pytest.raises(ConfigError, match=r"dev\.catalogue: must be at most 8192 bytes as JSON, was \d+$"):
+        checked(dataclasses.replace(DEV, catalogue=large))
+
+
+def test_what_is_committed_is_right() -> None:
+    assert load_environments() == ENVIRONMENTS
+    assert [environment.name for environment in load_environments("prod")] == ["prod"]
+    assert len({environment.network.cidr for environment in ENVIRONMENTS}) == len(ENVIRONMENTS)  # they may be peered
+
+
+def test_what_only_a_deployer_knows_is_found() -> None:
+    assert samples(DEV) == {
+        "account": "123456789012",
+        "domain": "dev.bursa.example",
+        "hosted_zone_id": "Z0DEV00000000000",
+    }
+    assert (
+        samples(dataclasses.replace(DEV, account="123456789012", domain="a.example", hosted_zone_id="Z12345678")) == {}
+    )
+
+
+def app(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env=os.environ | {"CDK_OUTDIR": str(tmp_path / "out")} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_an_unknown_environment_is_one_line_and_no_stack_trace(tmp_path: Path) -> None:
+    ran = app(tmp_path, ENV="production")
+    assert ran.returncode == 1
+    assert ran.stderr.strip().splitlines()[-1] == "ENV: must be one of dev, staging, prod, was 'production'"
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("environments.py", "az_count=2", "az_cuont=2", "unexpected keyword argument 'az_cuont'"),
+        (
+            "environments.py",
+            "az_count=2",
+            "az_count=5",
+            "config/environments.py: dev.network.az_count: must be 2 or 3, was 5",
+        ),
+        ("markets.py", 'tick="0.01"', 'tick="0.x1"', "config/markets.py:"),
+        ("markets.py", 'base="BTC"', 'base="BTX"', "markets[BTXUSDT].base: was BTX, allowed: BTC, ETH, USDT, IDR"),
+    ],
+)
+def test_a_mistake_in_a_file_names_the_file(tmp_path: Path, file: str, old: str, new: str, message: str) -> None:
+    """The program is run on a copy of `config/` with one mistake in it."""
+    for name in ("app.py", "cdk.json", "runtime", "stacks", "constructs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "config").mkdir()
+    for source in (ROOT / "config").glob("*.py"):
+        text = source.read_text()
+        (tmp_path / "config" / source.name).write_text(text.replace(old, new, 1) if source.name == file else text)
+    ran = subprocess.run(
+        [sys.executable, "-c", "import app"],
+        cwd=tmp_path,
+        env=os.environ | {"CDK_OUTDIR": str(tmp_path / "out")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    last = ran.stderr.strip().splitlines()[-1]
+    assert ran.returncode == 1
+    assert message in last
+    assert last.startswith("config/")
+    assert "Traceback" not in ran.stderr
+
+
+def test_the_model_names_its_own_file() -> None:
+    assert (ROOT / config.model.SOURCE).is_file()
+
+
+def test_database_units_may_be_whole_numbers() -> None:
+    whole = DatabaseConfig(capacity_units_min=1, capacity_units_max=2, reader_count=1, backup_retention_days=7)
+    assert checked(dataclasses.replace(DEV, database=whole)).database == whole

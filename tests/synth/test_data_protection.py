@@ -1,0 +1,178 @@
+"""What is stored: under our keys, kept where it must be kept, logged for a set time."""
+
+import json
+from typing import Any
+
+KEY_OF = {  # type → where its key is named
+    "AWS::DynamoDB::GlobalTable": ("Replicas", 0, "SSESpecification", "KMSMasterKeyId"),
+    "AWS::ElastiCache::ServerlessCache": ("KmsKeyId",),
+    "AWS::Events::Archive": ("KmsKeyIdentifier",),
+    "AWS::Events::EventBus": ("KmsKeyIdentifier",),
+    "AWS::Kinesis::Stream": ("StreamEncryption", "KeyId"),
+    "AWS::Logs::LogGroup": ("KmsKeyId",),
+    "AWS::MSK::Cluster": ("EncryptionInfo", "EncryptionAtRest", "DataVolumeKMSKeyId"),
+    "AWS::RDS::DBCluster": ("KmsKeyId",),
+    "AWS::SNS::Topic": ("KmsMasterKeyId",),
+    "AWS::SQS::Queue": ("KmsMasterKeyId",),
+    "AWS::SecretsManager::Secret": ("KmsKeyId",),
+    "AWS::EC2::LaunchTemplate": ("LaunchTemplateData", "BlockDeviceMappings", 0, "Ebs", "KmsKeyId"),
+    "AWS::S3::Bucket": (
+        "BucketEncryption",
+        "ServerSideEncryptionConfiguration",
+        0,
+        "ServerSideEncryptionByDefault",
+        "KMSMasterKeyID",
+    ),
+}
+ACCESS_RECORDS = "Foundation/AccessLogs"
+"""S3 and load balancers write their records only to a bucket under an S3-managed key."""
+
+FROZEN = {  # ids of what holds data: a changed id makes an empty twin of it
+    "AWS::DynamoDB::GlobalTable": {"Data/ApiKeysTable10D26ED3"},
+    "AWS::Kinesis::Stream": {"Data/TradesStream2434DEFC"},
+    "AWS::KMS::Key": {
+        "Foundation/KeysApiSecrets3E1F2AE6",
+        "Foundation/KeysDataA2F7C5E6",
+        "Foundation/KeysLogs7981C88C",
+        "Foundation/KeysMessagesE856B267",
+    },
+    "AWS::MSK::Cluster": {"Data/JournalProvisionedFEF74248"},
+    "AWS::RDS::DBCluster": {"Data/DatabaseCluster5B53A178"},
+    "AWS::S3::Bucket": {"Engine/SnapshotsBucket4B2233F7", "Foundation/AccessLogs8B620ECA"},
+    "AWS::SecretsManager::Secret": {"Data/DatabaseLoginD8DAF3B1"},
+}
+
+
+def test_everything_stored_is_under_a_key_of_ours(exchange: Any) -> None:
+    seen = set()
+    for path, resource in exchange.resources():
+        where = KEY_OF.get(resource["Type"])
+        if where is None or path.startswith(ACCESS_RECORDS):
+            continue
+        value: Any = resource["Properties"]
+        for step in where:
+            assert isinstance(value, list) or step in value, f"{path} names no key"
+            value = value[step]
+        assert "Keys" in exchange.text(value), f"{path} is under {exchange.text(value)}"
+        seen.add(resource["Type"])
+    assert KEY_OF.keys() - seen <= {"AWS::MSK::Cluster"}
+
+
+def test_the_one_bucket_under_another_key_is_encrypted_too(exchange: Any) -> None:
+    (bucket,) = [bucket for path, bucket in exchange.of_type("AWS::S3::Bucket") if path.startswith(ACCESS_RECORDS)]
+    (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule == {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+
+
+def test_keys_turn_every_year(exchange: Any) -> None:
+    for path, key in exchange.of_type("AWS::KMS::Key"):
+        assert key["EnableKeyRotation"] is True, path
+
+
+def test_buckets_are_private_versioned_and_refuse_plain_http(exchange: Any) -> None:
+    buckets = dict(exchange.of_type("AWS::S3::Bucket"))
+    for path, bucket in buckets.items():
+        assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}, path
+        assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}, path
+    refusing = [
+        path
+        for path, policy in exchange.of_type("AWS::S3::BucketPolicy")
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Deny" and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    ]
+    assert len(refusing) == len(buckets)
+
+
+def test_log_groups_have_a_retention(exchange: Any) -> None:
+    groups = list(exchange.of_type("AWS::Logs::LogGroup"))
+    assert len(groups) >= 8
+    assert {group["RetentionInDays"] for _, group in groups} == {exchange.config.log_retention_days}
+
+
+def test_every_process_logs_to_a_group_of_the_template(exchange: Any) -> None:
+    groups = {path.split("/")[1] for path, _ in exchange.of_type("AWS::Logs::LogGroup")}
+    for path, task in exchange.of_type("AWS::ECS::TaskDefinition"):
+        for container in task["ContainerDefinitions"]:
+            options = container["LogConfiguration"]["Options"]
+            assert exchange.text(options["awslogs-group"]).strip("<>") in groups, path
+            assert options["mode"] == "non-blocking", path
+
+
+def test_in_prod_what_holds_data_outlives_its_stack(prod: Any) -> None:
+    for path, resource in prod.resources():
+        if resource["Type"] in FROZEN or resource["Type"] in {"AWS::Logs::LogGroup", "AWS::SQS::Queue"}:
+            assert resource["DeletionPolicy"] == "Retain", path
+            assert resource["UpdateReplacePolicy"] == "Retain", path
+
+
+def test_ids_of_what_holds_data_never_change(prod: Any) -> None:
+    found: dict[str, set[str]] = {}
+    for path, resource in prod.resources():
+        if resource["Type"] in FROZEN:
+            found.setdefault(resource["Type"], set()).add(path)
+    assert found == FROZEN
+
+
+def test_in_prod_no_stack_can_be_deleted_by_mistake(exchanges: dict[str, Any]) -> None:
+    for exchange in exchanges.values():
+        manifest = json.loads((exchange.folder / "manifest.json").read_text())
+        protected = [
+            artifact["properties"].get("terminationProtection", False)
+            for artifact in manifest["artifacts"].values()
+            if artifact["type"] == "aws:cloudformation:stack"
+        ]
+        assert set(protected) == {exchange.config.name == "prod"}
+
+
+def test_the_database_is_protected_spread_and_recoverable(exchange: Any) -> None:
+    ((_, cluster),) = exchange.of_type("AWS::RDS::DBCluster")
+    assert cluster["DeletionProtection"] is True
+    assert cluster["StorageEncrypted"] is True
+    assert cluster["BackupRetentionPeriod"] == exchange.config.database.backup_retention_days
+    assert cluster["EnableCloudwatchLogsExports"] == ["postgresql"]
+    instances = list(exchange.of_type("AWS::RDS::DBInstance"))
+    assert len(instances) == 1 + exchange.config.database.reader_count
+    assert not any(instance["PubliclyAccessible"] for _, instance in instances)
+    ((_, parameters),) = exchange.of_type("AWS::RDS::DBClusterParameterGroup")
+    assert parameters["Parameters"]["rds.force_ssl"] == "1"
+    names = {
+        exchange.text(group["LogGroupName"])
+        for _, group in exchange.of_type("AWS::Logs::LogGroup")
+        if "LogGroupName" in group
+    }
+    assert f"/aws/rds/cluster/{cluster['DBClusterIdentifier']}/postgresql" in names
+
+
+def test_the_database_secret_has_what_services_read(exchange: Any) -> None:
+    ((_, secret),) = exchange.of_type("AWS::SecretsManager::Secret")
+    generated = secret["GenerateSecretString"]
+    assert generated["GenerateStringKey"] == "password"
+    assert json.loads(generated["SecretStringTemplate"]) == {"username": "bursa", "dbname": "bursa"}
+    ((_, attachment),) = exchange.of_type("AWS::SecretsManager::SecretTargetAttachment")  # adds host and port
+    assert attachment["TargetType"] == "AWS::RDS::DBCluster"
+
+
+def test_the_journal_takes_identities_over_tls_and_keeps_commands_on_two_replicas(exchanges: dict[str, Any]) -> None:
+    ((_, serverless),) = exchanges["dev"].of_type("AWS::MSK::ServerlessCluster")
+    assert serverless["ClientAuthentication"]["Sasl"]["Iam"]["Enabled"] is True
+    for name in ("staging", "prod"):
+        ((_, cluster),) = exchanges[name].of_type("AWS::MSK::Cluster")
+        assert cluster["ClientAuthentication"]["Sasl"]["Iam"]["Enabled"] is True
+        assert cluster["ClientAuthentication"]["Unauthenticated"]["Enabled"] is False
+        assert cluster["EncryptionInfo"]["EncryptionInTransit"] == {"ClientBroker": "TLS", "InCluster": True}
+        assert cluster["NumberOfBrokerNodes"] == 3
+        ((_, settings),) = exchanges[name].of_type("AWS::MSK::Configuration")
+        lines = settings["ServerProperties"].splitlines()
+        assert {"min.insync.replicas=2", "unclean.leader.election.enable=false"} <= set(lines)
+
+
+def test_events_of_others_are_refused_and_lost_ones_are_kept(exchange: Any) -> None:
+    ((_, policy),) = exchange.of_type("AWS::Events::EventBusPolicy")
+    assert policy["Statement"]["Effect"] == "Deny"
+    assert policy["Statement"]["Condition"] == {"StringNotEquals": {"aws:PrincipalAccount": exchange.config.account}}
+    ((_, bus),) = exchange.of_type("AWS::Events::EventBus")
+    assert "Undelivered" in exchange.text(bus["DeadLetterConfig"]["Arn"])
+    ((_, queue_policy),) = exchange.of_type("AWS::SQS::QueuePolicy")
+    allowed = [s for s in queue_policy["PolicyDocument"]["Statement"] if s["Effect"] == "Allow"]
+    assert [s["Principal"] for s in allowed] == [{"Service": "events.amazonaws.com"}]
+    assert "EventsBus" in exchange.text(allowed[0]["Condition"]["ArnEquals"]["aws:SourceArn"])

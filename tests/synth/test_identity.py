@@ -1,0 +1,100 @@
+"""Who may do what: each process its own role, each role its own grants, nothing with a star but what is accepted."""
+
+from collections.abc import Iterator
+from typing import Any
+
+STAR_NEEDED = {"ecr:GetAuthorizationToken"}
+"""Actions that know no resource."""
+OWN_NAMES = ("<SnapshotsBucket", "arn:aws:kafka:", "arn:aws:logs:")
+"""Resources whose last part is known only at run time; what comes before it is exact."""
+
+MAY = {  # role of a process → services it may call, beside the catalogue
+    "Engine/EngineRole": {"kafka", "kafka-cluster", "s3", "kms", "ssm"},
+    "MarketData/MarketDataRole": {"kinesis", "kms", "secretsmanager", "ssm"},
+    "Ledger/LedgerRole": {"kms", "secretsmanager", "ssm"},
+    "Gateway/RestRole": {"dynamodb", "kms", "secretsmanager", "ssm"},
+    "Gateway/WebSocketRole": {"dynamodb", "kms", "secretsmanager", "ssm", "ecr", "logs"},
+}
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def statements(exchange: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, policy in exchange.of_type("AWS::IAM::ManagedPolicy"):
+        for statement in policy["PolicyDocument"]["Statement"]:
+            yield path, statement
+
+
+def test_no_permission_is_written_inline_or_taken_from_a_ready_made_policy(exchange: Any) -> None:
+    assert list(exchange.of_type("AWS::IAM::Policy", "AWS::IAM::User", "AWS::IAM::Group")) == []
+    for path, role in exchange.of_type("AWS::IAM::Role"):
+        assert "Policies" not in role, path
+        assert "ManagedPolicyArns" not in role, path
+
+
+def test_every_role_is_taken_by_one_service(exchange: Any) -> None:
+    for path, role in exchange.of_type("AWS::IAM::Role"):
+        (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+        assert list(statement["Principal"]) == ["Service"], path
+        assert role["Description"], path
+
+
+def test_no_action_has_a_star(exchange: Any) -> None:
+    for path, statement in statements(exchange):
+        assert not [action for action in listed(statement["Action"]) if "*" in action], path
+
+
+def test_a_star_in_a_resource_stands_only_where_it_must(exchange: Any) -> None:
+    for path, statement in statements(exchange):
+        for resource in listed(statement["Resource"]):
+            text = exchange.text(resource)
+            if text == "*":
+                assert set(listed(statement["Action"])) <= STAR_NEEDED, path
+            elif "*" in text:
+                assert text.startswith(OWN_NAMES), f"{path}: {text}"
+
+
+def test_each_process_may_call_what_it_needs_and_nothing_else(exchange: Any) -> None:
+    granted: dict[str, set[str]] = {}
+    for path, statement in statements(exchange):
+        role = path.split("Grants", maxsplit=1)[0]
+        granted.setdefault(role, set()).update(action.split(":")[0] for action in listed(statement["Action"]))
+    assert {role: services for role, services in granted.items() if role in MAY} == MAY
+
+
+def test_gateways_only_look_api_keys_up(exchange: Any) -> None:
+    actions = {
+        action
+        for _, statement in statements(exchange)
+        for action in listed(statement["Action"])
+        if "dynamodb" in action
+    }
+    assert actions == {"dynamodb:GetItem"}
+
+
+def test_only_gateways_can_open_api_secrets(exchange: Any) -> None:
+    openers = {
+        path.split("Grants", maxsplit=1)[0]
+        for path, statement in statements(exchange)
+        if any("KeysApiSecrets" in exchange.text(resource) for resource in listed(statement["Resource"]))
+    }
+    assert openers == {"Gateway/RestRole", "Gateway/WebSocketRole"}
+
+
+def test_no_engine_can_delete_a_snapshot_or_a_command(exchange: Any) -> None:
+    actions = {action for _, statement in statements(exchange) for action in listed(statement["Action"])}
+    assert not [action for action in actions if "delete" in action.lower()]
+
+
+def test_a_key_is_open_to_others_only_under_a_condition(exchange: Any) -> None:
+    root = f":iam::{exchange.config.account}:root"
+    for path, key in exchange.of_type("AWS::KMS::Key"):
+        for statement in key["KeyPolicy"]["Statement"]:
+            if root in str(statement["Principal"]):
+                continue
+            assert statement["Condition"], path
+            if statement["Principal"] == {"AWS": "*"}:
+                assert exchange.config.account in str(statement["Condition"]["StringEquals"]), path
+                assert "AWSServiceRoleForAutoScaling" in str(statement["Condition"]["StringEquals"]), path

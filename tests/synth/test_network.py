@@ -1,0 +1,125 @@
+"""Who can reach what: one public entry, no way out, every rule between two named groups."""
+
+from typing import Any
+
+ANYWHERE = {"0.0.0.0/0", "::/0"}
+
+
+def rules(exchange: Any, direction: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return every rule of a direction, Ingress or Egress, wherever it stands, with its stack."""
+    found = list(exchange.of_type(f"AWS::EC2::SecurityGroup{direction}"))
+    for path, group in exchange.of_type("AWS::EC2::SecurityGroup"):
+        found += [(path, rule) for rule in group.get(f"SecurityGroup{direction}", [])]
+    return found
+
+
+def test_only_the_websocket_balancer_faces_the_internet(exchange: Any) -> None:
+    balancers = {
+        path: (balancer["Type"], balancer["Scheme"])
+        for path, balancer in exchange.of_type("AWS::ElasticLoadBalancingV2::LoadBalancer")
+    }
+    assert sorted(balancers.values()) == [("application", "internal"), ("network", "internet-facing")]
+    (public,) = [path for path, (_, scheme) in balancers.items() if scheme == "internet-facing"]
+    assert "StreamFront" in public
+    open_rules = [(path, rule) for path, rule in rules(exchange, "Ingress") if rule.get("CidrIp") in ANYWHERE]
+    assert [(rule["FromPort"], rule["ToPort"], rule["IpProtocol"]) for _, rule in open_rules] == [(443, 443, "tcp")]
+    assert "StreamFront" in open_rules[0][0]
+    assert all("CidrIpv6" not in rule for _, rule in rules(exchange, "Ingress"))
+
+
+def test_every_rule_names_one_port_and_a_reason(exchange: Any) -> None:
+    for path, rule in rules(exchange, "Ingress"):
+        assert rule["IpProtocol"] == "tcp", path
+        assert rule["FromPort"] == rule["ToPort"], path
+        assert rule.get("Description"), path
+        inside = rule.get("CidrIp") in {exchange.config.network.cidr, *ANYWHERE}
+        assert inside or "SourceSecurityGroupId" in rule, path
+
+
+def test_outgoing_traffic_goes_to_a_named_group_or_to_the_endpoints(exchange: Any) -> None:
+    for path, rule in rules(exchange, "Egress"):
+        if rule.get("CidrIp") == "255.255.255.255/32":
+            continue  # CDK's way to say: nothing
+        assert rule["IpProtocol"] == "tcp", path
+        if rule.get("CidrIp") in ANYWHERE:
+            assert (rule["FromPort"], rule["ToPort"]) == (443, 443), path
+        else:
+            assert "DestinationSecurityGroupId" in rule, path
+
+
+def test_no_private_subnet_has_a_route_out(exchange: Any) -> None:
+    routes = list(exchange.of_type("AWS::EC2::Route"))
+    assert len(routes) == exchange.config.network.az_count
+    assert all("PublicSubnet" in path for path, _ in routes)
+    assert list(exchange.of_type("AWS::EC2::NatGateway", "AWS::EC2::EgressOnlyInternetGateway")) == []
+
+
+def test_every_group_is_chosen_and_none_is_the_default_one(exchange: Any) -> None:
+    for path, service in exchange.of_type("AWS::ECS::Service"):
+        assert service["NetworkConfiguration"]["AwsvpcConfiguration"]["SecurityGroups"], path
+    for path, endpoint in exchange.of_type("AWS::EC2::VPCEndpoint"):
+        assert endpoint["VpcEndpointType"] == "Gateway" or endpoint["SecurityGroupIds"], path
+    for path, cluster in exchange.of_type("AWS::RDS::DBCluster"):
+        assert cluster["VpcSecurityGroupIds"], path
+    for path, cache in exchange.of_type("AWS::ElastiCache::ServerlessCache"):
+        assert cache["SecurityGroupIds"], path
+    for path, balancer in exchange.of_type("AWS::ElasticLoadBalancingV2::LoadBalancer"):
+        assert balancer["SecurityGroups"], path
+    assert "DefaultSecurityGroup" not in str(exchange.stacks)
+
+
+def test_services_run_in_the_application_tier_and_data_lies_in_its_own(exchange: Any) -> None:
+    for path, service in exchange.of_type("AWS::ECS::Service"):
+        subnets = service["NetworkConfiguration"]["AwsvpcConfiguration"]["Subnets"]
+        assert all("ApplicationSubnet" in exchange.text(subnet) for subnet in subnets), path
+    for path, group in exchange.of_type("AWS::AutoScaling::AutoScalingGroup"):
+        assert all("ApplicationSubnet" in exchange.text(subnet) for subnet in group["VPCZoneIdentifier"]), path
+    for path, group in exchange.of_type("AWS::RDS::DBSubnetGroup"):
+        assert all("DataSubnet" in exchange.text(subnet) for subnet in group["SubnetIds"]), path
+    for path, cache in exchange.of_type("AWS::ElastiCache::ServerlessCache"):
+        assert all("DataSubnet" in exchange.text(subnet) for subnet in cache["SubnetIds"]), path
+
+
+def test_zones_are_those_of_the_region(exchange: Any) -> None:
+    zones = {subnet["AvailabilityZone"] for _, subnet in exchange.of_type("AWS::EC2::Subnet")}
+    assert zones == {f"{exchange.config.region}{zone}" for zone in "abc"[: exchange.config.network.az_count]}
+    assert not any(subnet["MapPublicIpOnLaunch"] for _, subnet in exchange.of_type("AWS::EC2::Subnet"))
+
+
+def test_clients_speak_tls_only(exchange: Any) -> None:
+    listeners = {
+        path: (listener["Protocol"], listener["Port"], listener["SslPolicy"])
+        for path, listener in exchange.of_type("AWS::ElasticLoadBalancingV2::Listener")
+    }
+    assert sorted(protocol for protocol, _, _ in listeners.values()) == ["HTTPS", "TLS"]
+    for path, (_, port, policy) in listeners.items():
+        assert port == 443, path
+        assert policy.startswith("ELBSecurityPolicy-TLS13"), path
+
+
+def attributes(resource: dict[str, Any], kind: str) -> dict[str, str]:
+    return {entry["Key"]: entry["Value"] for entry in resource[kind]}
+
+
+def test_the_websocket_gateway_sees_the_clients_address_and_drains_slowly(exchange: Any) -> None:
+    groups = {group["Protocol"]: group for _, group in exchange.of_type("AWS::ElasticLoadBalancingV2::TargetGroup")}
+    wanted = attributes(groups["TCP"], "TargetGroupAttributes")
+    assert wanted["preserve_client_ip.enabled"] == "true"
+    assert int(wanted["deregistration_delay.timeout_seconds"]) >= 60
+    assert {group["HealthCheckPath"] for group in groups.values()} == {"/healthz"}
+
+
+def test_the_private_balancer_stands_behind_the_web_firewall(exchange: Any) -> None:
+    ((_, association),) = exchange.of_type("AWS::WAFv2::WebACLAssociation")
+    assert "RestFrontBalancer" in exchange.text(association["ResourceArn"])
+    ((_, acl),) = exchange.of_type("AWS::WAFv2::WebACL")
+    assert len(acl["Rules"]) >= 2
+
+
+def test_balancers_refuse_bad_headers_and_cannot_be_deleted_by_mistake(exchange: Any) -> None:
+    for path, balancer in exchange.of_type("AWS::ElasticLoadBalancingV2::LoadBalancer"):
+        given = attributes(balancer, "LoadBalancerAttributes")
+        assert given["deletion_protection.enabled"] == "true", path
+        assert given["access_logs.s3.enabled"] == "true", path
+        if balancer["Type"] == "application":
+            assert given["routing.http.drop_invalid_header_fields.enabled"] == "true"

@@ -1,0 +1,165 @@
+"""What each process is started with: the contract between the templates and `runtime/`."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from runtime.shared.catalogue import read_catalogue
+
+COMMON = {"SERVICE", "LISTEN_HOST", "LISTEN_PORT", "CATALOGUE_PARAMETER"}
+GATEWAY = {"ENGINE_ADDRESS", "MARKET_DATA_ADDRESS", "DATABASE_SECRET_ARN", "API_KEY_TABLE", "VALKEY_URL"}
+CONTRACT = {
+    "engine": ("runtime.engine.main", 7001, {"GROUP", "JOURNAL_CLUSTER_ARN", "SNAPSHOT_BUCKET"}),
+    "market_data": ("runtime.market_data.main", 7002, {"ENGINE_ADDRESS", "DATABASE_SECRET_ARN", "TRADE_STREAM"}),
+    "ledger": ("runtime.ledger.main", 7003, {"ENGINE_ADDRESS", "DATABASE_SECRET_ARN"}),
+    "rest": ("runtime.gateway.rest", 8080, GATEWAY),
+    "ws": ("runtime.gateway.ws", 8081, GATEWAY | {"AWS_REGION"}),
+}
+FARGATE = ("engine", "market_data", "ledger", "rest")
+
+
+def containers(exchange: Any) -> dict[str, dict[str, Any]]:
+    """Return the container of each Fargate service, its environment as text."""
+    found = {}
+    for _, task in exchange.of_type("AWS::ECS::TaskDefinition"):
+        (container,) = task["ContainerDefinitions"]
+        variables = {entry["Name"]: exchange.text(entry["Value"]) for entry in container["Environment"]}
+        found[variables["SERVICE"]] = container | {"Environment": variables, "Task": task}
+    return found
+
+
+def user_data(exchange: Any) -> str:
+    ((_, template),) = exchange.of_type("AWS::EC2::LaunchTemplate")
+    return exchange.text(template["LaunchTemplateData"]["UserData"])
+
+
+def descriptor(exchange: Any) -> dict[str, Any]:
+    """Return the service descriptor of the instances, as the boot script writes it."""
+    written = re.search(
+        r"^cat > /etc/bursa/service\.json <<'(\w+)'\n(.*?)\n\1$", user_data(exchange), re.MULTILINE | re.DOTALL
+    )
+    assert written
+    return json.loads(written[2])
+
+
+def test_every_service_and_no_other_is_started(exchange: Any) -> None:
+    assert set(containers(exchange)) == set(FARGATE)
+    assert descriptor(exchange)["service"] == "ws"
+
+
+@pytest.mark.parametrize("service", FARGATE)
+def test_a_task_is_started_as_its_service_expects(exchange: Any, service: str) -> None:
+    module, port, own = CONTRACT[service]
+    container = containers(exchange)[service]
+    assert container["Command"] == ["python", "-m", module]
+    assert set(container["Environment"]) == COMMON | own
+    assert container["Environment"]["LISTEN_HOST"] == "0.0.0.0"
+    assert container["Environment"]["LISTEN_PORT"] == str(port)
+    assert [mapping["ContainerPort"] for mapping in container["PortMappings"]] == [port]
+    assert container["HealthCheck"]["Command"][1:] == ["python", "-m", "runtime.shared.health", "127.0.0.1", str(port)]
+
+
+def test_an_instance_is_started_as_its_service_expects(exchange: Any) -> None:
+    module, port, own = CONTRACT["ws"]
+    service = descriptor(exchange)
+    assert service["command"] == ["python", "-m", module]
+    assert service["ports"] == [port]
+    assert set(service["environment"]) == COMMON | own
+    assert service["environment"]["LISTEN_PORT"] == str(port)
+    assert service["environment"]["AWS_REGION"] == exchange.config.region
+
+
+def test_variables_point_at_what_they_name(exchange: Any) -> None:
+    engine = containers(exchange)["engine"]["Environment"]
+    assert engine["GROUP"] == "main"
+    assert re.fullmatch(r"<Data/Journal\w+\.Arn>", engine["JOURNAL_CLUSTER_ARN"])
+    assert re.fullmatch(r"<SnapshotsBucket\w+>", engine["SNAPSHOT_BUCKET"])
+    for service in ("rest", "ws"):
+        variables = descriptor(exchange) if service == "ws" else containers(exchange)[service]
+        variables = {key.upper(): value for key, value in variables.items()}["ENVIRONMENT"]
+        assert variables["ENGINE_ADDRESS"] == "engine.bursa.internal:7001"
+        assert variables["MARKET_DATA_ADDRESS"] == "market-data.bursa.internal:7002"
+        assert re.fullmatch(r"<Data/DatabaseLoginAttachment\w+>", variables["DATABASE_SECRET_ARN"])
+        assert re.fullmatch(r"<Data/ApiKeysTable\w+>", variables["API_KEY_TABLE"])
+        cache = r"rediss://<Data/Cache\w+\.Endpoint\.Address>:<Data/Cache\w+\.Endpoint\.Port>"
+        assert re.fullmatch(cache, variables["VALKEY_URL"])
+    market_data = containers(exchange)["market_data"]["Environment"]
+    assert re.fullmatch(r"<Data/TradesStream\w+>", market_data["TRADE_STREAM"])
+    for variables in (market_data, containers(exchange)["ledger"]["Environment"]):
+        assert variables["ENGINE_ADDRESS"] == "engine.bursa.internal:7001"
+
+
+def test_every_address_is_a_name_and_port_that_a_service_has(exchange: Any) -> None:
+    ((_, namespace),) = exchange.of_type("AWS::ServiceDiscovery::PrivateDnsNamespace")
+    names = {properties["Name"] for _, properties in exchange.of_type("AWS::ServiceDiscovery::Service")}
+    known = {f"{service.replace('_', '-')}:{port}" for service, (_, port, _) in CONTRACT.items()}
+    everywhere = [descriptor(exchange)["environment"]]
+    everywhere += [container["Environment"] for container in containers(exchange).values()]
+    for variables in everywhere:
+        for variable in variables.keys() & {"ENGINE_ADDRESS", "MARKET_DATA_ADDRESS"}:
+            name, _, rest = variables[variable].partition(".")
+            zone, _, port = rest.partition(":")
+            assert zone == namespace["Name"]
+            assert name in names
+            assert f"{name}:{port}" in known
+
+
+def test_the_catalogue_is_what_every_process_reads(exchange: Any) -> None:
+    ((path, parameter),) = exchange.of_type("AWS::SSM::Parameter")
+    assert read_catalogue(parameter["Value"], path) == exchange.config.catalogue
+    names = {container["Environment"]["CATALOGUE_PARAMETER"] for container in containers(exchange).values()}
+    assert names | {descriptor(exchange)["environment"]["CATALOGUE_PARAMETER"]} == {f"<{path}>"}
+
+
+@pytest.mark.parametrize("service", FARGATE)
+def test_a_task_cannot_change_itself(exchange: Any, service: str) -> None:
+    container = containers(exchange)[service]
+    assert container["ReadonlyRootFilesystem"] is True
+    assert container["User"] == "10001:10001"
+    assert container["LinuxParameters"]["Capabilities"]["Drop"] == ["ALL"]
+    assert not container.get("Privileged", False)
+    assert container["Task"]["RuntimePlatform"]["CpuArchitecture"] == "ARM64"
+
+
+def test_a_failed_deployment_is_rolled_back_and_a_single_task_is_never_doubled(exchange: Any) -> None:
+    services = list(exchange.of_type("AWS::ECS::Service"))
+    assert len(services) == len(FARGATE)
+    for path, service in services:
+        deployment = service["DeploymentConfiguration"]
+        assert deployment["DeploymentCircuitBreaker"] == {"Enable": True, "Rollback": True}, path
+        if service["DesiredCount"] == 1:
+            assert (deployment["MinimumHealthyPercent"], deployment["MaximumPercent"]) == (0, 100), path
+        else:
+            assert deployment["MinimumHealthyPercent"] >= 50, path
+        assert service["NetworkConfiguration"]["AwsvpcConfiguration"]["AssignPublicIp"] == "DISABLED", path
+        assert service.get("EnableExecuteCommand", False) is False, path
+
+
+def test_dev_runs_one_engine_and_the_others_a_standby(exchanges: dict[str, Any]) -> None:
+    counts = {
+        name: next(
+            service["DesiredCount"]
+            for path, service in exchange.of_type("AWS::ECS::Service")
+            if path.startswith("Engine/")
+        )
+        for name, exchange in exchanges.items()
+    }
+    assert counts == {"dev": 1, "staging": 2, "prod": 2}
+
+
+def test_instances_take_only_signed_metadata_requests_and_no_public_address(exchange: Any) -> None:
+    ((_, template),) = exchange.of_type("AWS::EC2::LaunchTemplate")
+    data = template["LaunchTemplateData"]
+    assert data["MetadataOptions"] == {"HttpTokens": "required", "HttpPutResponseHopLimit": 1}
+    (interface,) = data["NetworkInterfaces"]
+    assert interface["AssociatePublicIpAddress"] is False
+    assert "KeyName" not in data
+    assert data["InstanceType"].split(".")[0] in {"c6g", "c7g", "c7gn", "c8g", "c8gn"}
+
+
+def test_no_variable_holds_a_secret(exchange: Any) -> None:
+    assert "{{resolve:" not in user_data(exchange)
+    for container in containers(exchange).values():
+        assert "{{resolve:" not in json.dumps(container["Environment"])
