@@ -1,0 +1,44 @@
+"""A deployment is refused while a sample stands or an acceptance has expired."""
+
+import json
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from scripts import preflight
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    accepted = {
+        "ruleName": "AwsSolutions-S1",
+        "acknowledgedAt": "Dev/Data/Bucket",
+        "violatingResources": [{"reason": "it is the log bucket itself [owner: platform; expires: 2027-06-30]"}],
+    }
+    path = tmp_path / "validation-report.json"
+    path.write_text(json.dumps({"pluginReports": [{"suppressedViolations": [accepted]}]}))
+    return path
+
+
+def test_samples_are_refused_by_name(report: Path) -> None:
+    found = preflight.problems("dev", report, date(2026, 12, 1))
+    assert any("dev.account is still the sample '123456789012'" in problem for problem in found)
+    assert not any("expired" in problem for problem in found)
+
+
+def test_an_expired_acceptance_is_refused(report: Path) -> None:
+    assert preflight.expired(report, date(2027, 6, 30)) == []
+    assert preflight.expired(report, date(2027, 7, 1)) == ["AwsSolutions-S1 on Dev/Data/Bucket, until 2027-06-30"]
+
+
+def test_an_unknown_environment_and_a_missing_report_are_named(tmp_path: Path) -> None:
+    assert preflight.problems("qa", tmp_path / "none", date(2026, 12, 1)) == [
+        "ENV: must be one of dev, staging, prod, was 'qa'"
+    ]
+    assert "is missing: synthesize first" in preflight.problems("dev", tmp_path / "none", date(2026, 12, 1))[-1]
+
+
+def test_no_argument_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert preflight.main(["preflight"]) == preflight.EXIT_NOT_READY
+    assert "which environment" in capsys.readouterr().err
