@@ -9,7 +9,9 @@ Errors:
 import asyncio
 import contextlib
 import logging
+import math
 import secrets
+import time
 from collections.abc import AsyncIterator
 from typing import Any, Final, TypeVar
 
@@ -44,6 +46,8 @@ REPLY_TIMEOUT_S: Final = 10.0
 BATCH_MAX: Final = 512
 _BACKOFF_MIN_S: Final = 0.05
 _BACKOFF_MAX_S: Final = 1.0
+_LASTING_S: Final = 1.0
+"""A connection that lasted this long was a good one."""
 _FIRST_FRAME_TIMEOUT_S: Final = 5.0
 
 
@@ -57,6 +61,24 @@ class EngineUnavailableError(EngineError, ConnectionError):
 
 class EngineBusyError(EngineError):
     """Too many commands are in flight on this link; this one was not sent."""
+
+
+class _Backoff:
+    """Pauses between attempts: doubling, and short again once a connection has lasted."""
+
+    def __init__(self) -> None:
+        self._pause_s = _BACKOFF_MIN_S
+        self._connected_s = math.inf
+
+    def connected(self) -> None:
+        self._connected_s = time.monotonic()
+
+    async def pause(self) -> None:
+        if time.monotonic() - self._connected_s > _LASTING_S:
+            self._pause_s = _BACKOFF_MIN_S
+        self._connected_s = math.inf
+        await asyncio.sleep(self._pause_s)
+        self._pause_s = min(self._pause_s * 2, _BACKOFF_MAX_S)
 
 
 async def _connect(address: str, hello: Hello) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, Welcome]:
@@ -172,18 +194,17 @@ class EngineLink:
             self._wake.set()
 
     async def _keep_connected(self) -> None:
-        backoff_s = _BACKOFF_MIN_S
+        backoff = _Backoff()
         while True:
             try:
                 reader, writer, welcome = await _connect(self._address, Hello(COMMANDS, self._session))
-            except (OSError, EOFError, TimeoutError) as error:
-                logger.debug("no engine at %s: %s", self._address, error)
-                await asyncio.sleep(backoff_s)
-                backoff_s = min(backoff_s * 2, _BACKOFF_MAX_S)
+            except (OSError, EOFError, TimeoutError, MsgspecError) as error:
+                logger.debug("no engine at %s: %r", self._address, error)
+                await backoff.pause()
                 continue
-            backoff_s = _BACKOFF_MIN_S
             logger.info("linked to engine group %s, epoch %d", welcome.group, welcome.epoch)
             self.epoch = welcome.epoch
+            backoff.connected()
             try:
                 await self._converse(reader, writer)
             except (OSError, EOFError, MsgspecError) as error:
@@ -192,6 +213,7 @@ class EngineLink:
                 self.connected = False
                 self._up.clear()
                 writer.close()
+            await backoff.pause()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Send again what is unanswered, then pump both directions until one breaks."""
@@ -236,18 +258,17 @@ async def follow_feed(address: str, sequence: int) -> AsyncIterator[list[Happene
 
     Reconnects; never repeats or skips a sequence.
     """
-    backoff_s = _BACKOFF_MIN_S
+    backoff = _Backoff()
     following = sequence
     while True:
         try:
             reader, writer, welcome = await _connect(address, Hello(FEED, "", following))
-        except (OSError, EOFError, TimeoutError) as error:
-            logger.debug("no engine feed at %s: %s", address, error)
-            await asyncio.sleep(backoff_s)
-            backoff_s = min(backoff_s * 2, _BACKOFF_MAX_S)
+        except (OSError, EOFError, TimeoutError, MsgspecError) as error:
+            logger.debug("no engine feed at %s: %r", address, error)
+            await backoff.pause()
             continue
         logger.info("following engine group %s, epoch %d, from sequence %d", welcome.group, welcome.epoch, following)
-        backoff_s = _BACKOFF_MIN_S
+        backoff.connected()
         if following < 0:
             following = welcome.sequence + 1
         try:
@@ -264,3 +285,4 @@ async def follow_feed(address: str, sequence: int) -> AsyncIterator[list[Happene
             logger.warning("the engine feed broke: %r", error)
         finally:
             writer.close()
+        await backoff.pause()

@@ -1,0 +1,1 @@
+"""Opens accounts, issues API keys, credits deposits."""

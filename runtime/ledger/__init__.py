@@ -1,0 +1,1 @@
+"""Projects the event feed into Aurora: postings, orders, trades."""

@@ -1,0 +1,158 @@
+"""The ledger service: follows the engine's event feed into PostgreSQL, each command exactly once.
+
+It keeps nothing of its own: where it stands is a row, written with the rows it accounts for. A database that goes away
+is waited for; a feed that contradicts the ledger ends the process.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Final
+
+import psycopg
+from botocore.exceptions import BotoCoreError, ClientError
+from psycopg import AsyncConnection
+from pydantic import Field
+
+from runtime.ledger.history import GROUP
+from runtime.ledger.migrate import migrate, read_migrations
+from runtime.ledger.projection import LedgerError, Scale, project
+from runtime.ledger.store import PositionMovedError, read_standing, write
+from runtime.shared import log, shell
+from runtime.shared.engine_link import EngineLink, EngineUnavailableError, follow_feed
+from runtime.shared.messages import EXTERNAL_ACCOUNT, AskAccount, Happened
+from runtime.shared.settings import ADDRESS_PATTERN, ServiceSettings, database_conninfo, read_settings
+
+logger = logging.getLogger(__name__)
+
+COMMIT_INTERVAL_S: Final = 0.05
+"""Least time from one commit to the next: what arrives meanwhile is committed together."""
+COMMANDS_PER_COMMIT: Final = 2_000
+"""A batch takes no further frame once it has as many commands."""
+_BACKOFF_MIN_S: Final = 0.1
+_BACKOFF_MAX_S: Final = 5.0
+
+
+class LedgerSettings(ServiceSettings):
+    """Environment of the ledger."""
+
+    engine_address: str = Field(pattern=ADDRESS_PATTERN)
+    database_secret_arn: str = Field(min_length=1)
+
+
+class Ledger:
+    """The projection, running. `position` is the last sequence committed, -1 before that is known."""
+
+    def __init__(self, engine_address: str, database_secret_arn: str) -> None:
+        """Prepare; `run` does the work."""
+        self.position = -1
+        self._engine_address = engine_address
+        self._secret_arn = database_secret_arn
+
+    async def run(self) -> None:
+        """Follow the feed for ever. Raises LedgerError when feed and ledger contradict each other."""
+        backoff_s = _BACKOFF_MIN_S
+        while True:
+            before = self.position
+            try:
+                await self._follow()
+            except (psycopg.OperationalError, BotoCoreError, ClientError, PositionMovedError) as error:
+                logger.warning("the database cannot be written: %s; next try in %.1f s", error, backoff_s)
+            await asyncio.sleep(backoff_s)
+            backoff_s = _BACKOFF_MIN_S if self.position > before else min(backoff_s * 2, _BACKOFF_MAX_S)
+
+    async def _follow(self) -> None:
+        """Follow the feed until the database goes away."""
+        # The secret is read at each connection: its password may have been rotated.
+        conninfo = await asyncio.to_thread(database_conninfo, self._secret_arn)
+        async with await AsyncConnection.connect(conninfo, autocommit=True) as connection:
+            await migrate(connection, read_migrations())
+            standing = await read_standing(connection, GROUP)
+            await refuse_other_history(self._engine_address, standing.sequence)
+            self.position = standing.sequence
+            logger.info("at sequence %d, with %d markets", standing.sequence, len(standing.markets))
+            feed = follow_feed(self._engine_address, standing.sequence + 1)
+            async with contextlib.aclosing(gathered(feed)) as batches:
+                await self._apply(connection, standing.markets, batches)
+
+    async def _apply(
+        self, connection: AsyncConnection, markets: dict[int, Scale], batches: AsyncIterator[list[Happened]]
+    ) -> None:
+        async for batch in batches:
+            rows = project(batch, self.position, markets)
+            await write(connection, GROUP, self.position, rows)
+            markets |= rows.markets
+            self.position = rows.sequence
+
+    async def answer(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Tell a health check how far the ledger has come, in one line."""
+        text = "starting" if self.position < 0 else f"ok {self.position}"
+        with contextlib.suppress(OSError):
+            writer.write(f"{text}\n".encode())
+            await writer.drain()
+        writer.close()
+
+
+async def refuse_other_history(engine_address: str, position: int) -> None:
+    """Wait for the engine, and raise LedgerError if it is behind the ledger: then its history is another one."""
+    link = EngineLink(engine_address)
+    await link.start()
+    try:
+        while True:
+            try:
+                sequence = (await link.ask(AskAccount(EXTERNAL_ACCOUNT))).sequence
+                break
+            except EngineUnavailableError as error:
+                logger.info("waiting for the engine: %s", error)
+    finally:
+        await link.stop()
+    if sequence < position:
+        raise LedgerError(
+            f"the engine at {engine_address} is at sequence {sequence}, the ledger already at {position}: "
+            "they do not belong together; restore the engine's journal, or start with an empty database"
+        )
+
+
+async def gathered(feed: AsyncIterator[list[Happened]]) -> AsyncGenerator[list[Happened], None]:
+    """Yield what `feed` brings, frames taken together: one batch per COMMIT_INTERVAL_S at most while it trickles."""
+    loop = asyncio.get_running_loop()
+    commit_at = loop.time()
+    coming = asyncio.ensure_future(anext(feed))
+    try:
+        while True:
+            batch = await coming
+            coming = asyncio.ensure_future(anext(feed))
+            while len(batch) < COMMANDS_PER_COMMIT:
+                arrived, _ = await asyncio.wait((coming,), timeout=max(0.0, commit_at - loop.time()))
+                if not arrived:
+                    break
+                batch = batch + coming.result()
+                coming = asyncio.ensure_future(anext(feed))
+            commit_at = loop.time() + COMMIT_INTERVAL_S
+            yield batch
+    finally:
+        coming.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await coming
+
+
+async def main(stopping: asyncio.Event) -> None:
+    """Run until told to stop, or until the ledger must not go on."""
+    settings = read_settings(LedgerSettings)
+    log.configure(settings.service)
+    ledger = Ledger(settings.engine_address, settings.database_secret_arn)
+    server = await asyncio.start_server(ledger.answer, settings.listen_host, settings.listen_port)
+    running = asyncio.create_task(ledger.run())
+    told = asyncio.create_task(stopping.wait())
+    async with server:
+        await asyncio.wait((running, told), return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    logger.info("stopped at sequence %d", ledger.position)
+
+
+if __name__ == "__main__":
+    shell.run(main)

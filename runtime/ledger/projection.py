@@ -1,0 +1,264 @@
+"""What each event means in the ledger: orders as they stand, trades, and double-entry postings. Pure.
+
+Errors:
+    LedgerError            the feed and the ledger cannot both be right; a person must look, the ledger must not go on
+    ├── FeedGapError       the feed repeats, skips or goes back
+    └── DisagreementError  the engine's balances are not what the postings add up to, or a market changed its scale
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from runtime.shared.messages import (
+    EXTERNAL_ACCOUNT,
+    FEE_ACCOUNT,
+    AccountChanged,
+    BalanceChanged,
+    Configured,
+    Happened,
+    MarketSpec,
+    Order,
+    OrderChanged,
+    Traded,
+    Transferred,
+)
+
+TRADE: Final = 1
+FEE: Final = 2
+TRANSFER: Final = 3
+"""Kinds of posting."""
+
+
+class LedgerError(RuntimeError):
+    """Base of what makes the ledger stop."""
+
+
+class FeedGapError(LedgerError):
+    """A sequence other than the next."""
+
+
+class DisagreementError(LedgerError):
+    """The engine and the ledger disagree; the message names the sequence, the account and both figures."""
+
+
+class Scale(NamedTuple):
+    """What settling a trade needs of a market: assets, and their units in one lot (at a price of one tick)."""
+
+    base: int
+    quote: int
+    lot_units: int
+    quote_units: int
+
+
+class AccountRow(NamedTuple):
+    """A row of `accounts`."""
+
+    account: int
+    name: str
+    tier: int
+    opened_us: int
+
+
+class TradeRow(NamedTuple):
+    """A row of `trades`."""
+
+    market: int
+    trade_id: int
+    price: int
+    lots: int
+    buyer_is_maker: bool
+    buy_order_id: int
+    sell_order_id: int
+    buyer: int
+    seller: int
+    buyer_fee: int
+    seller_fee: int
+    time_us: int
+    sequence: int
+
+
+class Posting(NamedTuple):
+    """A row of `postings`: one line of the entry (sequence, event)."""
+
+    sequence: int
+    event: int
+    line: int
+    account: int
+    asset: int
+    amount: int
+    kind: int
+    time_us: int
+
+
+class TransferRow(NamedTuple):
+    """A row of `transfers`."""
+
+    sequence: int
+    event: int
+    account: int
+    asset: int
+    amount: int
+    reference: str
+    time_us: int
+
+
+class BalanceRow(NamedTuple):
+    """A row of `balances`, and what free + held must have been before the batch for its postings to add up."""
+
+    account: int
+    asset: int
+    free: int
+    held: int
+    sequence: int
+    before: int
+
+
+@dataclass(slots=True)
+class Rows:
+    """What one batch writes, in one transaction."""
+
+    sequence: int
+    time_us: int = 0
+    markets: dict[int, Scale] = field(default_factory=dict)
+    accounts: dict[int, AccountRow] = field(default_factory=dict)
+    orders: dict[int, Order] = field(default_factory=dict)
+    trades: list[TradeRow] = field(default_factory=list)
+    postings: list[Posting] = field(default_factory=list)
+    transfers: list[TransferRow] = field(default_factory=list)
+    balances: dict[tuple[int, int], BalanceRow] = field(default_factory=dict)
+
+
+def project(batch: Sequence[Happened], position: int, markets: Mapping[int, Scale]) -> Rows:
+    """Return the rows for `batch`, which must follow `position` without a gap; `markets` are those known so far.
+
+    Every balance that the engine reports is compared with the postings of its command. Raises LedgerError.
+    """
+    rows = Rows(position)
+    for happened in batch:
+        if happened.sequence != rows.sequence + 1:
+            raise FeedGapError(f"the ledger is at sequence {rows.sequence}, the feed goes on with {happened.sequence}")
+        rows.sequence = happened.sequence
+        rows.time_us = happened.time_us
+        posted = len(rows.postings)
+        reported: list[BalanceChanged] = []
+        for index, event in enumerate(happened.events):
+            if isinstance(event, OrderChanged):
+                rows.orders[event.order.order_id] = event.order
+            elif isinstance(event, Traded):
+                scale = rows.markets.get(event.market) or markets[event.market]
+                rows.trades.append(_trade(event, happened))
+                _post(rows, index, _settlement(event, scale))
+            elif isinstance(event, BalanceChanged):
+                reported.append(event)
+            elif isinstance(event, Transferred):
+                rows.transfers.append(
+                    TransferRow(
+                        happened.sequence,
+                        index,
+                        event.account,
+                        event.asset,
+                        event.amount,
+                        event.reference,
+                        happened.time_us,
+                    )
+                )
+                _post(rows, index, _transfer(event))
+            elif isinstance(event, AccountChanged):
+                rows.accounts[event.account] = AccountRow(event.account, event.name, event.tier, happened.time_us)
+            elif isinstance(event, Configured):
+                _learn(rows, markets, event.markets)
+        _reconcile(rows, rows.postings[posted:], reported)
+    return rows
+
+
+def _trade(traded: Traded, happened: Happened) -> TradeRow:
+    return TradeRow(
+        market=traded.market,
+        trade_id=traded.trade_id,
+        price=traded.price,
+        lots=traded.lots,
+        buyer_is_maker=traded.buyer_is_maker,
+        buy_order_id=traded.buy_order_id,
+        sell_order_id=traded.sell_order_id,
+        buyer=traded.buyer,
+        seller=traded.seller,
+        buyer_fee=traded.buyer_fee,
+        seller_fee=traded.seller_fee,
+        time_us=happened.time_us,
+        sequence=happened.sequence,
+    )
+
+
+Line = tuple[int, int, int, int]
+"""Account, asset, amount, kind."""
+
+
+def _settlement(traded: Traded, scale: Scale) -> list[Line]:
+    """Return the entry of a trade: base for quote at full amounts, then each side's fee in what it received."""
+    base = traded.lots * scale.lot_units
+    quote = traded.price * traded.lots * scale.quote_units
+    return [
+        (traded.seller, scale.base, -base, TRADE),
+        (traded.buyer, scale.base, base, TRADE),
+        (traded.buyer, scale.quote, -quote, TRADE),
+        (traded.seller, scale.quote, quote, TRADE),
+        (traded.buyer, scale.base, -traded.buyer_fee, FEE),
+        (FEE_ACCOUNT, scale.base, traded.buyer_fee, FEE),
+        (traded.seller, scale.quote, -traded.seller_fee, FEE),
+        (FEE_ACCOUNT, scale.quote, traded.seller_fee, FEE),
+    ]
+
+
+def _transfer(transferred: Transferred) -> list[Line]:
+    """Return the entry of a deposit (of a withdrawal, when negative): what comes in, comes from outside."""
+    return [
+        (EXTERNAL_ACCOUNT, transferred.asset, -transferred.amount, TRANSFER),
+        (transferred.account, transferred.asset, transferred.amount, TRANSFER),
+    ]
+
+
+def _post(rows: Rows, index: int, lines: list[Line]) -> None:
+    """Add an entry; lines of nothing are left out."""
+    rows.postings.extend(
+        Posting(rows.sequence, index, number, account, asset, amount, kind, rows.time_us)
+        for number, (account, asset, amount, kind) in enumerate(lines)
+        if amount
+    )
+
+
+def _learn(rows: Rows, markets: Mapping[int, Scale], specs: Sequence[MarketSpec]) -> None:
+    """Note the scales of markets. A known one cannot change: earlier trades would read differently."""
+    for spec in specs:
+        scale = Scale(spec.base, spec.quote, spec.lot_units, spec.quote_units)
+        known = rows.markets.get(spec.id) or markets.get(spec.id)
+        if known is None:
+            rows.markets[spec.id] = scale
+        elif known != scale:
+            raise DisagreementError(f"sequence {rows.sequence}: market {spec.id} is {known}, cannot become {scale}")
+
+
+def _reconcile(rows: Rows, postings: Sequence[Posting], reported: Sequence[BalanceChanged]) -> None:
+    """Compare what one command posted with the balances it reports, and note the balances."""
+    moved: dict[tuple[int, int], int] = {}
+    for posting in postings:
+        key = posting.account, posting.asset
+        moved[key] = moved.get(key, 0) + posting.amount
+    for balance in reported:
+        key = balance.account, balance.asset
+        total = balance.free + balance.held
+        change = moved.pop(key, 0)
+        earlier = rows.balances.get(key)
+        if earlier is not None and earlier.free + earlier.held + change != total:
+            raise DisagreementError(
+                f"sequence {rows.sequence}: account {balance.account} holds {total} of asset {balance.asset} in the "
+                f"engine, {earlier.free + earlier.held + change} by its postings"
+            )
+        before = total - change if earlier is None else earlier.before
+        rows.balances[key] = BalanceRow(*key, balance.free, balance.held, rows.sequence, before)
+    for (account, asset), amount in moved.items():
+        if amount:
+            raise DisagreementError(
+                f"sequence {rows.sequence}: postings move {amount} of asset {asset} for account {account}, "
+                "the engine reports no change of that balance"
+            )

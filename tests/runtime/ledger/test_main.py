@@ -1,0 +1,239 @@
+"""The service against an engine that speaks the contract and a database that comes and goes."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+
+import pytest
+
+from runtime.ledger import main as service
+from runtime.ledger.history import History, open_history
+from runtime.ledger.main import COMMANDS_PER_COMMIT, Ledger, gathered
+from runtime.ledger.projection import DisagreementError, LedgerError
+from runtime.shared.frames import frame, read_frame
+from runtime.shared.messages import (
+    FEED,
+    AccountState,
+    Answered,
+    Ask,
+    BalanceChanged,
+    Happened,
+    Welcome,
+    decode_from_client,
+    decode_hello,
+    encode,
+)
+from tests.runtime.ledger.feeds import ANA, BUDI, Database, funded_feed, order
+
+TIMEOUT_S = 20
+
+
+class FakeEngine:
+    """Answers questions and feeds what `happened` says, a few commands to a frame; `cut` breaks every link."""
+
+    def __init__(self, happened: list[Happened]) -> None:
+        self.happened = happened
+        self.writers: list[asyncio.StreamWriter] = []
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncIterator[str]:
+        server = await asyncio.start_server(self._greet, "127.0.0.1", 0)
+        async with server:
+            yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            self.cut()
+
+    def cut(self) -> None:
+        for writer in self.writers:
+            writer.close()
+        self.writers.clear()
+
+    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
+        with contextlib.suppress(OSError, EOFError):
+            hello = decode_hello(await read_frame(reader))
+            writer.write(frame(encode([Welcome("main", 1, len(self.happened))])))
+            if hello.kind == FEED:
+                await self._feed(writer, hello.sequence)
+            while True:
+                for message in decode_from_client(await read_frame(reader)):
+                    assert isinstance(message, Ask)
+                    answer = AccountState(0, "house:external", 0, [], 0)
+                    writer.write(frame(encode([Answered(message.id, len(self.happened), answer)])))
+
+    async def _feed(self, writer: asyncio.StreamWriter, sequence: int) -> None:
+        following = max(sequence, 1)
+        while not writer.is_closing():
+            batch = self.happened[following - 1 : following + 6]
+            if batch:
+                writer.write(frame(encode(batch)))
+                await writer.drain()
+                following += len(batch)
+            else:
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def _running(
+    monkeypatch: pytest.MonkeyPatch, conninfo: str, address: str
+) -> AsyncIterator[tuple[Ledger, asyncio.Task[None], History]]:
+    monkeypatch.setattr(service, "database_conninfo", lambda _arn: conninfo)
+    ledger = Ledger(address, "arn")
+    task = asyncio.create_task(ledger.run())
+    history = await open_history(conninfo)
+    yield ledger, task, history
+    await history.close()
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, LedgerError):
+        await task
+
+
+def _trading() -> list[Happened]:
+    feed = funded_feed()
+    for number in range(400):
+        feed.do(order((ANA, BUDI)[number % 2], number // 2 % 2, 6_000_000, 100 + number % 9, f"c{number}"))
+    return feed.happened
+
+
+def test_it_goes_on_exactly_where_it_stood_when_engine_and_database_break(
+    monkeypatch: pytest.MonkeyPatch, conninfo: str
+) -> None:
+    feed = _trading()
+    monkeypatch.setattr(service, "COMMIT_INTERVAL_S", 0.001)
+    monkeypatch.setattr(service, "COMMANDS_PER_COMMIT", 10)
+
+    async def scenario() -> None:
+        engine = FakeEngine(feed[:150])
+        async with engine.serve() as address, _running(monkeypatch, conninfo, address) as (ledger, task, history):
+            await history.wait_for(60, TIMEOUT_S)
+            engine.cut()
+            await history.wait_for(150, TIMEOUT_S)
+            database = await Database.open(conninfo)
+            for more in (250, 411):
+                engine.happened = feed[:more]
+                await database.connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE pid <> pg_backend_pid() AND datname = current_database()"
+                )
+                await history.wait_for(more, TIMEOUT_S)
+            assert ledger.position == 411
+            assert not task.done()
+            assert await history.disagreements() == []
+            assert await history.conservation() == {1: 0, 2: 0, 3: 0, 4: 0}
+            assert len(await database.all("SELECT 1 FROM orders")) == 400
+            await database.connection.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_disagreement_ends_it_with_nothing_written_past_it(monkeypatch: pytest.MonkeyPatch, conninfo: str) -> None:
+    feed = _trading()[:50]
+    feed[30] = Happened(31, 0, [*feed[30].events, BalanceChanged(ANA, 1, 1, 1)])
+
+    async def scenario() -> None:
+        async with (
+            FakeEngine(feed).serve() as address,
+            _running(monkeypatch, conninfo, address) as (_, task, history),
+        ):
+            with pytest.raises(DisagreementError, match=f"account {ANA} "):
+                await asyncio.wait_for(task, TIMEOUT_S)
+            assert await history.position() <= 30
+
+    asyncio.run(scenario())
+
+
+def test_an_engine_that_is_behind_has_another_history(monkeypatch: pytest.MonkeyPatch, conninfo: str) -> None:
+    feed = _trading()
+
+    async def scenario() -> None:
+        database = await Database.open(conninfo)
+        async with database.connection:
+            await database.take(feed[:20])
+        async with (
+            FakeEngine(feed[:5]).serve() as address,
+            _running(monkeypatch, conninfo, address) as (_, task, _history),
+        ):
+            with pytest.raises(LedgerError, match="at sequence 5, the ledger already at 20"):
+                await asyncio.wait_for(task, TIMEOUT_S)
+
+    asyncio.run(scenario())
+
+
+def test_health_says_where_it_stands(monkeypatch: pytest.MonkeyPatch, conninfo: str) -> None:
+    async def scenario() -> None:
+        async with (
+            FakeEngine(_trading()[:25]).serve() as address,
+            _running(monkeypatch, conninfo, address) as (ledger, _, history),
+            await asyncio.start_server(ledger.answer, "127.0.0.1", 0) as server,
+        ):
+            await history.wait_for(25, TIMEOUT_S)
+            host, port = server.sockets[0].getsockname()
+            reader, writer = await asyncio.open_connection(host, port)
+            assert await reader.read() == b"ok 25\n"
+            writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_frames_that_wait_are_committed_together_and_none_is_lost() -> None:
+    async def frames() -> AsyncIterator[list[Happened]]:
+        for number in count(1):
+            if number > 3 * COMMANDS_PER_COMMIT:
+                await asyncio.Event().wait()
+            yield [Happened(number, 0, [])]
+
+    async def scenario() -> list[list[Happened]]:
+        got: list[list[Happened]] = []
+        async with contextlib.aclosing(gathered(frames())) as batches:
+            async for batch in batches:
+                got.append(batch)
+                if batch[-1].sequence == 3 * COMMANDS_PER_COMMIT:
+                    break
+        return got
+
+    got = asyncio.run(scenario())
+    assert [happened.sequence for batch in got for happened in batch] == list(range(1, 3 * COMMANDS_PER_COMMIT + 1))
+    assert len(got) <= 5
+
+
+def test_a_missing_variable_is_one_clear_line_and_sigterm_a_clean_end() -> None:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "SERVICE": "ledger",
+        "LISTEN_PORT": "1",
+        "CATALOGUE_PARAMETER": "/x",
+        "ENGINE_ADDRESS": "127.0.0.1:1",
+    }
+    command = [sys.executable, "-m", "runtime.ledger.main"]
+    refused = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (refused.returncode, refused.stderr) == (2, "environment variable DATABASE_SECRET_ARN is missing\n")
+
+    environment |= {
+        "LISTEN_PORT": str(_free_port()),
+        "DATABASE_SECRET_ARN": "arn:aws:secretsmanager:eu-west-1:1:secret:x",
+        "AWS_REGION": "eu-west-1",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+    }
+    running = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert running.stdout is not None
+    assert "the database cannot be written" in running.stdout.readline()
+    running.send_signal(signal.SIGTERM)
+    output, _ = running.communicate(timeout=20)
+    assert "stopped at sequence -1" in output
+    assert running.returncode == 0
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port

@@ -1,0 +1,148 @@
+"""Rows in a real database: each batch whole or not at all, nothing rewritten, nothing unbalanced."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import psycopg
+import pytest
+
+from runtime.ledger.projection import DisagreementError, project
+from runtime.ledger.store import PositionMovedError, write
+from runtime.shared.messages import BUY, SELL, BalanceChanged, Happened
+from tests.runtime.ledger.feeds import ANA, BUDI, Database, Feed, batches, funded_feed, order
+
+
+def _traded() -> Feed:
+    feed = funded_feed()
+    feed.do(order(ANA, SELL, 6_000_000, 1_000, "a"))
+    feed.do(order(BUDI, BUY, 6_000_000, 400, "b"))
+    feed.do(order(BUDI, BUY, 6_000_000, 700, "c"))
+    return feed
+
+
+def _run(conninfo: str, scenario: Callable[[Database], Awaitable[None]]) -> None:
+    async def opened() -> None:
+        database = await Database.open(conninfo)
+        async with database.connection:
+            await scenario(database)
+
+    asyncio.run(opened())
+
+
+async def _contents(database: Database) -> dict[str, list[tuple[Any, ...]]]:
+    tables = ("markets", "accounts", "orders", "trades", "postings", "transfers", "balances", "positions")
+    return {table: await database.all(f"SELECT * FROM {table} ORDER BY 1, 2, 3") for table in tables}
+
+
+def test_any_cut_into_batches_leaves_the_same_rows_as_the_engine(conninfo: str) -> None:
+    feed = _traded()
+
+    async def scenario(database: Database) -> None:
+        seen = []
+        for sizes in ([], [1] * 20, [5, 4, 3]):
+            await database.connection.execute(
+                "ALTER TABLE postings DISABLE TRIGGER USER; ALTER TABLE trades DISABLE TRIGGER USER;"
+                "ALTER TABLE transfers DISABLE TRIGGER USER;"
+                "TRUNCATE markets, accounts, orders, trades, postings, transfers, balances;"
+                "UPDATE positions SET sequence = 0"
+            )
+            database.position, database.markets = 0, {}
+            for batch in batches(feed.happened, sizes):
+                await database.take(batch)
+            seen.append(await _contents(database))
+        assert seen[0] == seen[1] == seen[2]
+        balances = {(account, asset): (free, held) for account, asset, free, held, _ in seen[0]["balances"]}
+        assert balances == {key: amounts for key, amounts in feed.balances().items() if any(amounts)}
+        assert [row[1] for row in seen[0]["orders"]] == ["a", "b", "c"]
+        assert len(seen[0]["trades"]) == 2
+        assert seen[0]["positions"] == [("main", 14, feed.happened[-1].time_us)]
+
+    _run(conninfo, scenario)
+
+
+def test_a_batch_that_fails_leaves_no_row_and_no_position(conninfo: str) -> None:
+    feed = _traded()
+
+    async def scenario(database: Database) -> None:
+        await database.take(feed.happened[:12])
+        before = await _contents(database)
+        rows = project(feed.happened[12:], 12, database.markets)
+        rows.trades.append(rows.trades[0])  # the second fails on its key, after everything before it was written
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            await write(database.connection, "main", 12, rows)
+        assert await _contents(database) == before
+        await database.take(feed.happened[12:])
+
+    _run(conninfo, scenario)
+
+
+def test_a_second_writer_is_noticed(conninfo: str) -> None:
+    feed = _traded()
+
+    async def scenario(database: Database) -> None:
+        other = await Database.open(conninfo)
+        async with other.connection:
+            await database.take(feed.happened[:12])
+            with pytest.raises(PositionMovedError, match="no longer at sequence 0"):
+                await other.take(feed.happened[:13])
+        assert database.position == 12
+
+    _run(conninfo, scenario)
+
+
+def test_a_stored_balance_that_the_engine_does_not_start_from_stops_the_ledger(conninfo: str) -> None:
+    feed = _traded()
+
+    async def scenario(database: Database) -> None:
+        await database.take(feed.happened[:12])
+        await database.connection.execute("UPDATE balances SET free = free - 1 WHERE account = %s", (BUDI,))
+        with pytest.raises(DisagreementError, match=f"account {BUDI} holds 999999999999999"):
+            await database.take(feed.happened[12:])
+        assert await database.all("SELECT sequence FROM positions") == [(12,)]
+
+    _run(conninfo, scenario)
+
+
+@pytest.mark.parametrize("table", ["postings", "trades", "transfers"])
+@pytest.mark.parametrize("change", ["DELETE FROM {}", "TRUNCATE {}", "UPDATE {} SET sequence = sequence"])
+def test_what_was_written_stays(conninfo: str, table: str, change: str) -> None:
+    async def scenario(database: Database) -> None:
+        await database.take(_traded().happened)
+        with pytest.raises(psycopg.errors.RaiseException, match="append-only"):
+            await database.connection.execute(change.format(table).encode())
+
+    _run(conninfo, scenario)
+
+
+def test_the_database_takes_no_entry_that_does_not_balance(conninfo: str) -> None:
+    async def scenario(database: Database) -> None:
+        rows = project(_traded().happened, 0, {})
+        rows.postings[-1] = rows.postings[-1]._replace(amount=rows.postings[-1].amount + 1)
+        with pytest.raises(
+            psycopg.errors.RaiseException, match=r"entry \(14, \d+\) does not balance: asset 3 sums to 1"
+        ):
+            await write(database.connection, "main", 0, rows)
+
+    _run(conninfo, scenario)
+
+
+def test_only_the_outside_world_may_owe(conninfo: str) -> None:
+    async def scenario(database: Database) -> None:
+        with pytest.raises(psycopg.errors.CheckViolation):
+            await database.connection.execute("INSERT INTO balances VALUES (1000, 1, -1, 0, 1)")
+        await database.connection.execute("INSERT INTO balances VALUES (0, 1, -1, 0, 1)")
+
+    _run(conninfo, scenario)
+
+
+def test_a_refused_command_moves_the_position_only(conninfo: str) -> None:
+    async def scenario(database: Database) -> None:
+        await database.take([Happened(1, 5, []), Happened(2, 6, [])])
+        contents = await _contents(database)
+        assert contents.pop("positions") == [("main", 2, 6)]
+        assert not any(contents.values())
+        await database.take([Happened(3, 7, [BalanceChanged(ANA, 1, 0, 0)])])
+        assert await database.all("SELECT account, asset, free, held FROM balances") == [(ANA, 1, 0, 0)]
+
+    _run(conninfo, scenario)
