@@ -1,0 +1,1 @@
+"""Books, tickers, candles and the trade tape, built from the event feed."""
