@@ -1,0 +1,1 @@
+"""The embedded AWS: reads the synthesized cloud assembly, creates what it declares, starts the processes it names."""

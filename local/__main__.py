@@ -1,0 +1,196 @@
+"""`python -m local up|down|status|test`: the exchange on this machine."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.markup import escape
+
+from local import control
+from local.assembly import AssemblyError
+from local.console import ERR, OUT, table
+from local.control import AlreadyRunningError, is_running, read_status, sole_launcher, stop_launcher
+from local.deploy import DeployError
+from local.launcher import HEALTHY, Launcher, PortBusyError, show_urls
+from local.paths import PROJECT, Layout
+from local.services import ServiceError
+from local.stand_ins import StandInError, free_port
+from local.supervisor import StartError
+from local.synthesis import SynthesisError
+
+DETACHED_TIMEOUT_S: Final = 300.0
+PING_TIMEOUT_S: Final = 5.0
+_POLL_S: Final = 0.1
+_EXPECTED: Final = (
+    AlreadyRunningError,
+    AssemblyError,
+    BotoCoreError,
+    ClientError,
+    DeployError,
+    PortBusyError,
+    ServiceError,
+    StandInError,
+    StartError,
+    SynthesisError,
+)
+"""What can go wrong without a fault of this program; each says what to do."""
+
+
+def up(layout: Layout, *, port: int, environment: str) -> int:
+    """Run the exchange in the foreground until Ctrl-C."""
+    layout.create()
+    logging.basicConfig(
+        filename=layout.logs / "launcher.log", level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    for noisy in ("botocore", "urllib3", "werkzeug"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    with sole_launcher(layout):
+        asyncio.run(Launcher(layout, port=port, environment=environment).run())
+    return 0
+
+
+def up_detached(layout: Layout, *, port: int, environment: str) -> int:
+    """Start the exchange as a daemon, show its progress, and return once it is healthy."""
+    layout.create()
+    with sole_launcher(layout):
+        pass  # says so when another runs
+    control.status_file(layout).unlink(missing_ok=True)
+    progress = layout.run / "progress.txt"
+    with progress.open("wb") as output:
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "local", "up", "--port", str(port), "--env", environment],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=PROJECT,
+            env={**os.environ, "LOCAL_DIR": str(layout.root), "COLUMNS": str(OUT.width)},
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + DETACHED_TIMEOUT_S
+    with progress.open() as shown:
+        while True:
+            ended = daemon.poll()
+            status = read_status(layout)
+            is_up = status is not None and status.pid == daemon.pid and status.state == HEALTHY
+            sys.stdout.write(shown.read())
+            sys.stdout.flush()
+            if is_up:
+                return 0
+            if ended is not None:
+                return ended or 1
+            if time.monotonic() > deadline:
+                stop_launcher(layout)
+                ERR.print(f"not healthy within {DETACHED_TIMEOUT_S:g} s; see {layout.logs}")
+                return 1
+            time.sleep(_POLL_S)
+
+
+def down(layout: Layout) -> int:
+    """Stop the exchange and whatever an earlier run left."""
+    was_running = is_running(layout)
+    stop_launcher(layout)
+    if is_running(layout):
+        ERR.print("the launcher does not end")
+        return 1
+    OUT.print("stopped" if was_running else "not running")
+    return 0
+
+
+def show_status(layout: Layout) -> int:
+    """Show how the exchange is; return 0 while it is healthy."""
+    status = read_status(layout)
+    if status is None or not is_running(layout):
+        OUT.print("not running; `make up` starts it")
+        return 1
+    rows = [
+        (process.name, process.state, str(process.pid or ""), str(process.restarts), process.address)
+        for process in status.processes
+    ]
+    table(f"Bursa ({status.environment}) is {status.state}", ("process", "state", "pid", "restarts", "address"), rows)
+    if status.urls:
+        show_urls(status.urls, layout)
+    if status.state != HEALTHY or not status.is_fresh:
+        OUT.print(f"{status.state}" + ("" if status.is_fresh else ", and the launcher is silent"))
+        return 1
+    if problem := _ping(status.urls["rest_url"]):
+        OUT.print(f"the front door does not answer: {problem}")
+        return 1
+    return 0
+
+
+def test(layout: Layout, arguments: list[str]) -> int:
+    """Start an exchange of its own, run pytest against it, stop it; return pytest's exit code."""
+    shutil.rmtree(layout.root, ignore_errors=True)
+    code = up_detached(layout, port=free_port(), environment="dev")
+    if code == 0:
+        command = [sys.executable, "-m", "pytest", *arguments]
+        code = subprocess.run(
+            command,
+            check=False,
+            cwd=PROJECT,
+            env={**os.environ, "LOCAL_DIR": str(layout.root), "BURSA_DEMO": str(layout.demo)},
+        ).returncode
+    down(layout)
+    OUT.print("[green]passed[/green]" if code == 0 else f"[red]failed[/red] ({code}); logs are in {layout.logs}")
+    return code
+
+
+def _ping(rest_url: str) -> str:
+    """Return what is wrong with the exchange behind the front door; empty if nothing is."""
+    try:
+        with urllib.request.urlopen(f"{rest_url}/api/v3/ping", timeout=PING_TIMEOUT_S) as answer:  # noqa: S310 - loopback
+            return "" if answer.status == 200 else f"status {answer.status}"  # noqa: PLR2004 - OK
+    except (urllib.error.URLError, OSError) as error:
+        return str(error)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    top = argparse.ArgumentParser(prog="python -m local", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True)
+    starting = commands.add_parser("up", help="start everything; Ctrl-C stops it")
+    starting.add_argument("--port", type=int, default=8000, help="of the front door (default: %(default)s)")
+    starting.add_argument("--env", default="dev", help="environment to run (default: %(default)s)")
+    starting.add_argument("--detach", action="store_true", help="return once all is healthy")
+    commands.add_parser("down", help="stop everything")
+    commands.add_parser("status", help="show every process; exit with 0 while healthy")
+    testing = commands.add_parser("test", help="start an exchange of its own, and run pytest against it")
+    testing.add_argument("arguments", nargs=argparse.REMAINDER)
+    return top
+
+
+def main() -> int:
+    """Carry out one command. Errors that a user can act on are one clear message."""
+    options = parser().parse_args()
+    layout = Layout.from_environment()
+    try:
+        match options.command:
+            case "up" if options.detach:
+                return up_detached(layout, port=options.port, environment=options.env)
+            case "up":
+                return up(layout, port=options.port, environment=options.env)
+            case "down":
+                return down(layout)
+            case "status":
+                return show_status(layout)
+        tested = layout if "LOCAL_DIR" in os.environ else Layout(Path(PROJECT / ".local" / "test"))
+        return test(tested, [each for each in options.arguments if each != "--"])
+    except _EXPECTED as error:
+        ERR.print(f"[red]error:[/red] {escape(str(error))}")
+        return 1
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main())

@@ -1,0 +1,318 @@
+"""One run of the whole exchange on this machine, from an empty cloud to a table of addresses, and back to nothing."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import urllib.request
+from collections import Counter
+from decimal import Decimal
+from typing import Final
+
+from local import control, demo, services, stand_ins, supervisor, synthesis
+from local.assembly import Assembly, read_assembly
+from local.cloud import Cloud, StandIns
+from local.console import OUT, Step, step, table
+from local.control import ProcessStatus, Status, write_status
+from local.deploy import NOT_REAL, REAL, Deployment, deploy
+from local.paths import PROJECT, Layout
+from local.recorded import RECORDED
+from local.supervisor import Program, Supervisor
+from runtime.accounts.keys import KeyStore
+from runtime.shared.catalogue import Catalogue, read_catalogue
+
+HOST: Final = "127.0.0.1"
+HEARTBEAT_S: Final = 5.0
+QUOTES_TIMEOUT_S: Final = 30.0
+QUOTES_POLL_S: Final = 0.25
+SITE: Final = PROJECT / "web" / "dist"
+STARTING: Final = "starting"
+HEALTHY: Final = "healthy"
+DEGRADED: Final = "degraded"
+STOPPING: Final = "stopping"
+
+
+class PortBusyError(RuntimeError):
+    """The front door's port is taken."""
+
+
+class Launcher:
+    """Brings everything up in order, keeps it up, and takes it down in reverse."""
+
+    def __init__(self, layout: Layout, *, port: int, environment: str) -> None:
+        """Prepare a run of `environment` whose front door listens on loopback port `port`."""
+        self._layout = layout
+        self._port = port
+        self._environment = environment
+        self._state = STARTING
+        self._urls: dict[str, str] = {}
+        self._supervisor = Supervisor(layout.logs, self._report)
+        self._cloud: Cloud | None = None
+
+    async def run(self) -> None:
+        """Bring everything up, and stay until SIGINT or SIGTERM. Raises what a step raises, with all taken down."""
+        self._layout.demo.unlink(missing_ok=True)
+        if left := control.end_leftovers(self._layout):
+            OUT.print(f"ended {left} processes that an earlier run left behind")
+        _check_port(self._port)
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stopping.set)
+        starting = asyncio.create_task(self._start())
+        waiting = asyncio.create_task(stopping.wait())
+        try:
+            await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+                await self._stay(stopping)
+        finally:
+            starting.cancel()
+            waiting.cancel()
+            await asyncio.gather(starting, waiting, return_exceptions=True)
+            await self._stop()
+
+    async def _stay(self, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
+            self._state = HEALTHY if self._supervisor.is_healthy else DEGRADED
+            self._report()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), HEARTBEAT_S)
+
+    async def _stop(self) -> None:
+        self._state = STOPPING
+        self._layout.demo.unlink(missing_ok=True)
+        with step("stop"):
+            await self._supervisor.stop()
+            if self._cloud is not None:
+                await asyncio.to_thread(self._cloud.stop)
+        control.status_file(self._layout).unlink(missing_ok=True)
+
+    async def _start(self) -> None:
+        layout = self._layout
+        assembly = await self._synthesize()
+        ports = StandIns((HOST, stand_ins.free_port()), (HOST, stand_ins.free_port()))
+        self._cloud = cloud = Cloud(
+            layout.state / "cloud", account=assembly.account, region=assembly.region, stand_ins=ports
+        )
+        cloud.start()
+        superuser = cloud.derive("postgres", stand_ins.SUPERUSER, 24).hex()
+        with step("start PostgreSQL and Valkey"):
+            await self._supervisor.start(
+                await asyncio.to_thread(stand_ins.postgres, layout.state, superuser, ports.postgres[1]),
+                stand_ins.valkey(layout.state, ports.valkey[1]),
+            )
+        with step(f"deploy {len(assembly.stacks)} stacks into the embedded AWS") as deploying:
+            deployment = await asyncio.to_thread(deploy, assembly, cloud)
+            _note_tiers(deploying, deployment)
+        with step("restore data") as restoring:
+            restored = await asyncio.to_thread(cloud.restore)
+            await asyncio.to_thread(
+                stand_ins.ensure_databases,
+                stand_ins.conninfo(superuser, ports.postgres[1]),
+                cloud.databases,
+                cloud.logins,
+            )
+            restoring.note(f"{restored.performed} changes" + (f", {restored.lost} set aside" * bool(restored.lost)))
+        await self._start_services(cloud, deployment)
+
+    async def _synthesize(self) -> Assembly:
+        with step(f"synthesize {self._environment}, five rule packs enforced") as under_way:
+            folder, is_new = await asyncio.to_thread(synthesis.synthesize, self._environment)
+            if not is_new:
+                under_way.note("unchanged")
+            return read_assembly(folder, self._environment)
+
+    async def _start_services(self, cloud: Cloud, deployment: Deployment) -> None:
+        declared = services.declared(deployment)
+        ports = {each.name: [stand_ins.free_port() for _ in range(each.count)] for each in declared}
+        injected = services.Injected(cloud=cloud, state=self._layout.state, ports=ports)
+        for programs in services.programs(declared, injected):
+            with step("start " + ", ".join(program.name for program in programs)):
+                await self._supervisor.start(*programs)
+        with step("open the front door") as opening:
+            await self._supervisor.start(self._front_door(ports))
+            opening.note(f"http://{HOST}:{self._port}")
+        catalogue, keys = await self._seed(cloud, deployment, declared, ports)
+        with step("start the market maker") as quoting:
+            await self._supervisor.start(self._market_maker())
+            symbols = list(catalogue.market_by_symbol)
+            await self._wait_for_quotes(symbols)
+            quoting.note(f"{len(symbols)} symbols quoted")
+        self._urls = {
+            "rest_url": f"http://{HOST}:{self._port}",
+            "stream_url": f"ws://{HOST}:{self._port}",
+            "ws_api_url": f"ws://{HOST}:{self._port}/ws-api/v3",
+            "ui_url": f"http://{HOST}:{self._port}/",
+            "aws_endpoint_url": cloud.url,
+        }
+        demo.write_demo(self._layout.demo, self._urls, keys, catalogue)
+        self._show(deployment)
+        self._state = HEALTHY
+        self._report()
+
+    async def _seed(
+        self,
+        cloud: Cloud,
+        deployment: Deployment,
+        declared: list[services.Service],
+        ports: dict[str, list[int]],
+    ) -> tuple[Catalogue, dict[str, demo.Keys]]:
+        """Open and fund the demo accounts, as an operator would with the outputs of the deployment."""
+        with step("open and fund accounts") as seeding:
+            (engine,) = (each for each in declared if services.JOURNAL_VARIABLE in each.environment)
+            parameter = engine.environment["CATALOGUE_PARAMETER"]
+            text = cloud.client("ssm").get_parameter(Name=parameter)["Parameter"]["Value"]
+            catalogue = read_catalogue(text, parameter)
+            store = KeyStore(
+                table=deployment.output("ApiKeyTable"),
+                kms_key=deployment.output("ApiKeyKmsKey"),
+                dynamodb=cloud.client("dynamodb"),
+                kms=cloud.client("kms"),
+            )
+            keys = demo.kept_keys(self._layout.state / "clients.json")
+            credited = await demo.seed(f"{HOST}:{ports[engine.name][0]}", catalogue, store, keys)
+            seeding.note(f"{len(keys)} accounts, {credited} deposits credited now")
+        return catalogue, keys
+
+    def _front_door(self, ports: dict[str, list[int]]) -> Program:
+        settings = {
+            "port": self._port,
+            "site": str(SITE),
+            "rest": [f"{HOST}:{port}" for port in ports.get("rest", [])],
+            "stream": [f"{HOST}:{port}" for port in ports.get("ws", [])],
+        }
+        return Program(
+            name="front-door",
+            command=(sys.executable, "-m", "local.front_door"),
+            environment={**services.base_variables(), "FRONT_DOOR": json.dumps(settings)},
+            probe=supervisor.tcp_probe(HOST, self._port),
+            address=f"{HOST}:{self._port}",
+        )
+
+    def _market_maker(self) -> Program:
+        pause = self._layout.run / "pause"
+        pause.mkdir(exist_ok=True)
+        return Program(
+            name="market-maker",
+            command=(sys.executable, "-m", "runtime.market_maker.main"),
+            environment={
+                **services.base_variables(),
+                "REST_URL": f"http://{HOST}:{self._port}",
+                "STREAM_URL": f"ws://{HOST}:{self._port}",
+                "WS_API_URL": f"ws://{HOST}:{self._port}/ws-api/v3",
+                "MAKER_KEYS_FILE": str(self._layout.state / "clients.json"),
+                "MAKER_PAUSE_DIR": str(pause),
+            },
+            probe=supervisor.always_well,
+        )
+
+    async def _wait_for_quotes(self, symbols: list[str]) -> None:
+        """Return once every symbol has a bid and an ask. Raises StartError."""
+        maker = self._supervisor.processes[-1]
+        deadline = asyncio.get_running_loop().time() + QUOTES_TIMEOUT_S
+        while missing := await asyncio.to_thread(_unquoted, f"http://{HOST}:{self._port}", symbols):
+            if maker.restarts >= supervisor.STARTS_MAX or asyncio.get_running_loop().time() > deadline:
+                raise maker.start_error(f"does not quote {', '.join(missing)}")
+            await asyncio.sleep(QUOTES_POLL_S)
+
+    def _show(self, deployment: Deployment) -> None:
+        """Print what is real, what is only recorded, and where everything is."""
+        OUT.print()
+        show_tiers(deployment)
+        show_urls(self._urls, self._layout)
+
+    def _report(self) -> None:
+        """Write the status, which other commands read."""
+        pid = os.getpid()
+        write_status(
+            self._layout,
+            Status(
+                pid=pid,
+                born=control.birth(pid),
+                state=self._state,
+                port=self._port,
+                environment=self._environment,
+                urls=self._urls,
+                processes=[
+                    ProcessStatus(
+                        name=process.program.name,
+                        state=process.state,
+                        pid=process.pid,
+                        restarts=process.restarts,
+                        address=process.program.address,
+                        born=control.birth(process.pid) if process.pid else "",
+                    )
+                    for process in self._supervisor.processes
+                ],
+            ),
+        )
+
+
+def show_tiers(deployment: Deployment) -> None:
+    """Print how many resources are real, how many only recorded, and which types those are, with the reason."""
+    tiers = deployment.tiers()
+    rows = [(REAL, str(sum(tiers[REAL].values())), _counted(tiers[REAL]), "created, then read back")]
+    by_reason: dict[str, Counter[str]] = {}
+    for name, count in tiers[NOT_REAL].items():
+        by_reason.setdefault(RECORDED[name].reason, Counter())[name] = count
+    rows += [(NOT_REAL, str(sum(types.values())), _counted(types), reason) for reason, types in by_reason.items()]
+    table("Resources in the embedded AWS", ("tier", "count", "types", "why"), rows)
+    dropped = [(_short(name), reason) for name, reason in sorted(deployment.dropped().items())]
+    table("Without effect here", ("property", "why"), dropped)
+
+
+def _counted(types: Counter[str]) -> str:
+    return ", ".join(_short(name) + (f" x{count}" if count > 1 else "") for name, count in sorted(types.items()))
+
+
+def show_urls(urls: dict[str, str], layout: Layout) -> None:
+    """Print where everything is reached."""
+    rows = [
+        ("trading screen", urls["ui_url"]),
+        ("REST", urls["rest_url"] + "/api/v3"),
+        ("streams", urls["stream_url"] + "/ws, /stream"),
+        ("WebSocket API", urls["ws_api_url"]),
+        ("embedded AWS", urls["aws_endpoint_url"]),
+        ("keys of alice, bob", str(layout.demo)),
+        ("logs", str(layout.logs)),
+    ]
+    table("Bursa is up", ("what", "where"), rows)
+
+
+def _unquoted(rest_url: str, symbols: list[str]) -> list[str]:
+    """Return the symbols without a bid or an ask; all of them when the exchange does not answer."""
+    try:
+        with urllib.request.urlopen(f"{rest_url}/api/v3/ticker/bookTicker", timeout=HEARTBEAT_S) as answer:  # noqa: S310 - loopback
+            tickers = {ticker["symbol"]: ticker for ticker in json.load(answer)}
+    except (OSError, ValueError):
+        return symbols
+    return [
+        symbol
+        for symbol in symbols
+        if not all(Decimal(tickers.get(symbol, {}).get(side, "0")) for side in ("bidQty", "askQty"))
+    ]
+
+
+def _short(type_name: str) -> str:
+    return type_name.removeprefix("AWS::")
+
+
+def _note_tiers(under_way: Step, deployment: Deployment) -> None:
+    tiers = deployment.tiers()
+    under_way.note(f"{sum(tiers[REAL].values())} resources created, {sum(tiers[NOT_REAL].values())} recorded")
+
+
+def _check_port(port: int) -> None:
+    """Raise PortBusyError for a port that the front door could not take."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+        except OSError as error:
+            raise PortBusyError(
+                f"port {port} is taken ({error.strerror}); choose another, such as `make up PORT={port + 80}`"
+            ) from None

@@ -1,0 +1,138 @@
+"""Event buses, their rules and archives. Matching is moto's, so a rule that can never match shows.
+
+moto fails every `PutEvents` of a bus with a target of a kind it cannot reach, ignores `Input`, and delivers for rules
+that are disabled or scheduled. So a rule gets only those targets that moto serves rightly: other buses and log groups.
+Every other target belongs to the delivery of events, which reads the rules again.
+"""
+
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from local.providers import Placed, Provider, Wanted, provides, text
+from local.resolve import Json
+
+if TYPE_CHECKING:
+    from local.cloud import Cloud
+
+_SERVED_BY_MOTO: Final = (":event-bus/", ":log-group:")
+
+
+@provides("AWS::Events::EventBus")
+class EventBus(Provider):
+    """A bus of our own."""
+
+    dropped = MappingProxyType({"LogConfig": "moto writes no logs of delivery"})
+
+    def create(self, wanted: Wanted, cloud: "Cloud") -> Placed:
+        """Create the bus."""
+        events = cloud.client("events", wanted.region)
+        name = wanted.properties["Name"]
+        made = events.create_event_bus(
+            Name=name, **wanted.pick("Description", "KmsKeyIdentifier", "DeadLetterConfig", "EventSourceName")
+        )
+        if "Policy" in wanted.properties:
+            events.put_permission(EventBusName=name, Policy=text(wanted.properties["Policy"]))
+        return Placed(name, {"Arn": made["EventBusArn"], "Name": name})
+
+    def read(self, wanted: Wanted, placed: Placed, cloud: "Cloud") -> Mapping[str, Json]:
+        """Return the bus's description."""
+        described: dict[str, Json] = cloud.client("events", wanted.region).describe_event_bus(Name=placed.ref)
+        return described
+
+
+@provides("AWS::Events::EventBusPolicy")
+class EventBusPolicy(Provider):
+    """One statement in the policy of a bus."""
+
+    def create(self, wanted: Wanted, cloud: "Cloud") -> Placed:
+        """Add the statement to those the bus has."""
+        events = cloud.client("events", wanted.region)
+        bus = wanted.properties.get("EventBusName", "default")
+        statements = [*self._statements(events, bus), _statement(wanted)]
+        policy = {"Version": "2012-10-17", "Statement": statements}
+        events.put_permission(EventBusName=bus, Policy=json.dumps(policy))
+        return Placed(wanted.properties["StatementId"])
+
+    def read(self, wanted: Wanted, placed: Placed, cloud: "Cloud") -> Mapping[str, Json]:
+        """Return the statement of that id."""
+        events = cloud.client("events", wanted.region)
+        bus = wanted.properties.get("EventBusName", "default")
+        found = [each for each in self._statements(events, bus) if each["Sid"] == placed.ref]
+        return {"EventBusName": bus, "StatementId": placed.ref, "Statement": found[-1] if found else None}
+
+    def view(self, wanted: Wanted) -> Mapping[str, Json]:
+        """Return the statement with its id inside."""
+        return {**wanted.pick("EventBusName", "StatementId"), "Statement": _statement(wanted)}
+
+    @staticmethod
+    def _statements(events: Json, bus: str) -> list[dict[str, Json]]:
+        policy = events.describe_event_bus(Name=bus).get("Policy")
+        return list(json.loads(policy)["Statement"]) if policy else []
+
+
+@provides("AWS::Events::Archive")
+class Archive(Provider):
+    """Every matching event, kept for replay."""
+
+    dropped = MappingProxyType({"KmsKeyIdentifier": "moto keeps archives in memory"})
+
+    def create(self, wanted: Wanted, cloud: "Cloud") -> Placed:
+        """Create the archive."""
+        name = wanted.name("ArchiveName", limit=48)
+        given = wanted.pick("Description", "RetentionDays")
+        if "EventPattern" in wanted.properties:
+            given["EventPattern"] = text(wanted.properties["EventPattern"])
+        made = cloud.client("events", wanted.region).create_archive(
+            ArchiveName=name, EventSourceArn=wanted.properties["SourceArn"], **given
+        )
+        return Placed(name, {"Arn": made["ArchiveArn"]})
+
+    def read(self, wanted: Wanted, placed: Placed, cloud: "Cloud") -> Mapping[str, Json]:
+        """Return the archive's description."""
+        described = cloud.client("events", wanted.region).describe_archive(ArchiveName=placed.ref)
+        return {**described, "SourceArn": described["EventSourceArn"]}
+
+
+@provides("AWS::Events::Rule")
+class Rule(Provider):
+    """A rule, with those of its targets that moto serves."""
+
+    def create(self, wanted: Wanted, cloud: "Cloud") -> Placed:
+        """Create the rule and its targets."""
+        events = cloud.client("events", wanted.region)
+        name = wanted.name("Name", limit=64)
+        given = wanted.pick("Description", "EventBusName", "RoleArn", "ScheduleExpression", "State")
+        if "EventPattern" in wanted.properties:
+            given["EventPattern"] = text(wanted.properties["EventPattern"])
+        arn = events.put_rule(Name=name, **given)["RuleArn"]
+        bus = wanted.properties.get("EventBusName", "default")
+        if targets := _served(wanted):
+            events.put_targets(Rule=name, EventBusName=bus, Targets=targets)
+        return Placed(name if bus == "default" else f"{bus}|{name}", {"Arn": arn})
+
+    def read(self, wanted: Wanted, placed: Placed, cloud: "Cloud") -> Mapping[str, Json]:
+        """Return rule and targets."""
+        events = cloud.client("events", wanted.region)
+        name = placed.ref.rpartition("|")[2]
+        bus = wanted.properties.get("EventBusName", "default")
+        return {
+            **events.describe_rule(Name=name, EventBusName=bus),
+            "Targets": events.list_targets_by_rule(Rule=name, EventBusName=bus)["Targets"],
+        }
+
+    def view(self, wanted: Wanted) -> Mapping[str, Json]:
+        """Return the rule with the targets that moto serves."""
+        return {**wanted.properties, "Targets": _served(wanted)}
+
+
+def _served(wanted: Wanted) -> list[dict[str, Json]]:
+    if wanted.properties.get("State") == "DISABLED" or "ScheduleExpression" in wanted.properties:
+        return []
+    targets = wanted.properties.get("Targets", [])
+    return [target for target in targets if any(kind in target["Arn"] for kind in _SERVED_BY_MOTO)]
+
+
+def _statement(wanted: Wanted) -> dict[str, Json]:
+    return {**wanted.properties["Statement"], "Sid": wanted.properties["StatementId"]}

@@ -1,0 +1,83 @@
+"""Topics, their subscriptions and policies."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from local.providers import Placed, Provider, Wanted, provides, scalar, text
+from local.resolve import Json
+
+if TYPE_CHECKING:
+    from local.cloud import Cloud
+
+_ATTRIBUTES: Final = ("DisplayName", "KmsMasterKeyId", "FifoTopic", "ContentBasedDeduplication")
+_SUBSCRIPTION_ATTRIBUTES: Final = ("FilterPolicy", "FilterPolicyScope", "RawMessageDelivery", "RedrivePolicy")
+
+
+@provides("AWS::SNS::Topic")
+class Topic(Provider):
+    """A topic, with the subscriptions its template nests."""
+
+    def create(self, wanted: Wanted, cloud: "Cloud") -> Placed:
+        """Create the topic."""
+        sns = cloud.client("sns", wanted.region)
+        name = wanted.name("TopicName", limit=256, suffix=".fifo" if wanted.properties.get("FifoTopic") else "")
+        attributes = {key: scalar(value) for key, value in wanted.pick(*_ATTRIBUTES).items()}
+        arn = sns.create_topic(Name=name, Attributes=attributes)["TopicArn"]
+        for nested in wanted.properties.get("Subscription", []):
+            sns.subscribe(TopicArn=arn, **nested)
+        return Placed(arn, {"TopicArn": arn, "TopicName": name})
+
+    def read(self, wanted: Wanted, placed: Placed, cloud: "Cloud") -> Mapping[str, Json]:
+        """Return the topic's attributes and subscriptions."""
+        sns = cloud.client("sns", wanted.region)
+        return {
+            **sns.get_topic_attributes(TopicArn=placed.ref)["Attributes"],
+            "TopicName": placed.attributes["TopicName"],
+            "Subscription": sns.list_subscriptions_by_topic(TopicArn=placed.ref)["Subscriptions"],
+        }
+
+
+@provides("AWS::SNS::Subscription")
+class Subscription(Provider):
+    """A subscription of its own."""
+
+    def create(self, wanted: Wanted, cloud: "Cloud") -> Placed:
+        """Subscribe."""
+        sns = cloud.client("sns", wanted.region)
+        attributes = {key: _attribute(value) for key, value in wanted.pick(*_SUBSCRIPTION_ATTRIBUTES).items()}
+        made = sns.subscribe(
+            **wanted.pick("TopicArn", "Protocol", "Endpoint"), Attributes=attributes, ReturnSubscriptionArn=True
+        )
+        return Placed(made["SubscriptionArn"], {"Arn": made["SubscriptionArn"]})
+
+    def read(self, wanted: Wanted, placed: Placed, cloud: "Cloud") -> Mapping[str, Json]:
+        """Return the subscription's attributes."""
+        sns = cloud.client("sns", wanted.region)
+        attributes: dict[str, Json] = sns.get_subscription_attributes(SubscriptionArn=placed.ref)["Attributes"]
+        return attributes
+
+
+@provides("AWS::SNS::TopicPolicy")
+class TopicPolicy(Provider):
+    """The policy of some topics."""
+
+    def create(self, wanted: Wanted, cloud: "Cloud") -> Placed:
+        """Set the policy on each topic."""
+        sns = cloud.client("sns", wanted.region)
+        for arn in wanted.properties["Topics"]:
+            sns.set_topic_attributes(
+                TopicArn=arn, AttributeName="Policy", AttributeValue=text(wanted.properties["PolicyDocument"])
+            )
+        return Placed(wanted.name(), {"Id": wanted.name()})
+
+    def read(self, wanted: Wanted, placed: Placed, cloud: "Cloud") -> Mapping[str, Json]:  # noqa: ARG002 - the policy has no id
+        """Return the policy of the topics; with several, the shortest, which is one that was not set."""
+        sns = cloud.client("sns", wanted.region)
+        policies = [
+            sns.get_topic_attributes(TopicArn=arn)["Attributes"]["Policy"] for arn in wanted.properties["Topics"]
+        ]
+        return {"Topics": wanted.properties["Topics"], "PolicyDocument": min(policies, key=len)}
+
+
+def _attribute(value: Json) -> str:
+    return text(value) if isinstance(value, dict | list) else scalar(value)

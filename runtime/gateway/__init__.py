@@ -1,0 +1,1 @@
+"""The public API: REST, WebSocket API and market streams."""

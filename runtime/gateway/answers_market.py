@@ -1,0 +1,254 @@
+"""Answers about the exchange and its markets, which everyone may ask for."""
+
+from typing import Any, Final
+
+import msgspec
+
+from runtime.gateway.dispatch import Call, Exchange, now_us
+from runtime.gateway.errors import BAD_COMBINATION, BAD_SYMBOL_STATUS
+from runtime.gateway.listings import PLACES, Listing
+from runtime.gateway.orders import PREVENTION_DEFAULT
+from runtime.gateway.params import Values
+from runtime.gateway.views import MARKET_STATUS_NAMES, MS, STP_NAMES, TYPE_NAMES, encode
+from runtime.shared.market_messages import (
+    AskAggTrades,
+    AskAveragePrice,
+    AskDepth,
+    AskKlines,
+    AskTickers,
+    AskTrades,
+)
+from runtime.shared.money import format_decimal, parse_decimal
+
+BREAK: Final = "BREAK"
+"""Shown for a market that the engine does not know: it cannot trade."""
+_TIME_NAMES: Final = ("time", "T", "openTime", "closeTime")
+_KLINE_TIMES: Final = (0, 6)
+US_IN_MS: Final = 1000
+
+
+# ---- the exchange ----------------------------------------------------------------------------------------------------
+
+
+async def ping(_exchange: Exchange, _call: Call) -> bytes:
+    """Answer nothing, quickly."""
+    return b"{}"
+
+
+async def server_time(_exchange: Exchange, call: Call) -> bytes:
+    """Answer what time it is here."""
+    return b'{"serverTime":%d}' % (now_us() // call.unit)
+
+
+async def exchange_info(exchange: Exchange, call: Call) -> bytes:
+    """Describe the markets, their filters and the limits."""
+    chosen = _chosen(exchange, call.values)
+    statuses = await exchange.market_statuses()
+    shown = [(listing, MARKET_STATUS_NAMES.get(statuses.get(listing.id, -1), BREAK)) for listing in chosen]
+    if (wanted := call.values.get("symbolStatus")) is not None:
+        shown = [(listing, status) for listing, status in shown if status == wanted]
+    limiter = exchange.limiter
+    return encode(
+        {
+            "timezone": "UTC",
+            "serverTime": now_us() // call.unit,
+            "rateLimits": [rate.members for rate in (limiter.weight_rate, *limiter.order_rates())],
+            "exchangeFilters": [],
+            "symbols": [
+                market_info(listing, status, has_permissions=call.values["showPermissionSets"])
+                for listing, status in shown
+            ],
+        }
+    )
+
+
+def _chosen(exchange: Exchange, values: Values) -> list[Listing]:
+    """Return the markets that a client asks for by `symbol`, `symbols` or `permissions`, else all."""
+    named = [name for name in ("symbol", "symbols", "permissions") if name in values]
+    if len(named) > 1:
+        raise BAD_COMBINATION.error()
+    if "symbolStatus" in values and named and named != ["permissions"]:
+        raise BAD_COMBINATION.error()
+    if "symbol" in values:
+        return [values["symbol"]]
+    if "symbols" in values:
+        listings: list[Listing] = values["symbols"]
+        return listings
+    if "SPOT" not in values.get("permissions", ["SPOT"]):
+        return []
+    return list(exchange.listings.by_id.values())
+
+
+def market_info(listing: Listing, status: str, *, has_permissions: bool) -> dict[str, Any]:
+    """Describe one market. Only what works is listed, and only filters that clients know."""
+    return {
+        "symbol": listing.symbol,
+        "status": status,
+        "baseAsset": listing.base.name,
+        "baseAssetPrecision": listing.base.decimals,
+        "quoteAsset": listing.quote.name,
+        "quotePrecision": listing.quote.decimals,
+        "quoteAssetPrecision": listing.quote.decimals,
+        "baseCommissionPrecision": listing.base.decimals,
+        "quoteCommissionPrecision": listing.quote.decimals,
+        "orderTypes": TYPE_NAMES,
+        "icebergAllowed": False,
+        "ocoAllowed": False,
+        "otoAllowed": False,
+        "opoAllowed": False,
+        "quoteOrderQtyMarketAllowed": True,
+        "allowTrailingStop": False,
+        "cancelReplaceAllowed": False,
+        "amendAllowed": False,
+        "pegInstructionsAllowed": False,
+        "isSpotTradingAllowed": True,
+        "isMarginTradingAllowed": False,
+        "filters": _filters(listing),
+        "permissions": [],
+        "permissionSets": [["SPOT"]] if has_permissions else [],
+        "defaultSelfTradePreventionMode": PREVENTION_DEFAULT,
+        "allowedSelfTradePreventionModes": STP_NAMES,
+    }
+
+
+def _filters(listing: Listing) -> list[dict[str, Any]]:
+    market = listing.market
+    up, down = _ratio(market.band_up_ppm), _ratio(market.band_down_ppm)
+    return [
+        {
+            "filterType": "PRICE_FILTER",
+            "minPrice": _padded(market.min_price),
+            "maxPrice": _padded(market.max_price),
+            "tickSize": _padded(market.tick),
+        },
+        {
+            "filterType": "LOT_SIZE",
+            "minQty": _padded(market.min_quantity),
+            "maxQty": _padded(market.max_quantity),
+            "stepSize": _padded(market.lot),
+        },
+        {
+            "filterType": "MARKET_LOT_SIZE",
+            "minQty": _padded(market.min_quantity),
+            "maxQty": _padded(market.max_market_quantity),
+            "stepSize": _padded(market.lot),
+        },
+        {
+            "filterType": "PERCENT_PRICE_BY_SIDE",
+            "bidMultiplierUp": up,
+            "bidMultiplierDown": down,
+            "askMultiplierUp": up,
+            "askMultiplierDown": down,
+            "avgPriceMins": 0,
+        },
+        {
+            "filterType": "NOTIONAL",
+            "minNotional": _padded(market.min_notional),
+            "applyMinToMarket": True,
+            "maxNotional": _padded(market.max_notional),
+            "applyMaxToMarket": True,
+            "avgPriceMins": 0,
+        },
+        {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": market.open_orders_max},
+    ]
+
+
+def _padded(text: str) -> str:
+    """Return a decimal of the catalogue with the wire's number of decimals, or more where it needs more."""
+    places = max(PLACES, len(text.partition(".")[2]))
+    return format_decimal(parse_decimal(text, places), places)
+
+
+def _ratio(ppm: int) -> str:
+    return format_decimal(ppm, 6).rstrip("0").rstrip(".")
+
+
+def symbol_status(_name: str, text: str, _: object) -> str:
+    """Read the status that markets are filtered by."""
+    if text not in (*MARKET_STATUS_NAMES.values(), BREAK, "END_OF_DAY"):
+        raise BAD_SYMBOL_STATUS.error()
+    return text
+
+
+# ---- market data -----------------------------------------------------------------------------------------------------
+
+
+async def depth(exchange: Exchange, call: Call) -> bytes:
+    """Answer the book."""
+    return await exchange.ask_market(AskDepth(0, call.values["symbol"].symbol, call.values["limit"]))
+
+
+async def trades(exchange: Exchange, call: Call) -> bytes:
+    """Answer trades: the newest, or those from an id on."""
+    values = call.values
+    question = AskTrades(0, values["symbol"].symbol, values["limit"], values.get("fromId", -1))
+    return _in_unit(await exchange.ask_market(question), call)
+
+
+async def aggregate_trades(exchange: Exchange, call: Call) -> bytes:
+    """Answer trades joined by price, side and taker."""
+    values = call.values
+    if "fromId" in values and ("startTime" in values or "endTime" in values):
+        raise BAD_COMBINATION.error()
+    start_ms, end_ms = _span_ms(values)
+    question = AskAggTrades(0, values["symbol"].symbol, values.get("fromId", -1), start_ms, end_ms, values["limit"])
+    return _in_unit(await exchange.ask_market(question), call)
+
+
+async def klines(exchange: Exchange, call: Call) -> bytes:
+    """Answer candles."""
+    values = call.values
+    start_ms, end_ms = _span_ms(values)
+    question = AskKlines(0, values["symbol"].symbol, values["interval"], start_ms, end_ms, values["limit"])
+    return _in_unit(await exchange.ask_market(question), call)
+
+
+async def average_price(exchange: Exchange, call: Call) -> bytes:
+    """Answer the average price of the last minutes."""
+    return _in_unit(await exchange.ask_market(AskAveragePrice(0, call.values["symbol"].symbol)), call)
+
+
+async def ticker_day(exchange: Exchange, call: Call) -> bytes:
+    """Answer the statistics of the last 24 hours."""
+    return await _tickers("day", exchange, call)
+
+
+async def ticker_price(exchange: Exchange, call: Call) -> bytes:
+    """Answer last prices."""
+    return await _tickers("price", exchange, call)
+
+
+async def ticker_book(exchange: Exchange, call: Call) -> bytes:
+    """Answer the best bids and asks."""
+    return await _tickers("book", exchange, call)
+
+
+async def _tickers(kind: str, exchange: Exchange, call: Call) -> bytes:
+    values = call.values
+    if "symbol" in values and "symbols" in values:
+        raise BAD_COMBINATION.error()
+    is_single = "symbol" in values
+    listings: list[Listing] = [values["symbol"]] if is_single else values.get("symbols", [])
+    names = [listing.symbol for listing in listings]
+    question = AskTickers(0, kind, names, is_single, values.get("type", False))
+    return _in_unit(await exchange.ask_market(question), call)
+
+
+def _span_ms(values: Values) -> tuple[int, int]:
+    """Return startTime and endTime in milliseconds, -1 for one not given."""
+    start_us, end_us = values.get("startTime"), values.get("endTime")
+    if start_us is not None and end_us is not None and start_us > end_us:
+        raise BAD_COMBINATION.error()
+    return (-1 if start_us is None else start_us // 1000), (-1 if end_us is None else end_us // 1000)
+
+
+def _in_unit(body: bytes, call: Call) -> bytes:
+    """Return market data, whose times are milliseconds, in the unit that the client asked for."""
+    if call.unit == MS:
+        return body
+    decoded: Any = msgspec.json.decode(body)
+    for row in decoded if isinstance(decoded, list) else [decoded]:
+        places: Any = [name for name in _TIME_NAMES if name in row] if isinstance(row, dict) else _KLINE_TIMES
+        for place in places:
+            row[place] *= US_IN_MS
+    return encode(decoded)

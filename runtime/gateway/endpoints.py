@@ -1,0 +1,283 @@
+"""Everything a client can ask for, in one table: where it is reached, what it weighs, who may, what it takes."""
+
+from collections.abc import Callable
+from typing import Final
+
+from runtime.gateway import answers_account, answers_market, answers_orders, params
+from runtime.gateway.auth import READ, TRADE
+from runtime.gateway.dispatch import NONE, Call, Exchange, Handler, Operation, not_supported
+from runtime.gateway.errors import BAD_TICKER_TYPE, NO_LONGER_AVAILABLE, NOT_SUPPORTED
+from runtime.gateway.orders import CANCEL, NEW_ORDER, ONE_ORDER, SYMBOL
+from runtime.gateway.params import Parameter, Parameters, Values
+
+DEPTH_MAX: Final = 5_000
+ROWS: Final = 500
+ROWS_MAX: Final = 1_000
+_DEPTH_WEIGHTS: Final = ((100, 5), (500, 25), (1_000, 50), (DEPTH_MAX, 250))
+_UTC: Final = {"0": "0", "0:00": "0", "00:00": "0", "+00:00": "0"}
+
+
+def _depth_weight(values: Values) -> int:
+    return next(weight for most, weight in _DEPTH_WEIGHTS if values["limit"] <= most)
+
+
+def _day_weight(values: Values) -> int:
+    if "symbol" in values:
+        return 2
+    count = len(values.get("symbols", ()))
+    if not count:
+        return 80
+    return 2 if count <= 20 else 40 if count <= 100 else 80  # noqa: PLR2004 - the documented steps
+
+
+def _ticker_weight(values: Values) -> int:
+    return 2 if "symbol" in values else 4
+
+
+_LIMIT: Final = Parameter("limit", params.limit(ROWS_MAX), default=ROWS)
+_FROM_ID: Final = Parameter("fromId", params.long)
+_SPAN: Final = (Parameter("startTime", params.time_us), Parameter("endTime", params.time_us))
+_SYMBOLS: Final = (Parameter("symbol", params.symbol), Parameter("symbols", params.symbols))
+_KLINES: Final = (
+    SYMBOL,
+    Parameter("interval", params.interval, is_mandatory=True),
+    *_SPAN,
+    Parameter("timeZone", params.one_of(_UTC, NOT_SUPPORTED)),
+    _LIMIT,
+)
+
+
+def _public(
+    path: str | None,
+    ws: str | None,
+    weight: int | Callable[[Values], int],
+    handle: Handler,
+    *declared: Parameter,
+) -> Operation:
+    rest = ("GET", path) if path else None
+    return Operation(rest=rest, ws=ws, weight=weight, parameters=Parameters(declared), handle=handle)
+
+
+def _signed(
+    rest: tuple[str, str] | None,
+    ws: str | None,
+    weight: int | Callable[[Values], int],
+    security: str,
+    handle: Handler,
+    *declared: Parameter,
+    is_free: bool = False,
+) -> Operation:
+    return Operation(
+        rest=rest,
+        ws=ws,
+        weight=weight,
+        security=security,
+        parameters=Parameters(declared, is_signed=True),
+        handle=handle,
+        is_free=is_free,
+    )
+
+
+OPERATIONS: Final = (
+    # ---- the exchange
+    _public("/api/v3/ping", "ping", 1, answers_market.ping),
+    _public("/api/v3/time", "time", 1, answers_market.server_time),
+    _public(
+        "/api/v3/exchangeInfo",
+        "exchangeInfo",
+        20,
+        answers_market.exchange_info,
+        *_SYMBOLS,
+        Parameter("permissions", params.permissions),
+        Parameter("showPermissionSets", params.flag, default=True),
+        Parameter("symbolStatus", answers_market.symbol_status),
+    ),
+    # ---- market data
+    _public(
+        "/api/v3/depth",
+        "depth",
+        _depth_weight,
+        answers_market.depth,
+        SYMBOL,
+        Parameter("limit", params.limit(DEPTH_MAX), default=100),
+    ),
+    _public("/api/v3/trades", "trades.recent", 25, answers_market.trades, SYMBOL, _LIMIT),
+    _public("/api/v3/historicalTrades", "trades.historical", 25, answers_market.trades, SYMBOL, _LIMIT, _FROM_ID),
+    _public(
+        "/api/v3/aggTrades",
+        "trades.aggregate",
+        4,
+        answers_market.aggregate_trades,
+        SYMBOL,
+        _FROM_ID,
+        *_SPAN,
+        _LIMIT,
+    ),
+    _public("/api/v3/klines", "klines", 2, answers_market.klines, *_KLINES),
+    _public("/api/v3/uiKlines", "uiKlines", 2, answers_market.klines, *_KLINES),
+    _public("/api/v3/avgPrice", "avgPrice", 2, answers_market.average_price, SYMBOL),
+    _public(
+        "/api/v3/ticker/24hr",
+        "ticker.24hr",
+        _day_weight,
+        answers_market.ticker_day,
+        *_SYMBOLS,
+        Parameter("type", params.one_of({"FULL": False, "MINI": True}, BAD_TICKER_TYPE)),
+    ),
+    _public("/api/v3/ticker/price", "ticker.price", _ticker_weight, answers_market.ticker_price, *_SYMBOLS),
+    _public("/api/v3/ticker/bookTicker", "ticker.book", _ticker_weight, answers_market.ticker_book, *_SYMBOLS),
+    # ---- orders
+    _signed(
+        ("POST", "/api/v3/order"),
+        "order.place",
+        1,
+        TRADE,
+        answers_orders.place,
+        *NEW_ORDER,
+        is_free=True,
+    ),
+    _signed(
+        ("POST", "/api/v3/order/test"),
+        "order.test",
+        lambda values: 20 if values["computeCommissionRates"] else 1,
+        TRADE,
+        answers_orders.test,
+        *NEW_ORDER,
+        Parameter("computeCommissionRates", params.flag, default=False),
+    ),
+    _signed(("DELETE", "/api/v3/order"), "order.cancel", 1, TRADE, answers_orders.cancel, *CANCEL, is_free=True),
+    _signed(
+        ("DELETE", "/api/v3/openOrders"),
+        "openOrders.cancelAll",
+        1,
+        TRADE,
+        answers_orders.cancel_all,
+        SYMBOL,
+        is_free=True,
+    ),
+    _signed(("GET", "/api/v3/order"), "order.status", 4, READ, answers_orders.status, *ONE_ORDER),
+    _signed(
+        ("GET", "/api/v3/openOrders"),
+        "openOrders.status",
+        lambda values: 6 if "symbol" in values else 80,
+        READ,
+        answers_orders.open_orders,
+        Parameter("symbol", params.symbol),
+    ),
+    _signed(
+        ("GET", "/api/v3/allOrders"),
+        "allOrders",
+        20,
+        READ,
+        answers_orders.all_orders,
+        SYMBOL,
+        Parameter("orderId", params.long),
+        *_SPAN,
+        _LIMIT,
+    ),
+    _signed(
+        ("GET", "/api/v3/myTrades"),
+        "myTrades",
+        lambda values: 5 if "orderId" in values else 20,
+        READ,
+        answers_orders.my_trades,
+        SYMBOL,
+        Parameter("orderId", params.long),
+        *_SPAN,
+        _FROM_ID,
+        _LIMIT,
+    ),
+    # ---- accounts
+    _signed(
+        ("GET", "/api/v3/account"),
+        "account.status",
+        20,
+        READ,
+        answers_account.account,
+        Parameter("omitZeroBalances", params.flag, default=False),
+    ),
+    _signed(("GET", "/api/v3/rateLimit/order"), "account.rateLimits.orders", 40, READ, answers_account.order_counts),
+    _signed(("GET", "/sapi/v1/capital/config/getall"), None, 10, READ, answers_account.coins),
+    _signed(
+        ("GET", "/sapi/v1/asset/tradeFee"),
+        None,
+        1,
+        READ,
+        answers_account.trade_fees,
+        Parameter("symbol", params.symbol),
+    ),
+    # Public here; clients sign it none the less.
+    _signed(("GET", "/sapi/v1/margin/allPairs"), None, 1, NONE, answers_account.no_margin),
+    _signed(("GET", "/sapi/v1/margin/isolated/allPairs"), None, 1, NONE, answers_account.no_margin),
+)
+
+
+async def _retired(_exchange: Exchange, _call: Call) -> bytes:
+    raise NO_LONGER_AVAILABLE.error()
+
+
+class _Anything(Parameters):
+    """Takes whatever is sent: what is refused anyway needs no better reason."""
+
+    def __init__(self) -> None:
+        super().__init__(())
+
+    def read(self, _sent: object, _listings: object) -> Values:
+        return {}
+
+
+def _refused(handle: Handler, rest: tuple[str, str] | None, ws: str | None) -> Operation:
+    return Operation(rest=rest, ws=ws, weight=1, parameters=_Anything(), handle=handle)
+
+
+_NOT_BUILT_ROUTES: Final = (
+    ("POST", "/api/v3/order/cancelReplace"),
+    ("PUT", "/api/v3/order/amend/keepPriority"),
+    ("GET", "/api/v3/order/amendments"),
+    ("POST", "/api/v3/order/oco"),
+    *(("POST", f"/api/v3/orderList/{kind}") for kind in ("oco", "oto", "otoco", "opo", "opoco")),
+    ("GET", "/api/v3/orderList"),
+    ("DELETE", "/api/v3/orderList"),
+    ("GET", "/api/v3/allOrderList"),
+    ("GET", "/api/v3/openOrderList"),
+    ("POST", "/api/v3/sor/order"),
+    ("POST", "/api/v3/sor/order/test"),
+    ("GET", "/api/v3/ticker"),
+    ("GET", "/api/v3/ticker/tradingDay"),
+    ("GET", "/api/v3/myPreventedMatches"),
+    ("GET", "/api/v3/myAllocations"),
+    ("GET", "/api/v3/myFilters"),
+    ("GET", "/api/v3/account/commission"),
+    ("GET", "/api/v3/executionRules"),
+    ("GET", "/api/v3/referencePrice"),
+    ("GET", "/api/v3/referencePrice/calculation"),
+    ("GET", "/sapi/v1/capital/deposit/address"),
+    ("GET", "/sapi/v1/capital/deposit/hisrec"),
+    ("GET", "/sapi/v1/capital/withdraw/history"),
+    ("POST", "/sapi/v1/capital/withdraw/apply"),
+)
+_NOT_BUILT_METHODS: Final = (
+    *("order.cancelReplace", "order.amend.keepPriority", "order.amendments", "sor.order.place", "sor.order.test"),
+    *("orderList.place", "orderList.cancel", "orderList.status", "openOrderLists.status", "allOrderLists"),
+    *(f"orderList.place.{kind}" for kind in ("oco", "oto", "otoco", "opo", "opoco")),
+    *("ticker", "ticker.tradingDay", "account.commission", "myPreventedMatches", "myAllocations", "myFilters"),
+    *("executionRules", "referencePrice", "referencePrice.calculation", "blockTrades.historical"),
+)
+REFUSED: Final = (
+    *(_refused(not_supported, route, None) for route in _NOT_BUILT_ROUTES),
+    *(_refused(not_supported, None, method) for method in _NOT_BUILT_METHODS),
+    *(_refused(_retired, (method, "/api/v3/userDataStream"), None) for method in ("POST", "PUT", "DELETE")),
+    *(_refused(_retired, None, f"userDataStream.{verb}") for verb in ("start", "ping", "stop")),
+)
+"""What is documented but not built, and what is no longer there."""
+
+ROUTES: Final[dict[str, dict[str, Operation]]] = {}
+"""Operations by path, then HTTP method."""
+METHODS: Final[dict[str, Operation]] = {}
+"""Operations by method of the WebSocket API."""
+
+for _operation in (*OPERATIONS, *REFUSED):
+    if _operation.rest:
+        ROUTES.setdefault(_operation.rest[1], {})[_operation.rest[0]] = _operation
+    if _operation.ws:
+        METHODS[_operation.ws] = _operation

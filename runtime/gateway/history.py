@@ -1,0 +1,108 @@
+"""What an account did, from the ledger's database, never older than what the account already knows.
+
+The ledger follows the engine with a small delay. Each read first learns from the engine how far things have come, then
+waits, briefly, until the ledger is there, too: a client always finds its own last order.
+"""
+
+from typing import Protocol
+
+from runtime.gateway.engine import PromptEngine
+from runtime.ledger.history import AccountTrade
+from runtime.shared.messages import AskAccount, AskOrder, OpenOrders, Order
+
+
+class Ledger(Protocol):
+    """The part of `runtime.ledger.history.History` that the gateway uses."""
+
+    async def wait_for(self, sequence: int) -> None:
+        """Return once the ledger holds everything up to `sequence`."""
+
+    async def order_by_id(self, account: int, market: int, order_id: int) -> Order | None:
+        """Return one order."""
+
+    async def order_by_client_id(self, account: int, market: int, client_order_id: str) -> Order | None:
+        """Return the newest order with that client id."""
+
+    async def all_orders(
+        self,
+        account: int,
+        market: int,
+        *,
+        order_id: int | None = None,
+        start_us: int | None = None,
+        end_us: int | None = None,
+        limit: int = 500,
+    ) -> list[Order]:
+        """Return orders, oldest first."""
+
+    async def my_trades(
+        self,
+        account: int,
+        market: int,
+        *,
+        from_id: int | None = None,
+        order_id: int | None = None,
+        start_us: int | None = None,
+        end_us: int | None = None,
+        limit: int = 500,
+    ) -> list[AccountTrade]:
+        """Return fills, oldest first."""
+
+
+class AccountHistory:
+    """Reads that see at least what the engine has told the account."""
+
+    def __init__(self, engine: PromptEngine, ledger: Ledger) -> None:
+        """Read from `ledger`, with `engine` as the measure."""
+        self._engine = engine
+        self._ledger = ledger
+
+    async def order(self, account: int, market: int, order_id: int, client_order_id: str) -> Order | None:
+        """Return an order by id, or if that is 0 by client id: as the engine has it while open, else from the ledger.
+
+        Raises EngineError or HistoryUnavailableError.
+        """
+        answered = await self._engine.ask(AskOrder(account, market, order_id, client_order_id))
+        if isinstance(answered.answer, OpenOrders) and answered.answer.orders:
+            return answered.answer.orders[0]
+        await self._ledger.wait_for(answered.sequence)
+        if order_id:
+            return await self._ledger.order_by_id(account, market, order_id)
+        return await self._ledger.order_by_client_id(account, market, client_order_id)
+
+    async def orders(
+        self,
+        account: int,
+        market: int,
+        *,
+        order_id: int | None,
+        start_us: int | None,
+        end_us: int | None,
+        limit: int,
+    ) -> list[Order]:
+        """Return orders from `order_id` on, or of a time, else the newest. Raises as `order`."""
+        await self._catch_up(account)
+        return await self._ledger.all_orders(
+            account, market, order_id=order_id, start_us=start_us, end_us=end_us, limit=limit
+        )
+
+    async def trades(
+        self,
+        account: int,
+        market: int,
+        *,
+        from_id: int | None,
+        order_id: int | None,
+        start_us: int | None,
+        end_us: int | None,
+        limit: int,
+    ) -> list[AccountTrade]:
+        """Return fills from `from_id` on, of one order, or of a time, else the newest. Raises as `order`."""
+        await self._catch_up(account)
+        return await self._ledger.my_trades(
+            account, market, from_id=from_id, order_id=order_id, start_us=start_us, end_us=end_us, limit=limit
+        )
+
+    async def _catch_up(self, account: int) -> None:
+        answered = await self._engine.ask(AskAccount(account))
+        await self._ledger.wait_for(answered.sequence)

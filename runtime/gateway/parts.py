@@ -1,0 +1,111 @@
+"""What both entry points are made of: their settings, and an `Exchange` with its links up."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+from collections.abc import AsyncIterator
+from typing import Final, Self
+
+from pydantic import Field, model_validator
+
+from runtime.gateway.api_keys import ApiKeys, AwsKeySource
+from runtime.gateway.dispatch import Exchange
+from runtime.gateway.limits import Limiter, LimitSettings, ValkeyCounts, share_counts
+from runtime.gateway.listings import Listings
+from runtime.gateway.market_link import MarketLink
+from runtime.ledger.history import History, open_history
+from runtime.shared.engine_link import EngineLink
+from runtime.shared.settings import (
+    ADDRESS_PATTERN,
+    ServiceSettings,
+    database_conninfo,
+    read_catalogue_parameter,
+)
+
+logger = logging.getLogger(__name__)
+
+DRAIN_TIMEOUT_S: Final = 10.0
+"""How long requests under way may take when the service is told to stop."""
+
+
+class GatewaySettings(ServiceSettings):
+    """Environment variables of both entry points."""
+
+    engine_address: str = Field(pattern=ADDRESS_PATTERN)
+    market_data_address: str = Field(pattern=ADDRESS_PATTERN)
+    database_secret_arn: str = Field(min_length=1)
+    api_key_table: str = Field(min_length=1)
+    valkey_url: str = Field(pattern=r"^(rediss?|unix)://.+")
+    request_weight_per_minute: int = Field(default=LimitSettings().weight_per_minute, ge=1)
+    refusals_before_ban: int = Field(default=LimitSettings().refusals_before_ban, ge=1)
+    connects_per_5_minutes: int = Field(default=LimitSettings().connects_per_5_minutes, ge=1)
+    connections_max: int = Field(default=20_000, ge=1)
+    """Open connections of one process, whoever they belong to."""
+    trusted_proxy: str = ""
+    """Address of a front door that says whom it speaks for; none in AWS, where the load balancer keeps addresses."""
+
+    @model_validator(mode="after")
+    def _refuse_useless(self) -> Self:
+        if self.engine_address == self.market_data_address:
+            raise ValueError("MARKET_DATA_ADDRESS and ENGINE_ADDRESS are the same; they are two services")
+        return self
+
+    @property
+    def limits(self) -> LimitSettings:
+        """What clients are allowed."""
+        return LimitSettings(
+            weight_per_minute=self.request_weight_per_minute,
+            refusals_before_ban=self.refusals_before_ban,
+            connects_per_5_minutes=self.connects_per_5_minutes,
+        )
+
+
+@contextlib.asynccontextmanager
+async def open_exchange(settings: GatewaySettings, stopping: asyncio.Event) -> AsyncIterator[Exchange | None]:
+    """Open everything behind the API, and close it in the end. Gives None when told to stop before all was there."""
+    catalogue = read_catalogue_parameter(settings.catalogue_parameter)
+    limiter = Limiter(settings.limits, catalogue)
+    counts = ValkeyCounts(settings.valkey_url)
+    keys = ApiKeys(AwsKeySource(settings.api_key_table))
+    engine = EngineLink(settings.engine_address)
+    market = MarketLink(settings.market_data_address)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(keys.close)
+        stack.push_async_callback(counts.close)
+        await engine.start()
+        stack.push_async_callback(engine.stop)
+        await market.start()
+        stack.push_async_callback(market.stop)
+        sharing = asyncio.create_task(share_counts(limiter, counts))
+        stack.push_async_callback(cancelled, sharing)
+        history = await _history(database_conninfo(settings.database_secret_arn), stopping)
+        if history is None:
+            yield None
+            return
+        stack.push_async_callback(history.close)
+        exchange = Exchange(
+            listings=Listings(catalogue), engine=engine, market=market, ledger=history, keys=keys, limiter=limiter
+        )
+        gc.collect()
+        gc.freeze()  # what exists by now stays for good: the collector need not look at it again
+        yield exchange
+
+
+async def _history(conninfo: str, stopping: asyncio.Event) -> History | None:
+    """Return the reader of the ledger's database once it is there, or None when told to stop before."""
+    opening = asyncio.create_task(open_history(conninfo))
+    stopped = asyncio.create_task(stopping.wait())
+    await asyncio.wait((opening, stopped), return_when=asyncio.FIRST_COMPLETED)
+    await cancelled(stopped)
+    if not opening.done():
+        await cancelled(opening)
+        return None
+    return opening.result()
+
+
+async def cancelled(task: "asyncio.Task[object]") -> None:
+    """End a task that runs for ever."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,282 @@
+"""What an account hears of itself as it happens: execution reports, balances, transfers.
+
+The engine's feed is followed once per gateway. An event is put into JSON only if somebody listens for its account.
+"""
+
+import logging
+from typing import Final, Protocol
+
+from msgspec import UNSET, Struct, UnsetType
+
+from runtime.gateway.listings import Listing, Listings
+from runtime.gateway.views import (
+    EXPIRY_NAMES,
+    NO_LIST,
+    SIDE_NAMES,
+    STATUS_NAMES,
+    STP_NAMES,
+    TIF_NAMES,
+    TYPE_NAMES,
+    ZERO,
+    encode,
+    is_open,
+)
+from runtime.shared.engine_link import follow_feed
+from runtime.shared.messages import (
+    EXEC_TRADE,
+    NOT_EXPIRED,
+    BalanceChanged,
+    Happened,
+    OrderChanged,
+    Transferred,
+)
+
+logger = logging.getLogger(__name__)
+
+EXECUTION_NAMES: Final = ("NEW", "TRADE", "CANCELED", "EXPIRED", "TRADE_PREVENTION")
+_INDEX_BITS: Final = 20
+"""Room for the events of one command in the id of an execution."""
+
+
+class Listener(Protocol):
+    """Somebody who hears what happens to an account."""
+
+    @property
+    def unit(self) -> int:
+        """Microseconds in one of its units of time: MS or US."""
+
+    def hear(self, event: bytes) -> None:
+        """Take one event, as JSON. Must not block, nor raise."""
+
+
+# ---- events ----------------------------------------------------------------------------------------------------------
+
+
+class _ExecutionReport(
+    Struct,
+    gc=False,
+    omit_defaults=True,
+    rename={
+        "event": "e",
+        "event_time": "E",
+        "symbol": "s",
+        "client_order_id": "c",
+        "side": "S",
+        "order_type": "o",
+        "time_in_force": "f",
+        "quantity": "q",
+        "price": "p",
+        "stop_price": "P",
+        "iceberg_quantity": "F",
+        "order_list_id": "g",
+        "original_client_order_id": "C",
+        "execution": "x",
+        "status": "X",
+        "reject_reason": "r",
+        "order_id": "i",
+        "last_quantity": "l",
+        "filled_quantity": "z",
+        "last_price": "L",
+        "commission": "n",
+        "commission_asset": "N",
+        "transaction_time": "T",
+        "trade_id": "t",
+        "execution_id": "I",
+        "is_on_book": "w",
+        "is_maker": "m",
+        "ignored": "M",
+        "created": "O",
+        "filled_quote": "Z",
+        "last_quote": "Y",
+        "quote_order_quantity": "Q",
+        "working_time": "W",
+        "prevention": "V",
+        "expiry_reason": "eR",
+    },
+):
+    event: str
+    event_time: int
+    symbol: str
+    client_order_id: str
+    side: str
+    order_type: str
+    time_in_force: str
+    quantity: str
+    price: str
+    stop_price: str
+    iceberg_quantity: str
+    order_list_id: int
+    original_client_order_id: str
+    execution: str
+    status: str
+    reject_reason: str
+    order_id: int
+    last_quantity: str
+    filled_quantity: str
+    last_price: str
+    commission: str
+    commission_asset: str | None
+    transaction_time: int
+    trade_id: int
+    execution_id: int
+    is_on_book: bool
+    is_maker: bool
+    ignored: bool
+    created: int
+    filled_quote: str
+    last_quote: str
+    quote_order_quantity: str
+    working_time: int
+    prevention: str
+    expiry_reason: str | UnsetType = UNSET
+
+
+def execution_report(listings: Listings, changed: OrderChanged, time_us: int, execution_id: int, unit: int) -> bytes:
+    """Return the report on one change of an order at `time_us`."""
+    order = changed.order
+    listing = listings.by_id[order.market]
+    is_trade = changed.execution == EXEC_TRADE
+    commission, commission_asset = _commission(listings, changed) if is_trade else ("0", None)
+    return encode(
+        _ExecutionReport(
+            event="executionReport",
+            event_time=time_us // unit,
+            symbol=listing.symbol,
+            # A cancellation carries its own name, and that of the order as the original.
+            client_order_id=changed.cancel_id or order.client_order_id,
+            side=SIDE_NAMES[order.side],
+            order_type=TYPE_NAMES[order.order_type],
+            time_in_force=TIF_NAMES[order.time_in_force],
+            quantity=listing.quantity_text(order.lots),
+            price=listing.price_text(order.price),
+            stop_price=ZERO,
+            iceberg_quantity=ZERO,
+            order_list_id=NO_LIST,
+            original_client_order_id=order.client_order_id if changed.cancel_id else "",
+            execution=EXECUTION_NAMES[changed.execution],
+            status=STATUS_NAMES[order.status],
+            reject_reason="NONE",
+            order_id=order.order_id,
+            last_quantity=listing.quantity_text(changed.last_lots),
+            filled_quantity=listing.quantity_text(order.executed_lots),
+            last_price=listing.price_text(changed.last_price),
+            commission=commission,
+            commission_asset=commission_asset,
+            transaction_time=time_us // unit,
+            trade_id=changed.trade_id if is_trade else -1,
+            execution_id=execution_id,
+            is_on_book=is_open(order),
+            is_maker=changed.is_maker,
+            ignored=False,
+            created=order.created_us // unit,
+            filled_quote=listing.quote_text(order.executed_quote),
+            last_quote=_last_quote(listing, changed),
+            quote_order_quantity=listing.quote_text(order.quote_amount),
+            working_time=order.created_us // unit,
+            prevention=STP_NAMES[order.stp],
+            expiry_reason=UNSET if order.expiry == NOT_EXPIRED else EXPIRY_NAMES[order.expiry],
+        )
+    )
+
+
+def _commission(listings: Listings, changed: OrderChanged) -> tuple[str, str]:
+    asset = changed.fee_asset
+    return listings.amount_text(asset, changed.fee), listings.assets[asset].name
+
+
+def _last_quote(listing: Listing, changed: OrderChanged) -> str:
+    return listing.quote_text(changed.last_price * changed.last_lots * listing.spec.quote_units)
+
+
+def account_position(listings: Listings, changes: list[BalanceChanged], time_us: int, unit: int) -> bytes:
+    """Return what an account has, after a command, of the assets that it touched."""
+    time = time_us // unit
+    return encode(
+        {
+            "e": "outboundAccountPosition",
+            "E": time,
+            "u": time,
+            "B": [
+                {
+                    "a": listings.assets[change.asset].name,
+                    "f": listings.amount_text(change.asset, change.free),
+                    "l": listings.amount_text(change.asset, change.held),
+                }
+                for change in changes
+            ],
+        }
+    )
+
+
+def balance_update(listings: Listings, transfer: Transferred, time_us: int, unit: int) -> bytes:
+    """Return the report on a deposit or withdrawal."""
+    return encode(
+        {
+            "e": "balanceUpdate",
+            "E": time_us // unit,
+            "a": listings.assets[transfer.asset].name,
+            "d": listings.amount_text(transfer.asset, transfer.amount),
+            "T": time_us // unit,
+        }
+    )
+
+
+def stream_terminated(time_us: int, unit: int) -> bytes:
+    """Return the last event of a subscription that has ended."""
+    return encode({"e": "eventStreamTerminated", "E": time_us // unit})
+
+
+def server_shutdown(time_us: int, unit: int) -> bytes:
+    """Return the event that announces the end of this server: connect again, elsewhere."""
+    return encode({"e": "serverShutdown", "E": time_us // unit})
+
+
+# ---- who hears what --------------------------------------------------------------------------------------------------
+
+
+class UserStreams:
+    """Who listens for which account, and the way from the engine's feed to them."""
+
+    def __init__(self, listings: Listings) -> None:
+        """Start with nobody listening."""
+        self._listings = listings
+        # Tuples, since a listener may leave while it is being told something.
+        self._listeners: dict[int, tuple[Listener, ...]] = {}
+
+    def add(self, account: int, listener: Listener) -> None:
+        """Have `listener` hear what happens to `account` from now on."""
+        self._listeners[account] = (*self._listeners.get(account, ()), listener)
+
+    def remove(self, account: int, listener: Listener) -> None:
+        """Stop that."""
+        left = tuple(each for each in self._listeners.get(account, ()) if each is not listener)
+        if left:
+            self._listeners[account] = left
+        else:
+            self._listeners.pop(account, None)
+
+    async def follow(self, engine_address: str) -> None:
+        """Publish what happens from now on, for ever."""
+        async for batch in follow_feed(engine_address, -1):
+            if self._listeners:
+                for happened in batch:
+                    self.publish(happened)
+
+    def publish(self, happened: Happened) -> None:
+        """Tell the listeners of every account that one command touched: its orders first, then its balances."""
+        listings, time_us = self._listings, happened.time_us
+        positions: dict[int, list[BalanceChanged]] = {}
+        for index, event in enumerate(happened.events):
+            if isinstance(event, OrderChanged):
+                execution_id = happened.sequence << _INDEX_BITS | index
+                for listener in self._listeners.get(event.order.account, ()):
+                    listener.hear(execution_report(listings, event, time_us, execution_id, listener.unit))
+            elif isinstance(event, BalanceChanged):
+                if event.account in self._listeners:
+                    positions.setdefault(event.account, []).append(event)
+            elif isinstance(event, Transferred):
+                for listener in self._listeners.get(event.account, ()):
+                    listener.hear(balance_update(listings, event, time_us, listener.unit))
+        for account, changes in positions.items():
+            for listener in self._listeners.get(account, ()):
+                listener.hear(account_position(listings, changes, time_us, listener.unit))

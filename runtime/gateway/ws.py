@@ -1,0 +1,306 @@
+"""The WebSocket server: picows. Market streams go to the hub of `streams`, API connections to `ws_api`."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import Final, Protocol
+from urllib.parse import unquote
+
+from picows import (
+    WSCloseCode,
+    WSFrame,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+    WSUpgradeResponseWithListener,
+    ws_create_server,
+)
+
+from runtime.gateway.dispatch import Exchange
+from runtime.gateway.errors import ApiError
+from runtime.gateway.parts import DRAIN_TIMEOUT_S, GatewaySettings, cancelled, open_exchange
+from runtime.gateway.streams import StreamHub
+from runtime.gateway.user_data import UserStreams
+from runtime.gateway.ws_api import ApiSession, Options, read_options
+from runtime.shared.log import configure
+from runtime.shared.settings import read_settings
+from runtime.shared.shell import run
+
+logger = logging.getLogger(__name__)
+
+API_PATH: Final = "/ws-api/v3"
+STREAM_PATHS: Final = ("/ws", "/stream")
+HEALTH_PATH: Final = "/healthz"
+VIEWER_HEADER: Final = "X-Viewer-Address"
+MESSAGE_BYTES_MAX: Final = 128 * 1024
+"""A longer message ends the connection unread; the sessions refuse shorter ones with an answer."""
+PING_INTERVAL_S: Final = 20
+SILENCE_S_MAX: Final = 60
+"""Without a pong for as long, a client counts as gone."""
+LIFE_S_MAX: Final = 86_400
+KEY_CHECK_INTERVAL_S: Final = 15
+HANDSHAKE_TIMEOUT_S: Final = 5.0
+_OK: Final = b'{"status":"ok"}'
+_UNAVAILABLE: Final = b'{"status":"unavailable"}'
+
+
+class Endpoint(Protocol):
+    """What a connection speaks to: texts in, and the end."""
+
+    def on_message(self, payload: bytes) -> None:
+        """Take one text."""
+
+    def on_close(self) -> None:
+        """Forget the client."""
+
+
+class Gateway:
+    """All connections of this process."""
+
+    def __init__(self, exchange: Exchange, users: UserStreams, hub: StreamHub, settings: GatewaySettings) -> None:
+        """Serve `exchange` and the streams of `hub`."""
+        self.exchange = exchange
+        self.users = users
+        self.hub = hub
+        self.settings = settings
+        self.connections: set[Connection] = set()
+        self.is_stopping = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether clients should be sent here."""
+        return self.exchange.is_ready and self.hub.connected and not self.is_stopping
+
+    def accept(self, request: WSUpgradeRequest) -> "Connection | WSUpgradeResponseWithListener | None":
+        """Route an upgrade request; picows answers 404 for None."""
+        path, _, query = request.path.decode("latin-1").partition("?")
+        if path == HEALTH_PATH:
+            return _plain(200, _OK) if self.is_ready else _plain(503, _UNAVAILABLE)
+        if self.is_stopping or len(self.connections) >= self.settings.connections_max:
+            return _plain(503, _UNAVAILABLE)
+        path = unquote(path)
+        viewer = request.headers.get(VIEWER_HEADER, "")
+        if path == API_PATH:
+            try:
+                return Connection(self, path, query, viewer, read_options(query))
+            except ApiError as error:
+                return _plain(error.status, error.body())
+        if path.startswith(tuple(f"{prefix}/" for prefix in STREAM_PATHS)) or path in STREAM_PATHS:
+            return Connection(self, path, query, viewer, None)
+        return None
+
+    async def keep_alive(self) -> None:
+        """Ping every connection once in PING_INTERVAL_S, a part of them each second, for ever; drop who is gone."""
+        turn = 0
+        while True:
+            await asyncio.sleep(1)
+            turn = (turn + 1) % PING_INTERVAL_S
+            now_s = time.monotonic()
+            for connection in [each for each in self.connections if each.turn == turn]:
+                connection.ping(now_s)
+
+    async def check_keys(self) -> None:
+        """End the subscriptions of keys that are no longer good, for ever."""
+        while True:
+            await asyncio.sleep(KEY_CHECK_INTERVAL_S)
+            for connection in list(self.connections):
+                if connection.session is not None:
+                    await connection.session.check_subscriptions()
+
+    async def shut_down(self) -> None:
+        """Take leave of every client, within DRAIN_TIMEOUT_S."""
+        self.is_stopping = True
+        connections = list(self.connections)
+        sessions = [each.session for each in connections if each.session is not None]
+        await asyncio.gather(*(session.shut_down(DRAIN_TIMEOUT_S / 2) for session in sessions))
+        for connection in connections:
+            connection.close(WSCloseCode.GOING_AWAY.value, "The server is shutting down.")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(
+                asyncio.gather(*(connection.gone.wait() for connection in connections)), DRAIN_TIMEOUT_S / 2
+            )
+
+
+class Connection(WSListener):
+    """One client: puts messages together, and keeps the rules that hold for every WebSocket."""
+
+    def __init__(self, gateway: Gateway, path: str, query: str, viewer: str, options: Options | None) -> None:
+        """Prepare for a client that asks for `path?query`; `options` are those of the API, None means streams."""
+        super().__init__()
+        self.session: ApiSession | None = None
+        self.gone = asyncio.Event()
+        self.turn = 0
+        self._gateway = gateway
+        self._path = path
+        self._query = query
+        self._viewer = viewer
+        self._options = options
+        self._transport: WSTransport | None = None
+        self._endpoint: Endpoint | None = None
+        self._partial: bytearray | None = None
+        """What has come of a message in several frames."""
+        self._opened_s = self._heard_s = time.monotonic()
+
+    # ---- picows calls --------------------------------------------------------------------------------------------
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """Begin to serve, unless the client may not connect now."""
+        self._transport = transport
+        gateway = self._gateway
+        gateway.connections.add(self)
+        self.turn = id(self) // 64 % PING_INTERVAL_S
+        address = self._address(transport)
+        if not gateway.exchange.limiter.connect(address):
+            self.close(WSCloseCode.POLICY_VIOLATION.value, "Too many connection attempts.")
+        elif self._options is None:
+            self._endpoint = gateway.hub.connection(self._path, self._query, self.send, self.close, self.buffered)
+        else:
+            self._open_session(address, self._options)
+
+    def _open_session(self, address: str, options: Options) -> None:
+        session = ApiSession(
+            self._gateway.exchange,
+            self._gateway.users,
+            options,
+            address=address,
+            send=self.send,
+            close=self.close,
+            buffered=self.buffered,
+        )
+        try:
+            session.open()
+        except ApiError as error:
+            self.close(WSCloseCode.POLICY_VIOLATION.value, error.text[:100])
+            return
+        self._endpoint = self.session = session
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Take a frame."""
+        kind = frame.msg_type
+        if kind is WSMsgType.TEXT and frame.fin and self._partial is None:
+            if self._endpoint is not None:
+                self._endpoint.on_message(frame.get_payload_as_bytes())
+        elif kind is WSMsgType.PONG:
+            self._heard_s = time.monotonic()
+        elif kind is WSMsgType.CLOSE:
+            transport.send_close(frame.get_close_code(), frame.get_close_message())
+            transport.disconnect()
+        elif kind is WSMsgType.TEXT or (kind is WSMsgType.CONTINUATION and self._partial is not None):
+            self._take_part(frame)
+        elif kind is not WSMsgType.PING:  # picows has answered it
+            self.close(WSCloseCode.UNSUPPORTED_DATA.value, "Text frames only.")
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """Forget the client."""
+        del transport
+        self._gateway.connections.discard(self)
+        if self._endpoint is not None:
+            self._endpoint.on_close()
+            self._endpoint = None
+        self.gone.set()
+
+    # ---- what endpoints call -------------------------------------------------------------------------------------
+
+    def send(self, message: bytes) -> None:
+        """Send a text; without a connection it goes nowhere."""
+        if self._transport is not None and not self._transport.is_close_frame_sent:
+            self._transport.send(WSMsgType.TEXT, message)
+
+    def close(self, code: int, reason: str) -> None:
+        """Say goodbye, and disconnect."""
+        if self._transport is None or self._transport.is_close_frame_sent:
+            return
+        self._transport.send_close(WSCloseCode(code), reason.encode()[:120])
+        self._transport.disconnect()
+
+    def buffered(self) -> int:
+        """Return the number of bytes that the client has not taken yet."""
+        if self._transport is None:
+            return 0
+        size: int = self._transport.underlying_transport.get_write_buffer_size()
+        return size
+
+    # ---- inside ----------------------------------------------------------------------------------------------------
+
+    def ping(self, now_s: float) -> None:
+        """Ask for a sign of life, or give up on a client that gave none, or that has been here too long."""
+        if self._transport is None or self._transport.is_close_frame_sent:
+            return
+        if now_s - self._heard_s > SILENCE_S_MAX:
+            self._transport.disconnect(graceful=False)
+        elif now_s - self._opened_s > LIFE_S_MAX:
+            self.close(WSCloseCode.GOING_AWAY.value, "A connection lasts 24 hours.")
+        else:
+            self._transport.send_ping(b"%d" % (time.time_ns() // 1_000_000))
+
+    def _take_part(self, frame: WSFrame) -> None:
+        if self._partial is None:
+            self._partial = bytearray()
+        elif frame.msg_type is WSMsgType.TEXT:
+            self.close(WSCloseCode.PROTOCOL_ERROR.value, "A message began inside another.")
+            return
+        self._partial += frame.get_payload_as_bytes()
+        if len(self._partial) > MESSAGE_BYTES_MAX:
+            self.close(WSCloseCode.MESSAGE_TOO_BIG.value, f"A message has at most {MESSAGE_BYTES_MAX} bytes.")
+        elif frame.fin:
+            message, self._partial = bytes(self._partial), None
+            if self._endpoint is not None:
+                self._endpoint.on_message(message)
+
+    def _address(self, transport: WSTransport) -> str:
+        """Return the client's address: the peer's, or what the front door in front of it says."""
+        peer: str = transport.underlying_transport.get_extra_info("peername")[0]
+        if self._viewer and peer == self._gateway.settings.trusted_proxy:
+            return self._viewer
+        return peer
+
+
+def _plain(status: int, body: bytes) -> WSUpgradeResponseWithListener:
+    """Return an ordinary HTTP answer."""
+    headers = {"Content-Type": "application/json;charset=UTF-8"}
+    if status < 400:  # noqa: PLR2004 - where HTTP's errors begin
+        return WSUpgradeResponseWithListener(WSUpgradeResponse.create_ok_response(body, headers), None)
+    return WSUpgradeResponseWithListener(WSUpgradeResponse.create_error_response(status, body, headers), None)
+
+
+async def listen(gateway: Gateway, host: str, port: int) -> asyncio.Server:
+    """Open the port."""
+    server: asyncio.Server = await ws_create_server(
+        gateway.accept,
+        host,
+        port,
+        websocket_handshake_timeout=HANDSHAKE_TIMEOUT_S,
+        max_frame_size=MESSAGE_BYTES_MAX,
+        enable_auto_ping=False,
+        logger_name="ws",
+    )
+    return server
+
+
+async def main(stopping: asyncio.Event) -> None:
+    """Serve until told to stop, then take leave of every client."""
+    settings = read_settings(GatewaySettings)
+    configure(settings.service)
+    async with open_exchange(settings, stopping) as exchange, contextlib.AsyncExitStack() as stack:
+        if exchange is None:
+            return
+        hub = StreamHub(settings.market_data_address, frozenset(exchange.listings.by_symbol))
+        await hub.start()
+        stack.push_async_callback(hub.stop)
+        users = UserStreams(exchange.listings)
+        gateway = Gateway(exchange, users, hub, settings)
+        for forever in (users.follow(settings.engine_address), gateway.keep_alive(), gateway.check_keys()):
+            stack.push_async_callback(cancelled, asyncio.create_task(forever))
+        server = await listen(gateway, settings.listen_host, settings.listen_port)
+        logger.info("WebSocket server listens", extra={"port": settings.listen_port})
+        await stopping.wait()
+        server.close()
+        await gateway.shut_down()
+        logger.info("WebSocket server stopped")
+
+
+if __name__ == "__main__":
+    run(main)
