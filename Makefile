@@ -11,6 +11,8 @@ WEB := $(shell find web -not -path 'web/node_modules*' -not -path 'web/dist*' -n
 
 # Node 20 works; jsii would say at length that it is old.
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
+# cdk-nag reads a property that the library has deprecated; nobody here can mend that.
+export JSII_DEPRECATED := quiet
 export JSII_RUNTIME_PACKAGE_CACHE := enabled
 export CDK_DISABLE_CLI_TELEMETRY := true
 
@@ -48,6 +50,7 @@ synth: setup ## synthesize every environment, or one (ENV=dev), with the rule pa
 	@rm -rf cdk.out && ENV=$(ENV) $(CDK) synth --quiet --no-notices --output cdk.out
 
 deploy: setup ## deploy to AWS with the CDK (ENV=dev); refuses sample values and expired acceptances
+	@test -n "$(ENV)" || { echo "which environment? make deploy ENV=dev"; exit 2; }
 	@rm -rf cdk.out && ENV=$(ENV) $(CDK) synth --quiet --no-notices --output cdk.out
 	@$(PYTHON) -m scripts.preflight $(ENV)
 	@$(CDK) deploy --app cdk.out --require-approval broadening "$$($(PYTHON) -c 'import sys; print(sys.argv[1].title())' $(ENV))/*"

@@ -14,7 +14,7 @@ from stacks.exchange_stage import ExchangeStage
 settings = json.loads(Path(__file__).with_name("cdk.json").read_text())  # read here, so that the CDK CLI is not needed
 app = cdk.App(context=settings["context"], outdir=os.environ.get("CDK_OUTDIR", settings["output"]))
 try:
-    environments = load_environments(app.node.try_get_context("ENV") or os.environ.get("ENV"))
+    environments = load_environments(app.node.try_get_context("ENV") or os.environ.get("ENV") or None)
 except ConfigError as error:
     sys.exit(str(error))
 for config in environments:

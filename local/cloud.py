@@ -223,7 +223,7 @@ class Gate:
         """Empty moto."""
         with self._lock:
             self._call(_environ("POST", "/moto-api/reset", ""), b"")
-            # moto looks every access key up in IAM, which on first use draws random ids: not in the middle of a creation.
+            # moto looks every access key up in IAM, whose first use draws random ids: not in the middle of a creation.
             for partition in PARTITION_NAMES:
                 _ = get_backend("iam")[DEFAULT_ACCOUNT_ID][partition]
 

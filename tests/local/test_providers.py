@@ -400,7 +400,7 @@ def test_a_property_nobody_reads_back_stops_the_run(type_name: str, world: dict[
 
 def test_a_table_property_without_a_rule_is_named(shared_cloud: Cloud) -> None:
     table = wanted("AWS::DynamoDB::Table", {**CASES["AWS::DynamoDB::Table"][0], "Novel": 1}, "NovelTable")
-    with pytest.raises(ProviderError, match="no rule for AWS::DynamoDB::Table.Novel"):
+    with pytest.raises(ProviderError, match=r"no rule for AWS::DynamoDB::Table\.Novel"):
         REGISTRY["AWS::DynamoDB::Table"].create(table, shared_cloud)
 
 
