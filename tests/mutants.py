@@ -19,6 +19,9 @@ _BOOK: Final = "tests/runtime/engine/test_book.py"
 _ENGINE: Final = "tests/runtime/engine/test_engine.py"
 _LOGS: Final = "tests/runtime/engine/test_logs.py"
 _REPLICA: Final = "tests/runtime/engine/test_replica.py"
+_BOOKS: Final = "tests/runtime/market_data/test_book_builder.py"
+_STREAMS: Final = "tests/runtime/gateway/test_streams.py"
+_SIGNING: Final = "tests/runtime/gateway/test_auth.py"
 _KILL: Final = "tests/runtime/engine/test_server.py::test_kill_9_under_load_loses_and_doubles_nothing"
 
 MUTANTS: Final = (
@@ -126,5 +129,26 @@ MUTANTS: Final = (
         "remembered.replies = {replied.n: replied for replied in session.replies}",
         "remembered.replies = {}",
         _REPLICA,
+    ),
+    Mutant(
+        "the slow depth channel forgets asks",
+        "runtime/market_data/book_builder.py",
+        "            self._slow.asks.update(diff.asks)",
+        "            pass",
+        _BOOKS,
+    ),
+    Mutant(
+        "a subscription is confirmed before it is followed",
+        "runtime/gateway/streams.py",
+        "        if waiting:",
+        "        if False:",
+        _STREAMS,
+    ),
+    Mutant(
+        "a stale request is accepted",
+        "runtime/gateway/auth.py",
+        "now_us - self.timestamp_us > self.window_us",
+        "now_us - self.timestamp_us > self.window_us + 1_000",
+        _SIGNING,
     ),
 )
