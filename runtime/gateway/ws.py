@@ -181,12 +181,12 @@ class Connection(WSListener):
         """Take a frame."""
         kind = frame.msg_type
         if kind is WSMsgType.TEXT and frame.fin and self._partial is None:
-            if self._endpoint is not None:
-                self._endpoint.on_message(frame.get_payload_as_bytes())
+            self._deliver(frame.get_payload_as_bytes())
         elif kind is WSMsgType.PONG:
             self._heard_s = time.monotonic()
         elif kind is WSMsgType.CLOSE:
-            transport.send_close(frame.get_close_code(), frame.get_close_message())
+            code = frame.get_close_code()
+            transport.send_close(WSCloseCode.OK if code is WSCloseCode.NO_INFO else code, frame.get_close_message())
             transport.disconnect()
         elif kind is WSMsgType.TEXT or (kind is WSMsgType.CONTINUATION and self._partial is not None):
             self._take_part(frame)
@@ -236,6 +236,16 @@ class Connection(WSListener):
         else:
             self._transport.send_ping(b"%d" % (time.time_ns() // 1_000_000))
 
+    def _deliver(self, message: bytes) -> None:
+        """Hand a message on. What goes wrong with one client, and nobody expected, ends that client only."""
+        if self._endpoint is None:
+            return
+        try:
+            self._endpoint.on_message(message)
+        except Exception:
+            logger.exception("a message could not be handled")
+            self.close(WSCloseCode.INTERNAL_ERROR.value, "Internal error.")
+
     def _take_part(self, frame: WSFrame) -> None:
         if self._partial is None:
             self._partial = bytearray()
@@ -247,8 +257,7 @@ class Connection(WSListener):
             self.close(WSCloseCode.MESSAGE_TOO_BIG.value, f"A message has at most {MESSAGE_BYTES_MAX} bytes.")
         elif frame.fin:
             message, self._partial = bytes(self._partial), None
-            if self._endpoint is not None:
-                self._endpoint.on_message(message)
+            self._deliver(message)
 
     def _address(self, transport: WSTransport) -> str:
         """Return the client's address: the peer's, or what the front door in front of it says."""
@@ -284,6 +293,7 @@ async def main(stopping: asyncio.Event) -> None:
     """Serve until told to stop, then take leave of every client."""
     settings = read_settings(GatewaySettings)
     configure(settings.service)
+    logging.getLogger("picows").setLevel(logging.CRITICAL)  # one line per malformed frame would be a gift
     async with open_exchange(settings, stopping) as exchange, contextlib.AsyncExitStack() as stack:
         if exchange is None:
             return

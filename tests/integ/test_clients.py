@@ -6,11 +6,14 @@ Needs a running exchange whose `demo.json` is named by BURSA_DEMO.
 import asyncio
 import hashlib
 import hmac
+import http.client
 import json
 import os
+import random
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from decimal import ROUND_DOWN, Decimal
 from functools import cache
 from pathlib import Path
@@ -178,3 +181,22 @@ def test_many_orders_at_once_are_each_placed_once() -> None:
     assert [each["orderId"] for each in opened] == sorted(placed)
     canceled = ask("DELETE", "/api/v3/openOrders", keys=account(0), symbol=SYMBOL)[2]
     assert {each["orderId"] for each in canceled} == set(placed)
+
+
+def test_ten_thousand_rapid_requests_get_one_address_banned_and_nobody_else() -> None:
+    """Every address of loopback counts as a client of its own; a random one leaves the others alone."""
+    source = f"127.{random.randrange(1, 255)}.{random.randrange(1, 255)}.{random.randrange(2, 255)}"
+    host, port = demo()["rest_url"].removeprefix("http://").split(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=20, source_address=(source, 0))
+    statuses: Counter[int] = Counter()
+    last: dict[str, Any] = {}
+    for _ in range(10_000):
+        connection.request("GET", "/api/v3/ping")
+        with connection.getresponse() as response:
+            statuses[response.status] += 1
+            last = json.load(response)
+    connection.close()
+    assert set(statuses) == {200, 429, 418}
+    assert last["code"] == -1003
+    assert last["msg"].startswith("Way too much request weight used; IP banned until ")
+    assert ask("GET", "/api/v3/ping")[0] == 200

@@ -8,7 +8,7 @@ from urllib.parse import quote_plus
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runtime.gateway import auth
@@ -153,6 +153,10 @@ def test_bad_timestamps_and_windows(sent: dict[str, str], code: int) -> None:
 
 
 @given(st.integers(-10_000_000, 100_000_000), st.integers(0, 60_000_000))
+@example(age_us=-1_000_000, window_us=0)
+@example(age_us=-999_999, window_us=0)
+@example(age_us=5_000, window_us=5_000)
+@example(age_us=5_001, window_us=5_000)
 def test_a_request_is_fresh_exactly_as_documented(age_us: int, window_us: int) -> None:
     timing = Timing(NOW_US - age_us, window_us)
     documented = NOW_US - age_us < NOW_US + 1_000_000 and age_us <= window_us

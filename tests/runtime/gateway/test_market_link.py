@@ -78,7 +78,7 @@ def test_answers_find_their_questions() -> None:
 def test_a_broken_link_fails_what_waits_and_comes_back() -> None:
     async def scenario(link: MarketLink, service: Service) -> None:
         service.is_mute = True
-        asking = asyncio.create_task(link.ask(AskDepth(0, "A", 1)))
+        asking = asyncio.create_task(link.ask(AskDepth(0, "A", 1), timeout_s=60))
         await asyncio.sleep(0.05)
         service.cut()
         with pytest.raises(MarketUnavailableError):

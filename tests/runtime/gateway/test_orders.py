@@ -92,6 +92,7 @@ FILTER = "Filter failure: %s"
         ({"price": "60000.123456789"}, -1111, PRECISION % "price"),
         ({"quantity": "0.000001"}, -1013, FILTER % "LOT_SIZE"),
         ({"quantity": "0"}, -1013, FILTER % "LOT_SIZE"),
+        ({"quantity": "0.010001"}, -1013, FILTER % "LOT_SIZE"),
         ({"quantity": "9000.00001"}, -1013, FILTER % "LOT_SIZE"),
         ({"quantity": "0.000000001"}, -1111, PRECISION % "quantity"),
         ({"quantity": "0.00001", "price": "1"}, -1013, FILTER % "NOTIONAL"),

@@ -15,6 +15,7 @@ from runtime.gateway.limits import LimitSettings
 from runtime.gateway.parts import GatewaySettings
 from runtime.gateway.streams import StreamHub
 from runtime.gateway.ws import Gateway, listen
+from runtime.gateway.ws_api import ApiSession
 from runtime.shared import messages as m
 from tests.runtime.gateway.world import World
 
@@ -139,6 +140,31 @@ def test_frames_that_may_not_be(frames: list[tuple[WSMsgType, bytes, bool]], cod
         other_transport, other = await server.connect()
         other_transport.send(WSMsgType.TEXT, request("ping"))
         assert (await other.text())["status"] == 200
+
+    run(scenario)
+
+
+def test_a_goodbye_without_a_reason_is_answered_properly() -> None:
+    async def scenario(server: Server) -> None:
+        transport, peer = await server.connect()
+        transport.underlying_transport.write(bytes([0x88, 0x80, 0, 0, 0, 0]))
+        assert await peer.closed() == 1000
+
+    run(scenario)
+
+
+def test_an_unexpected_failure_ends_that_client_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(server: Server) -> None:
+        _, other = await server.connect()
+        transport, peer = await server.connect()
+
+        def fail(_: object, __: bytes) -> None:
+            raise RuntimeError("a bug")
+
+        monkeypatch.setattr(ApiSession, "on_message", fail)
+        transport.send(WSMsgType.TEXT, request("ping"))
+        assert await peer.closed() == 1011
+        assert not other.gone.is_set()
 
     run(scenario)
 

@@ -1,0 +1,52 @@
+"""Settings of the gateways: what the templates declare, and one clear line for each mistake."""
+
+import pytest
+
+from runtime.gateway.parts import GatewaySettings
+from runtime.shared.settings import EXIT_BAD_SETTINGS, read_settings
+
+GOOD = {
+    "SERVICE": "rest",
+    "LISTEN_HOST": "127.0.0.1",
+    "LISTEN_PORT": "8080",
+    "CATALOGUE_PARAMETER": "/dev/catalogue",
+    "ENGINE_ADDRESS": "engine.bursa.internal:7001",
+    "MARKET_DATA_ADDRESS": "market-data.bursa.internal:7002",
+    "DATABASE_SECRET_ARN": "arn:aws:secretsmanager:ap-southeast-3:123456789012:secret:db",
+    "API_KEY_TABLE": "keys",
+    "VALKEY_URL": "rediss://cache:6379",
+}
+
+
+def settings(monkeypatch: pytest.MonkeyPatch, **changes: str | None) -> GatewaySettings:
+    for name, value in {**GOOD, **changes}.items():
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    return read_settings(GatewaySettings)
+
+
+def test_what_the_templates_declare_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = settings(monkeypatch)
+    assert (read.trusted_proxy, read.limits.weight_per_minute) == ("", 6_000)
+    assert settings(monkeypatch, REQUEST_WEIGHT_PER_MINUTE="50").limits.weight_per_minute == 50
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"ENGINE_ADDRESS": None}, "environment variable ENGINE_ADDRESS is missing"),
+        ({"ENGINE_ADDRESS": "engine"}, "environment variable ENGINE_ADDRESS: "),
+        ({"VALKEY_URL": "cache:6379"}, "environment variable VALKEY_URL: "),
+        ({"LISTEN_PORT": "0"}, "environment variable LISTEN_PORT: "),
+        ({"MARKET_DATA_ADDRESS": GOOD["ENGINE_ADDRESS"]}, "they are two services"),
+    ],
+)
+def test_a_wrong_variable_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], changes: dict[str, str | None], words: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        settings(monkeypatch, **changes)
+    assert caught.value.code == EXIT_BAD_SETTINGS
+    assert words in capsys.readouterr().err
