@@ -13,7 +13,7 @@ import math
 import secrets
 import time
 from collections.abc import AsyncIterator
-from typing import Any, Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 from msgspec import MsgspecError
 
@@ -38,6 +38,7 @@ from runtime.shared.messages import (
 from runtime.shared.settings import split_address
 
 logger = logging.getLogger(__name__)
+Message = TypeVar("Message")
 Outcome = TypeVar("Outcome")
 
 IN_FLIGHT_MAX: Final = 4_096
@@ -46,6 +47,8 @@ REPLY_TIMEOUT_S: Final = 10.0
 BATCH_MAX: Final = 512
 _BACKOFF_MIN_S: Final = 0.05
 _BACKOFF_MAX_S: Final = 1.0
+_SWEEP_S: Final = 0.05
+"""How often deadlines are looked at: one timer for all costs less than one each."""
 _LASTING_S: Final = 1.0
 """A connection that lasted this long was a good one."""
 _FIRST_FRAME_TIMEOUT_S: Final = 5.0
@@ -61,6 +64,17 @@ class EngineUnavailableError(EngineError, ConnectionError):
 
 class EngineBusyError(EngineError):
     """Too many commands are in flight on this link; this one was not sent."""
+
+
+class _Waiting(Generic[Message, Outcome]):
+    """A message that was sent, who waits for what comes of it, and until when."""
+
+    __slots__ = ("due", "future", "message")
+
+    def __init__(self, message: Message, timeout_s: float) -> None:
+        self.message = message
+        self.future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.due = time.monotonic() + timeout_s
 
 
 class _Backoff:
@@ -111,31 +125,26 @@ class EngineLink:
         self._address = address
         self._session = session or secrets.token_hex(8)
         self._next = 1
-        self._unanswered: dict[int, tuple[Send, asyncio.Future[Replied]]] = {}
-        self._questions: dict[int, tuple[Ask, asyncio.Future[Answered]]] = {}
+        self._unanswered: dict[int, _Waiting[Send, Replied]] = {}
+        self._questions: dict[int, _Waiting[Ask, Answered]] = {}
         self._next_question = 1
         self._outbox: list[Send | Ask] = []
         self._wake = asyncio.Event()
         self._up = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Begin to connect, and keep connected until `stop`."""
-        self._task = asyncio.create_task(self._keep_connected())
+        self._tasks = [asyncio.create_task(self._keep_connected()), asyncio.create_task(self._expire())]
 
     async def stop(self) -> None:
         """Close the link; whoever still waits gets EngineUnavailableError."""
-        if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         closed = EngineUnavailableError("the link to the engine was closed")
-        for _, reply in self._unanswered.values():
-            if not reply.done():
-                reply.set_exception(closed)
-        for _, answer in self._questions.values():
-            if not answer.done():
-                answer.set_exception(closed)
+        _fail([sent.future for sent in self._unanswered.values()], closed)
+        _fail([asked.future for asked in self._questions.values()], closed)
 
     async def wait_connected(self, timeout_s: float) -> None:
         """Return once connected. Raises EngineUnavailableError after `timeout_s`."""
@@ -156,10 +165,10 @@ class EngineLink:
         n = self._next
         send = Send(n, self._acknowledged(), command)
         self._next = n + 1
-        future: asyncio.Future[Replied] = asyncio.get_running_loop().create_future()
-        self._unanswered[n] = send, future
+        waiting: _Waiting[Send, Replied] = _Waiting(send, timeout_s)
+        self._unanswered[n] = waiting
         self._enqueue(send)
-        return await self._within(future, timeout_s)
+        return await waiting.future
 
     async def ask(self, question: Question, timeout_s: float = REPLY_TIMEOUT_S) -> Answered:
         """Return the answer to `question`. Raises EngineBusyError or EngineUnavailableError."""
@@ -169,21 +178,22 @@ class EngineLink:
         number = self._next_question
         self._next_question = number + 1
         ask = Ask(number, question)
-        future: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
-        self._questions[number] = ask, future
+        waiting: _Waiting[Ask, Answered] = _Waiting(ask, timeout_s)
+        self._questions[number] = waiting
         self._enqueue(ask)
         try:
-            return await self._within(future, timeout_s)
+            return await waiting.future
         finally:
             self._questions.pop(number, None)
 
-    async def _within(self, future: asyncio.Future[Outcome], timeout_s: float) -> Outcome:
-        # The future is not cancelled by its waiter: a late reply still retires the command it answers.
-        done, _ = await asyncio.wait((future,), timeout=timeout_s)
-        if not done:
-            msg = f"no reply from the engine at {self._address} within {timeout_s:g} s"
-            raise EngineUnavailableError(msg)
-        return future.result()
+    async def _expire(self) -> None:
+        """Tell those who have waited too long. Their commands stay: a late reply still retires them."""
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            now = time.monotonic()
+            error = EngineUnavailableError(f"no reply from the engine at {self._address} in time")
+            _fail([sent.future for sent in self._unanswered.values() if sent.due < now], error)
+            _fail([asked.future for asked in self._questions.values() if asked.due < now], error)
 
     def _acknowledged(self) -> int:
         return next(iter(self._unanswered), self._next) - 1
@@ -217,8 +227,8 @@ class EngineLink:
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Send again what is unanswered, then pump both directions until one breaks."""
-        self._outbox = [send for send, _ in self._unanswered.values()]
-        self._outbox += [ask for ask, _ in self._questions.values()]
+        self._outbox = [waiting.message for waiting in self._unanswered.values()]
+        self._outbox += [waiting.message for waiting in self._questions.values()]
         self.connected = True
         self._up.set()
         self._wake.set()
@@ -242,15 +252,22 @@ class EngineLink:
 
     def _receive(self, payload: bytes) -> None:
         for message in decode_from_engine(payload):
-            waiting: Any = None
             if isinstance(message, Replied):
-                waiting = self._unanswered.pop(message.n, None)
+                sent = self._unanswered.pop(message.n, None)
+                if sent and not sent.future.done():
+                    sent.future.set_result(message)
             elif isinstance(message, Answered):
-                waiting = self._questions.pop(message.id, None)
+                asked = self._questions.pop(message.id, None)
+                if asked and not asked.future.done():
+                    asked.future.set_result(message)
             elif isinstance(message, Refused):
                 raise ConnectionAbortedError(message.reason)
-            if waiting and not waiting[1].done():
-                waiting[1].set_result(message)
+
+
+def _fail(futures: list[asyncio.Future[Outcome]], error: EngineError) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_exception(error)
 
 
 async def follow_feed(address: str, sequence: int) -> AsyncIterator[list[Happened]]:
