@@ -14,6 +14,7 @@ from typing import Final
 from msgspec import MsgspecError
 from msgspec.structs import replace
 
+from runtime.shared.backoff import Backoff
 from runtime.shared.frames import frame, read_frame
 from runtime.shared.market_messages import (
     AskAggTrades,
@@ -105,16 +106,15 @@ class MarketLink:
 
     async def _keep_connected(self) -> None:
         host, port = split_address(self._address)
-        backoff_s = _BACKOFF_MIN_S
+        backoff = Backoff(_BACKOFF_MIN_S, _BACKOFF_MAX_S)
         while True:
             try:
                 reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), _CONNECT_TIMEOUT_S)
             except (OSError, TimeoutError) as error:
                 logger.debug("no market data at %s: %s", self._address, error)
-                await asyncio.sleep(backoff_s)
-                backoff_s = min(backoff_s * 2, _BACKOFF_MAX_S)
+                await backoff.pause()
                 continue
-            backoff_s = _BACKOFF_MIN_S
+            backoff.connected()
             logger.info("linked to market data at %s", self._address)
             try:
                 await self._converse(reader, writer)
@@ -125,6 +125,7 @@ class MarketLink:
                 self._outbox.clear()
                 self._fail("the link to market data broke")
                 writer.close()
+            await backoff.pause()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pump both directions until one breaks."""

@@ -11,12 +11,12 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from random import random
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote
 
 import msgspec
 
+from runtime.shared.backoff import Backoff
 from runtime.shared.frames import frame, read_frame
 from runtime.shared.market_messages import (
     Follow,
@@ -346,7 +346,7 @@ class StreamHub:
 
     async def _keep_linked(self) -> None:
         host, port = split_address(self._address)
-        backoff_s = _BACKOFF_MIN_S
+        backoff = Backoff(_BACKOFF_MIN_S, _BACKOFF_MAX_S)
         while True:
             try:
                 reader, writer = await asyncio.wait_for(
@@ -354,10 +354,9 @@ class StreamHub:
                 )
             except (OSError, TimeoutError) as error:
                 logger.debug("no market data at %s: %s", self._address, error)
-                await asyncio.sleep(backoff_s * (0.5 + random() / 2))  # noqa: S311 - spreads reconnects, keeps no secret
-                backoff_s = min(backoff_s * 2, _BACKOFF_MAX_S)
+                await backoff.pause()
                 continue
-            backoff_s = _BACKOFF_MIN_S
+            backoff.connected()
             logger.info("streams linked to market data at %s", self._address)
             self._writer = writer
             self.connected = True
@@ -371,6 +370,7 @@ class StreamHub:
                 writer.close()
                 self._reset(list(self._topics), "market data restarted, please reconnect")
                 self._topics.clear()
+            await backoff.pause()
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         while True:

@@ -9,7 +9,6 @@ Errors:
 import asyncio
 import contextlib
 import logging
-import math
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -17,6 +16,7 @@ from typing import Final, Generic, TypeVar
 
 from msgspec import MsgspecError
 
+from runtime.shared.backoff import Backoff
 from runtime.shared.frames import frame, read_frame
 from runtime.shared.messages import (
     COMMANDS,
@@ -49,8 +49,6 @@ _BACKOFF_MIN_S: Final = 0.05
 _BACKOFF_MAX_S: Final = 1.0
 _SWEEP_S: Final = 0.05
 """How often deadlines are looked at: one timer for all costs less than one each."""
-_LASTING_S: Final = 1.0
-"""A connection that lasted this long was a good one."""
 _FIRST_FRAME_TIMEOUT_S: Final = 5.0
 
 
@@ -75,24 +73,6 @@ class _Waiting(Generic[Message, Outcome]):
         self.message = message
         self.future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self.due = time.monotonic() + timeout_s
-
-
-class _Backoff:
-    """Pauses between attempts: doubling, and short again once a connection has lasted."""
-
-    def __init__(self) -> None:
-        self._pause_s = _BACKOFF_MIN_S
-        self._connected_s = math.inf
-
-    def connected(self) -> None:
-        self._connected_s = time.monotonic()
-
-    async def pause(self) -> None:
-        if time.monotonic() - self._connected_s > _LASTING_S:
-            self._pause_s = _BACKOFF_MIN_S
-        self._connected_s = math.inf
-        await asyncio.sleep(self._pause_s)
-        self._pause_s = min(self._pause_s * 2, _BACKOFF_MAX_S)
 
 
 async def _connect(address: str, hello: Hello) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, Welcome]:
@@ -204,7 +184,7 @@ class EngineLink:
             self._wake.set()
 
     async def _keep_connected(self) -> None:
-        backoff = _Backoff()
+        backoff = Backoff(_BACKOFF_MIN_S, _BACKOFF_MAX_S)
         while True:
             try:
                 reader, writer, welcome = await _connect(self._address, Hello(COMMANDS, self._session))
@@ -275,7 +255,7 @@ async def follow_feed(address: str, sequence: int) -> AsyncIterator[list[Happene
 
     Reconnects; never repeats or skips a sequence.
     """
-    backoff = _Backoff()
+    backoff = Backoff(_BACKOFF_MIN_S, _BACKOFF_MAX_S)
     following = sequence
     while True:
         try:
