@@ -45,8 +45,11 @@ ACCESS_KEY: Final = "LOCALLAUNCHER"
 BODY_BYTES_MAX: Final = 96 * 2**20
 CONNECTIONS_MAX: Final = 256
 POLL_PAUSE_S: Final = 0.1
+STOP_POLL_S: Final = 0.05
 _ENVIRON_KEPT: Final = ("CONTENT_TYPE", "HTTP_")
 _ENVIRON_DROPPED: Final = frozenset({"HTTP_AUTHORIZATION", "HTTP_HOST", "HTTP_TRANSFER_ENCODING", "HTTP_CONNECTION"})
+_OWN_PARTITION: Final = "aws"
+_MANAGED_POLICIES: Final = "MOTO_IAM_LOAD_MANAGED_POLICIES"
 _LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1")
 
 logger = logging.getLogger(__name__)
@@ -82,10 +85,7 @@ class Cloud:
         state.mkdir(parents=True, exist_ok=True)
         state.chmod(PRIVATE_FOLDER)
         self._master = _master_secret(state / "master.key")
-        os.environ.update(
-            MOTO_IAM_LOAD_MANAGED_POLICIES="true",
-            MOTO_EC2_LOAD_DEFAULT_AMIS="false",
-        )
+        os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
         self._gate = Gate()
         self._gate.reset()
         self._server: ThreadedWSGIServer | None = None
@@ -95,7 +95,7 @@ class Cloud:
         self._server = _Server(HOST, port, self._gate, handler=_Handler)
         os.environ["TEST_SERVER_MODE_ENDPOINT"] = self.url
         os.environ["MOTO_PORT"] = str(self._server.server_port)
-        threading.Thread(target=self._server.serve_forever, name="cloud", daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(STOP_POLL_S,), name="cloud", daemon=True).start()
 
     def stop(self) -> None:
         """Stop listening and close the log."""
@@ -222,9 +222,12 @@ class Gate:
     def reset(self) -> None:
         """Empty moto."""
         with self._lock:
+            os.environ[_MANAGED_POLICIES] = "false"
             self._call(_environ("POST", "/moto-api/reset", ""), b"")
             # moto looks every access key up in IAM, whose first use draws random ids: not in the middle of a creation.
-            for partition in PARTITION_NAMES:
+            # Only this partition needs the thousand policies that AWS manages.
+            for partition in sorted(PARTITION_NAMES, key=_OWN_PARTITION.__eq__):
+                os.environ[_MANAGED_POLICIES] = str(partition == _OWN_PARTITION).lower()
                 _ = get_backend("iam")[DEFAULT_ACCOUNT_ID][partition]
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -110,9 +110,9 @@ def stop_launcher(layout: Layout) -> None:
     status = read_status(layout)
     if status is not None and is_running(layout):
         _send(status.pid, status.born, signal.SIGTERM)
-        if not _wait(lambda: not is_running(layout), STOP_TIMEOUT_S):
+        if not _wait(lambda: birth(status.pid) != status.born, STOP_TIMEOUT_S):
             _send(status.pid, status.born, signal.SIGKILL)
-            _wait(lambda: not is_running(layout), KILL_TIMEOUT_S)
+            _wait(lambda: birth(status.pid) != status.born, KILL_TIMEOUT_S)
     end_leftovers(layout)
 
 

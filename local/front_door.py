@@ -217,10 +217,12 @@ class Client(asyncio.Protocol):
         """Greet a client, unless there are too many."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        if len(self._door.clients) >= CONNECTIONS_MAX:
+            self._refuse(RefusedError(503, UNKNOWN, f"at most {CONNECTIONS_MAX} connections"))
+            self._transport.close()
+            return
         self._door.clients.add(self)
         self._set_timer(IDLE_TIMEOUT_S, self._transport.close)
-        if len(self._door.clients) > CONNECTIONS_MAX:
-            self._refuse(RefusedError(503, UNKNOWN, f"at most {CONNECTIONS_MAX} connections"))
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Forget the client and stop working for it."""
@@ -241,7 +243,7 @@ class Client(asyncio.Protocol):
             self._tunnel.write(data)
             return
         if not self._is_head_complete:
-            self._head_bytes += len(data)
+            self._unparsed_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -249,8 +251,8 @@ class Client(asyncio.Protocol):
             self._transport.pause_reading()
         except httptools.HttpParserError as error:
             self._refusal = self._refusal or RefusedError(400, ILLEGAL_REQUEST, f"not HTTP: {error}")
-        if not self._is_head_complete and self._head_bytes > HEAD_BYTES_MAX:
-            self._refusal = RefusedError(431, ILLEGAL_REQUEST, f"a request head has at most {HEAD_BYTES_MAX} bytes")
+        if not self._is_head_complete and self._unparsed_bytes > HEAD_BYTES_MAX:
+            self._refusal = _long_head()
         if self._refusal is not None:
             self._refuse(self._refusal)
         elif len(self._waiting) >= PIPELINED_MAX:
@@ -281,6 +283,7 @@ class Client(asyncio.Protocol):
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._head_bytes = 0
+        self._unparsed_bytes = 0
         self._is_head_complete = False
 
     def on_message_begin(self) -> None:
@@ -290,6 +293,7 @@ class Client(asyncio.Protocol):
 
     def on_url(self, part: bytes) -> None:
         """Take a part of the target."""
+        self._head_bytes += len(part)
         self._target += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -297,11 +301,14 @@ class Client(asyncio.Protocol):
         if len(self._headers) >= HEADERS_MAX:
             self._refusal = RefusedError(431, ILLEGAL_REQUEST, f"a request has at most {HEADERS_MAX} headers")
             return
+        self._head_bytes += len(name) + len(value)
         self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Judge a request by its head."""
         self._is_head_complete = True
+        if self._head_bytes > HEAD_BYTES_MAX:
+            self._refusal = _long_head()
         for name, value in self._headers:
             if name == b"content-length" and int(value) > BODY_BYTES_MAX:
                 self._refusal = _too_large()
@@ -558,6 +565,10 @@ class Tunnel(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Let the client go on: the gateway can take more."""
         self._client.go_on_reading()
+
+
+def _long_head() -> RefusedError:
+    return RefusedError(431, ILLEGAL_REQUEST, f"a request head has at most {HEAD_BYTES_MAX} bytes")
 
 
 def _too_large() -> RefusedError:

@@ -77,7 +77,6 @@ class Launcher:
 
     async def _stay(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():
-            self._state = HEALTHY if self._supervisor.is_healthy else DEGRADED
             self._report()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), HEARTBEAT_S)
@@ -227,6 +226,8 @@ class Launcher:
 
     def _report(self) -> None:
         """Write the status, which other commands read."""
+        if self._state in {HEALTHY, DEGRADED}:
+            self._state = HEALTHY if self._supervisor.is_healthy else DEGRADED
         pid = os.getpid()
         write_status(
             self._layout,

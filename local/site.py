@@ -31,7 +31,7 @@ class Site:
         if method not in {b"GET", b"HEAD"}:
             return self._made(b"405 Method Not Allowed", b"only GET and HEAD\n", b"allow: GET, HEAD\r\n")
         name = INDEX if path == b"/" else path
-        if name == INDEX:
+        if name == INDEX or not self._files:
             self._load_if_rebuilt()
         if name not in self._files:
             if INDEX not in self._files:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
+from local.console import OUT
 from local.paths import PRIVATE_FOLDER, write_private
 from local.supervisor import Probe, Program, tcp_probe
 
@@ -180,5 +181,8 @@ def _tree(folder: Path) -> Iterable[Path]:
 
 def _allow(path: Path, bits: int) -> None:
     mode = path.stat().st_mode
-    if mode & bits != bits:
-        path.chmod(mode | bits)
+    if mode & bits == bits:
+        return
+    path.chmod(mode | bits)
+    if bits == _OTHERS_ENTER:
+        OUT.print(f"{path}: others may pass through now, as the database runs as {_UNPRIVILEGED} and not as root")

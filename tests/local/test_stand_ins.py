@@ -1,0 +1,87 @@
+"""The local servers: they start from nothing, keep what they were told, and let in whom the templates declare."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import redis
+
+from local.control import birth
+from local.stand_ins import HOST, conninfo, ensure_databases, free_port, postgres, valkey
+from local.supervisor import Program, Supervisor
+
+CLUSTERS = {"cluster": {"dbname": "ledger"}}
+
+
+def during(tmp_path: Path, body: Any, *programs: Program) -> None:
+    """Run `body` while the programs are up."""
+
+    async def main() -> None:
+        watched = Supervisor(tmp_path, lambda: None)
+        try:
+            await watched.start(*programs)
+            await asyncio.to_thread(body)
+        finally:
+            pids = [process.pid for process in watched.processes]
+            await watched.stop()
+        assert not any(birth(pid) for pid in pids)
+
+    asyncio.run(main())
+
+
+def login(port: int, password: str) -> psycopg.Connection[Any]:
+    return psycopg.connect(host=HOST, port=port, user="bursa", password=password, dbname="ledger", sslmode="disable")
+
+
+def test_postgres_keeps_its_data_and_knows_the_declared_login_only(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir(mode=0o711)
+    tmp_path.chmod(0o700)
+
+    def first() -> None:
+        ensure_databases(conninfo("secret", port), CLUSTERS, {"cluster": ("bursa", "one")})
+        ensure_databases(conninfo("secret", port), CLUSTERS, {"cluster": ("bursa", "one")})
+        with login(port, "one") as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+            connection.execute("CREATE TABLE kept (n int)")
+            version = connection.info.server_version
+        assert version // 10_000 == 18
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            login(port, "two")
+
+    def second() -> None:
+        ensure_databases(conninfo("secret", port), CLUSTERS, {"cluster": ("bursa", "two")})
+        with login(port, "two") as connection:
+            assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            login(port, "one")
+
+    for body in (first, second):
+        port = free_port()
+        during(tmp_path, body, postgres(state, "secret", port))
+    assert not (state / "postgres.password").exists()
+    assert (state / "postgres").stat().st_mode & 0o777 == 0o700
+
+
+def test_an_interrupted_beginning_is_begun_again(tmp_path: Path) -> None:
+    half = tmp_path / "postgres.new"
+    half.mkdir()
+    (half / "PG_VERSION").write_text("18")
+    assert postgres(tmp_path, "secret", free_port()).name == "postgres"
+    assert (tmp_path / "postgres" / "global").is_dir()
+    assert not half.exists()
+
+
+def test_valkey_is_bounded_and_keeps_nothing(tmp_path: Path) -> None:
+    port = free_port()
+
+    def body() -> None:
+        client = redis.Redis(host=HOST, port=port)
+        client.set("a", "1")
+        assert client.config_get("maxmemory")["maxmemory"] == str(256 * 2**20)
+        assert client.config_get("save")["save"] == ""
+
+    during(tmp_path, body, valkey(tmp_path, port))
+    assert list(tmp_path.glob("*.rdb")) == []
