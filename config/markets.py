@@ -78,7 +78,7 @@ CATALOGUE: Final = Catalogue(
             taker_ppm=400,
             orders_per_10s=20_000,
             orders_per_day=50_000_000,
-            open_orders_factor=250,
+            open_orders_factor=20,
         ),
         Tier(
             id=3,
@@ -87,7 +87,7 @@ CATALOGUE: Final = Catalogue(
             taker_ppm=300,
             orders_per_10s=100_000,
             orders_per_day=100_000_000,
-            open_orders_factor=500,
+            open_orders_factor=50,
         ),
     ),
 )

@@ -49,7 +49,7 @@ MUTANTS: Final = (
     Mutant(
         "unanswered commands are not sent again",
         "runtime/shared/engine_link.py",
-        "self._outbox = [waiting.message for waiting in self._unanswered.values()]",
+        "self._outbox = [waiting.data for waiting in self._unanswered.values()]",
         "self._outbox = []",
         _KILL,
     ),

@@ -35,6 +35,11 @@ class Account:
         """Market → ids of open orders, oldest first."""
         self.clients: dict[str, tuple[int, int]] = {}
 
+    def free(self, asset: int) -> int:
+        """Return the free units of `asset`."""
+        holding = self.holdings.get(asset)
+        return holding.free if holding else 0
+
     def holding(self, asset: int) -> Holding:
         """Return what the account has of `asset`, opening the holding at the first call."""
         holding = self.holdings.get(asset)

@@ -25,6 +25,8 @@ _QUEUE_MIN: Final = 64
 _QUEUE_FACTOR: Final = 4
 """A queue is compacted when longer than _QUEUE_MIN and than _QUEUE_FACTOR times its live orders."""
 SIDES: Final = (BUY, SELL)
+FILLS_MAX: Final = 10_000
+"""Fills of one order; what remains after so many expires. Keeps the events of one command below what a batch holds."""
 NO_BUDGET: Final = -1
 """No bound on price times lots."""
 
@@ -218,7 +220,7 @@ class OrderBook:
         keys = self._keys[opposite]
         levels = self._levels[opposite]
         limit = taker.price
-        while taker.remaining and keys and not taken.prevented:
+        while taker.remaining and keys and not taken.prevented and len(taken.fills) < FILLS_MAX:
             price = keys[-1] if opposite == BUY else -keys[-1]
             if limit and (price > limit if side == BUY else price < limit):
                 break
@@ -235,7 +237,7 @@ class OrderBook:
     def _take_level(self, taker: BookOrder, level: Level, taken: Taken) -> None:
         queue = level.queue
         remaining = taker.remaining
-        while remaining and level.live:
+        while remaining and level.live and len(taken.fills) < FILLS_MAX:
             maker = queue[0]
             lots = maker.remaining
             if not lots:
@@ -278,7 +280,7 @@ class OrderBook:
         """
         opposite = 1 - side
         levels = self._levels[opposite]
-        got = cost = 0
+        got = cost = price = 0
         for key in reversed(self._keys[opposite]):
             if got == lots:
                 break
@@ -292,4 +294,31 @@ class OrderBook:
                     return got + affordable, cost + affordable * price, False
             got += there
             cost += there * price
-        return got, cost, got < lots
+        is_short = got < lots and (budget == NO_BUDGET or budget - cost >= price)
+        return got, cost, is_short
+
+    def can_fill(self, taker: BookOrder) -> bool:
+        """Tell whether `taker` would be filled whole, by at most FILLS_MAX fills, before self-trade prevention ends it.
+
+        Own orders do not count; where the taker's mode expires the taker, nothing behind the first of them does.
+        """
+        opposite = 1 - taker.side
+        got = fills = 0
+        for key in reversed(self._keys[opposite]):
+            price = key if opposite == BUY else -key
+            if taker.price and (price > taker.price if taker.side == BUY else price < taker.price):
+                return False
+            for maker in self._levels[opposite][price].queue:
+                if not maker.remaining:
+                    continue
+                if maker.account == taker.account and taker.stp != STP_NONE:
+                    if taker.stp != STP_EXPIRE_MAKER:
+                        return False
+                    continue
+                got += maker.remaining
+                fills += 1
+                if got >= taker.lots:
+                    return True
+                if fills == FILLS_MAX:
+                    return False
+        return False

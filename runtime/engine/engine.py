@@ -8,8 +8,8 @@ other. Every reply can be derived from the commands alone, so the journal keeps 
 from typing import Final
 
 from runtime.engine.accounts import Account, Accounts, Holding
-from runtime.engine.book import NO_BUDGET, BookOrder, OrderBook, Taken
-from runtime.engine.rules import refuse_order
+from runtime.engine.book import FILLS_MAX, BookOrder, OrderBook, Taken
+from runtime.engine.rules import CLIENT_ID_LENGTH_MAX, refuse_order
 from runtime.shared.messages import (
     BAD_AMOUNT,
     BAD_CATALOGUE,
@@ -88,6 +88,8 @@ from runtime.shared.messages import (
 PPM: Final = 1_000_000
 AMOUNT_LIMIT: Final = 2**62
 """Exclusive bound of what any account may hold of an asset, in units."""
+FEE_PPM_MAX: Final = 50_000
+ID_MAX: Final = 65_535
 NAME_LENGTH_MAX: Final = 64
 REFERENCE_LENGTH_MAX: Final = 128
 HOUSE: Final = (
@@ -190,22 +192,23 @@ class Engine:
         if command.order_type == LIMIT_MAKER and book.crosses(command.side, command.price):
             return Rejected(WOULD_MATCH)
         order = BookOrder(self.next_order_id, command, self.time_us)
-        own = self._own_lots(account, market, command) if _looks_ahead(command) else {}
-        hold = self._requirement(order, market, own)
-        source = account.holding(spec.quote if order.side == BUY else spec.base)
-        if not self.accounts.hold(source, hold, self.sequence):
+        given = spec.quote if order.side == BUY else spec.base
+        hold = self._requirement(order, account, market, account.free(given))
+        if hold > account.free(given):
             return Rejected(INSUFFICIENT_BALANCE)
+        source = account.holding(given)
+        self.accounts.hold(source, hold, self.sequence)
         self.next_order_id += 1
         self._events.append(OrderChanged(EXEC_NEW, order.view()))
         fills: list[Fill] = []
         taken = Taken()
-        if order.time_in_force != FOK or _fillable(order, book, own):
+        if order.time_in_force != FOK or book.can_fill(order):
             taken = book.take(order)
             fills = self._settle_all(order, account, taken, market)
         self._finish(order, account, market, taken, source, hold)
         return OrderPlaced(order.view(), fills)
 
-    def _own_lots(self, account: Account, market: Market, command: PlaceOrder) -> dict[int, int]:
+    def _own_lots(self, account: Account, market: Market, command: BookOrder) -> dict[int, int]:
         """Return the account's own resting lots by price on the side that `command` takes from."""
         side = 1 - command.side
         own: dict[int, int] = {}
@@ -215,23 +218,30 @@ class Engine:
                 own[order.price] = own.get(order.price, 0) + order.remaining
         return own
 
-    def _requirement(self, order: BookOrder, market: Market, own: dict[int, int]) -> int:
+    def _requirement(self, order: BookOrder, account: Account, market: Market, free: int) -> int:
         """Return what the order must hold, in units of the asset it gives, and set the lots of one by amount.
 
         A limit order holds its full price. A market order holds what the book would cost it now; nothing can come
         between, since this command is alone. One by amount wants as many lots as the amount buys, or where the book
-        runs out first, the most that a market order may have.
+        runs out first, the most that a market order may have. The book is walked no further than `free` units reach:
+        a sum above `free` is more than that, not exact.
         """
         spec = market.spec
         if order.order_type != MARKET:
             return order.lots * (order.price * spec.quote_units if order.side == BUY else spec.lot_units)
+        if not order.quote_amount and order.side == SELL:
+            return order.lots * spec.lot_units
+        if order.quote_amount > free and order.side == BUY:
+            return order.quote_amount
+        own = self._own_lots(account, market, order) if order.stp != STP_NONE else {}
+        reachable = market.book.reachable
         if not order.quote_amount:
-            if order.side == SELL:
-                return order.lots * spec.lot_units
-            _, cost, _ = market.book.reachable(BUY, 0, order.lots, NO_BUDGET, own)
-            return cost * spec.quote_units
+            lots, cost, is_short = reachable(BUY, 0, order.lots, free // spec.quote_units, own)
+            is_affordable = lots == order.lots or is_short
+            return cost * spec.quote_units if is_affordable else free + 1
         budget = order.quote_amount // spec.quote_units
-        lots, _, is_short = market.book.reachable(order.side, 0, spec.max_market_lots, budget, own)
+        lots_max = spec.max_market_lots if order.side == BUY else min(spec.max_market_lots, free // spec.lot_units + 1)
+        lots, _, is_short = reachable(order.side, 0, lots_max, budget, own)
         order.lots = order.remaining = spec.max_market_lots if is_short else lots
         return order.quote_amount if order.side == BUY else lots * spec.lot_units
 
@@ -315,7 +325,8 @@ class Engine:
     ) -> None:
         """Rest the remainder of a good-till-canceled limit order; expire any other and free what it still holds."""
         is_market = order.order_type == MARKET
-        if order.remaining and not is_market and order.time_in_force == GTC and not taken.prevented:
+        is_whole = not taken.prevented and len(taken.fills) < FILLS_MAX
+        if order.remaining and not is_market and order.time_in_force == GTC and is_whole:
             lots = market.book.rest(order)
             account.open_orders.setdefault(order.market, {})[order.order_id] = None
             account.clients[order.client_order_id] = (order.market, order.order_id)
@@ -374,6 +385,8 @@ class Engine:
             return Rejected(UNKNOWN_MARKET)
         if market.status == HALT:
             return Rejected(MARKET_CLOSED)
+        if command.cancel_id and not _is_text(command.cancel_id, CLIENT_ID_LENGTH_MAX):
+            return Rejected(NOT_SUPPORTED, "cancel id")
         order_id = command.order_id
         if not order_id:
             order_id = account.clients.get(command.client_order_id, (0, 0))[1]
@@ -397,6 +410,8 @@ class Engine:
             return Rejected(UNKNOWN_MARKET)
         if market.status == HALT:
             return Rejected(MARKET_CLOSED)
+        if command.cancel_id and not _is_text(command.cancel_id, CLIENT_ID_LENGTH_MAX):
+            return Rejected(NOT_SUPPORTED, "cancel id")
         order_ids = list(account.open_orders.get(command.market, ()))
         if not order_ids:
             return Rejected(UNKNOWN_ORDER)
@@ -422,22 +437,22 @@ class Engine:
             return Rejected(UNKNOWN_ACCOUNT)
         if command.asset not in self.assets:
             return Rejected(UNKNOWN_ASSET)
-        if not 1 <= len(command.reference) <= REFERENCE_LENGTH_MAX:
-            return Rejected(BAD_NAME, f"a reference has 1 to {REFERENCE_LENGTH_MAX} characters")
+        if not _is_text(command.reference, REFERENCE_LENGTH_MAX):
+            return Rejected(BAD_NAME, f"a reference has 1 to {REFERENCE_LENGTH_MAX} printable characters")
         if command.reference in self.transfers:
             return Rejected(DUPLICATE_TRANSFER)
-        outside = self.accounts.accounts[EXTERNAL_ACCOUNT].holding(command.asset)
-        if command.amount <= 0 or command.amount - outside.free >= AMOUNT_LIMIT:
+        external = self.accounts.accounts[EXTERNAL_ACCOUNT]
+        if command.amount <= 0 or command.amount - external.free(command.asset) >= AMOUNT_LIMIT:
             return Rejected(BAD_AMOUNT, f"more than 0, in all less than {AMOUNT_LIMIT} units")
         self.transfers[command.reference] = None
         self.accounts.credit(account.holding(command.asset), command.amount, self.sequence)
-        self.accounts.credit(outside, -command.amount, self.sequence)
+        self.accounts.credit(external.holding(command.asset), -command.amount, self.sequence)
         self._events.append(Transferred(command.account, command.asset, command.amount, command.reference))
         return Done()
 
     def _open_account(self, command: OpenAccount) -> Reply:
-        if not 1 <= len(command.name) <= NAME_LENGTH_MAX or command.name.startswith("house:"):
-            return Rejected(BAD_NAME, f"1 to {NAME_LENGTH_MAX} characters, not starting with house:")
+        if not _is_text(command.name, NAME_LENGTH_MAX) or command.name.startswith("house:"):
+            return Rejected(BAD_NAME, f"1 to {NAME_LENGTH_MAX} printable characters, not starting with house:")
         if command.tier not in self.tiers:
             return Rejected(UNKNOWN_TIER, f"known: {sorted(self.tiers)}")
         known = self.accounts.ids.get(command.name)
@@ -471,9 +486,15 @@ class Engine:
 
     def _configuration_problem(self, command: Configure) -> str:
         for tier in command.tiers:
-            if tier.id < 1:
-                return f"tier {tier.id}: ids start at 1"
+            if not 1 <= tier.id <= ID_MAX or tier.open_orders_factor < 1:
+                return f"tier {tier.id}: ids are 1 to {ID_MAX}, the factor of open orders at least 1"
+            if not (0 <= tier.maker_ppm <= FEE_PPM_MAX and 0 <= tier.taker_ppm <= FEE_PPM_MAX):
+                return f"tier {tier.id}: fees are 0 to {FEE_PPM_MAX} ppm"
+        if not all(0 <= asset <= ID_MAX for asset in command.assets):
+            return f"assets: ids are 0 to {ID_MAX}"
         for spec in command.markets:
+            if not _is_sound(spec):
+                return f"market {spec.id}: its numbers are not positive, not ordered, or too large"
             for asset in (spec.base, spec.quote):
                 if asset not in command.assets and asset not in self.assets:
                     return f"market {spec.id}: unknown asset {asset}"
@@ -493,16 +514,26 @@ class Engine:
         return Done()
 
 
+def _is_text(text: str, length_max: int) -> bool:
+    """Tell whether any store can hold `text`: not empty, bounded, without control characters."""
+    return 1 <= len(text) <= length_max and text.isprintable()
+
+
+def _is_sound(spec: MarketSpec) -> bool:
+    """Tell whether no order that passes the rules of `spec` can break arithmetic."""
+    return (
+        0 <= spec.id <= ID_MAX
+        and spec.base != spec.quote
+        and spec.lot_units > 0
+        and spec.quote_units > 0
+        and 0 < spec.min_ticks <= spec.max_ticks
+        and 0 < spec.min_lots <= spec.max_lots
+        and spec.min_lots <= spec.max_market_lots
+        and 0 < spec.min_notional <= spec.max_notional < AMOUNT_LIMIT
+        and 0 < spec.band_down_ppm < PPM < spec.band_up_ppm
+        and spec.open_orders_max > 0
+    )
+
+
 def _scale(spec: MarketSpec) -> tuple[int, int, int, int]:
     return spec.base, spec.quote, spec.lot_units, spec.quote_units
-
-
-def _looks_ahead(command: PlaceOrder) -> bool:
-    """Tell whether the order must know what it would get before it matches, less what self-trade prevention denies."""
-    return command.stp != STP_NONE and (command.order_type == MARKET or command.time_in_force == FOK)
-
-
-def _fillable(order: BookOrder, book: OrderBook, own: dict[int, int]) -> bool:
-    """Tell whether a fill-or-kill order would be filled whole."""
-    lots, _, _ = book.reachable(order.side, order.price, order.lots, NO_BUDGET, own)
-    return lots == order.lots

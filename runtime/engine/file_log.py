@@ -57,6 +57,7 @@ class FileLog:
         self._derivable = derivable
         self._index: list[_Place] = []
         self._batches = 0
+        self._tails: list[tuple[Path, int, int]] = []
         self._file = -1
         self._path = Path()
         self._offset = 0
@@ -70,9 +71,9 @@ class FileLog:
             raise LogInUseError(f"{directory / name}: another process leads {group!r}") from None
 
     def replay(self) -> Iterator[Batch]:
-        """Yield every batch from the beginning, verified, and cut what a crash left torn at the very end.
+        """Yield every batch from the beginning, verified, and note what a crash left torn at the very end.
 
-        Raises LogError for anything else that does not verify.
+        Changes nothing: `begin` cuts. Raises LogError for anything else that does not verify.
         """
         segments = self._segments()
         for path in segments:
@@ -88,9 +89,7 @@ class FileLog:
                     if not self._derivable:
                         raise LogError(f"{path} at byte {good}: {error}") from None
                 torn = self._torn_bytes(path, data, good, is_last=path == segments[-1])
-            if torn:
-                logger.warning("%s: cut a torn batch of at most %d bytes at byte %d", path.name, torn, good)
-            os.truncate(path, good)
+            self._tails.append((path, good, torn))
 
     def newest_epoch(self) -> int:
         """Return the highest epoch that ever opened a segment here, 0 if none did."""
@@ -110,18 +109,24 @@ class FileLog:
         return len(rest)
 
     def begin(self, epoch: int, time_us: int) -> None:
-        """Open the segment of a new epoch and make its marker durable; from here on no older writer is believed."""
+        """Cut what was torn, open the segment of a new epoch and make its marker durable.
+
+        From here on no older writer is believed.
+        """
         if epoch <= self.chain.epoch:
             raise LogError(f"{self._name}: epoch {epoch} must be above {self.chain.epoch}")
+        for path, good, torn in self._tails:
+            _cut(path, good, torn)
         self.chain.epoch = epoch
         self._path = self._directory / f"{self._name}-{epoch:010d}.log"
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         self._offset = self._allocated = 0
-        directory = os.open(self._directory, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        for folder in (self._directory, self._directory.parent):
+            directory = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
         self.append(self.chain.seal(time_us, 0, b""))
 
     def append(self, data: bytes, first_sequence: int = 0) -> None:
@@ -175,6 +180,20 @@ class FileLog:
             os.close(self._file)
             self._file = -1
         os.close(self._lock)
+
+
+def _cut(path: Path, good: int, torn: int) -> None:
+    """Truncate a segment behind its last good batch, durably."""
+    if path.stat().st_size == good:
+        return
+    if torn:
+        logger.warning("%s: cut a torn batch of at most %d bytes at byte %d", path.name, torn, good)
+    file = os.open(path, os.O_RDWR)
+    try:
+        os.ftruncate(file, good)
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from runtime.engine.batch import Batch
 from runtime.engine.file_log import FileLog, LogError
 from runtime.engine.replica import Entry, Replica
 from runtime.shared.catalogue import Catalogue
+from runtime.shared.frames import pack_list
 from runtime.shared.messages import Configure, Done, Happened, Rejected, Replied, encode
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ _decode_entries: Final = msgspec.msgpack.Decoder(list[Entry]).decode
 RECENT_BYTES_MAX: Final = 64 * 1024 * 1024
 """Newest event batches kept in memory for followers; older ones are read from the event log."""
 CATCH_UP_BYTES: Final = 1024 * 1024
+PUBLISH_BYTES: Final = 1024 * 1024
 EMIT_COMMANDS: Final = 512
 """Commands per event batch while the event log is filled up."""
 PROGRESS_S: Final = 2.0
@@ -145,11 +147,24 @@ class Leader:
         return replies
 
     def _publish(self, happened: list[Happened]) -> None:
-        payload = encode(happened)
-        first = happened[0].sequence
-        sealed = self.events.chain.seal(happened[-1].time_us, len(happened), payload)
-        self.events.append(sealed, first)
-        self._recent.append(Recent(first, first + len(happened), payload))
+        """Log and keep events, in batches of about PUBLISH_BYTES; one command's events always fit one batch."""
+        part: list[bytes] = []
+        size = 0
+        first = 0
+        for event in happened:
+            data = encode(event)
+            if part and size + len(data) > PUBLISH_BYTES:
+                self._publish_part(first, event.time_us, part)
+                part, size, first = [], 0, first + len(part)
+            first = first or event.sequence
+            part.append(data)
+            size += len(data)
+        self._publish_part(first, happened[-1].time_us, part)
+
+    def _publish_part(self, first: int, time_us: int, part: list[bytes]) -> None:
+        payload = pack_list(part)
+        self.events.append(self.events.chain.seal(time_us, len(part), payload), first)
+        self._recent.append(Recent(first, first + len(part), payload))
         self._recent_bytes += len(payload)
         while self._recent_bytes > RECENT_BYTES_MAX and len(self._recent) > 1:
             self._recent_bytes -= len(self._recent.popleft().payload)

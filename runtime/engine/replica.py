@@ -13,7 +13,9 @@ from runtime.engine.book import SIDES, BookOrder
 from runtime.engine.engine import Engine, Market
 from runtime.shared.messages import (
     ALREADY_PRUNED,
+    TOO_LATE,
     Command,
+    Event,
     Happened,
     MarketSpec,
     Message,
@@ -21,6 +23,7 @@ from runtime.shared.messages import (
     PlaceOrder,
     Rejected,
     Replied,
+    Reply,
     TierSpec,
     encode,
 )
@@ -39,6 +42,7 @@ class Entry(Message):
     n: int
     acknowledged: int
     command: Command
+    expires_us: int = 0
 
 
 class SessionState(Message):
@@ -106,16 +110,20 @@ class Session:
 
     def prune(self, through: int) -> None:
         """Forget replies up to number `through`."""
-        while self.pruned < min(through, self.last):
-            self.pruned += 1
-            self.replies.pop(self.pruned, None)
+        through = min(through, self.last)
+        if through - self.pruned > len(self.replies):
+            self.replies = {n: replied for n, replied in self.replies.items() if n > through}
+        else:
+            for n in range(self.pruned + 1, through + 1):
+                self.replies.pop(n, None)
+        self.pruned = max(self.pruned, through)
 
     def remember(self, replied: Replied) -> None:
         """Keep the reply to the newest command."""
         self.last = replied.n
         self.replies[replied.n] = replied
         if len(self.replies) > REPLIES_MAX:
-            self.prune(self.pruned + 1)
+            self.prune(next(iter(self.replies)))
 
 
 class Replica:
@@ -142,7 +150,12 @@ class Replica:
             return first or Replied(entry.n, sequence, time_us, Rejected(ALREADY_PRUNED)), Happened(
                 sequence, time_us, []
             )
-        reply, events = self.engine.apply(sequence, time_us, entry.command)
+        reply: Reply = Rejected(TOO_LATE)
+        events: list[Event] = []
+        if entry.expires_us and time_us > entry.expires_us:
+            self.engine.skip(sequence, time_us)
+        else:
+            reply, events = self.engine.apply(sequence, time_us, entry.command)
         replied = Replied(entry.n, sequence, time_us, reply)
         session.remember(replied)
         return replied, Happened(sequence, time_us, events)

@@ -39,7 +39,7 @@ def refuse_order(command: PlaceOrder, spec: MarketSpec, reference: int) -> Rejec
         return Rejected(NOT_SUPPORTED, "time in force")
     if not STP_NONE <= command.stp <= STP_EXPIRE_BOTH:
         return Rejected(NOT_SUPPORTED, "self-trade prevention")
-    if not 1 <= len(command.client_order_id) <= CLIENT_ID_LENGTH_MAX:
+    if not 1 <= len(command.client_order_id) <= CLIENT_ID_LENGTH_MAX or not command.client_order_id.isprintable():
         return Rejected(NOT_SUPPORTED, "client order id")
     if command.order_type == MARKET:
         return _refuse_market(command, spec, reference)

@@ -12,13 +12,15 @@ import msgspec
 
 from runtime.engine.leader import Leader, Recent
 from runtime.engine.questions import answer
-from runtime.engine.replica import Entry
+from runtime.engine.replica import SESSIONS_MAX, Entry
 from runtime.shared.frames import FrameError, FrameSplitter, frame
 from runtime.shared.messages import (
     COMMANDS,
     FEED,
+    UNKNOWN_SESSION,
     Answered,
     Ask,
+    Command,
     FromEngine,
     Refused,
     Send,
@@ -37,8 +39,22 @@ PENDING_MAX: Final = 16_384
 LINKS_MAX: Final = 256
 SESSION_LENGTH_MAX: Final = 64
 HELLO_TIMEOUT_S: Final = 5.0
+CLIENT_FRAME_BYTES_MAX: Final = 2 * 1024 * 1024
+REPLY_FRAME_BYTES: Final = 1024 * 1024
+TEXT_LENGTH_MAX: Final = 256
+"""Longest text of a command that may enter the journal; the rules of the engine are narrower."""
+BEAT_S: Final = 1.0
+_BEAT: Final = frame(encode([]))
 WRITE_BUFFER_MAX: Final = 32 * 1024 * 1024
 """Replies a client may leave unread before its link is cut."""
+
+
+def is_oversized(command: Command) -> bool:
+    """Tell whether a text of `command` is too long for the journal."""
+    return any(
+        isinstance(value, str) and len(value) > TEXT_LENGTH_MAX
+        for value in (getattr(command, name) for name in command.__struct_fields__)
+    )
 
 
 class Link(asyncio.Protocol):
@@ -53,6 +69,7 @@ class Link(asyncio.Protocol):
         self._feed: asyncio.Task[None] | None = None
         self._writable = asyncio.Event()
         self._deadline: asyncio.TimerHandle | None = None
+        self._is_refused = False
         self.is_paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -87,6 +104,10 @@ class Link(asyncio.Protocol):
         """Take frames; a peer that breaks the protocol is told why and cut."""
         try:
             for payload in self._splitter.feed(data):
+                if self._is_refused:
+                    return
+                if len(payload) > CLIENT_FRAME_BYTES_MAX:
+                    raise FrameError(f"a frame of {len(payload)} bytes; at most {CLIENT_FRAME_BYTES_MAX} are allowed")
                 if self._session:
                     self._receive(payload)
                 else:
@@ -110,33 +131,58 @@ class Link(asyncio.Protocol):
         if hello.kind == FEED:
             self._session = "feed"
             start = leader.replica.sequence + 1 if hello.sequence < 0 else max(1, hello.sequence)
-            self._feed = asyncio.get_running_loop().create_task(self._follow(start))
+            self._feed = asyncio.get_running_loop().create_task(self._feed_from(start))
         else:
             self._session = hello.session
 
     def _receive(self, payload: bytes) -> None:
         for message in decode_from_client(payload):
+            if self._is_refused:
+                return
             if isinstance(message, Send):
-                entry = Entry(self._session, message.n, message.acknowledged, message.command)
-                self._server.submit(self, entry)
+                self._take(message)
             else:
                 self._answer(message)
+
+    def _take(self, message: Send) -> None:
+        """Queue a command for the next batch, if it may enter the journal at all."""
+        expected = self._server.expected(self._session)
+        if not 1 <= message.n <= expected or not 0 <= message.acknowledged < message.n:
+            known = f"{UNKNOWN_SESSION}: " if expected == 1 else ""
+            self.refuse(f"{known}command {message.n}, acknowledged {message.acknowledged}; expected {expected}")
+        elif is_oversized(message.command):
+            self.refuse(f"a text of command {message.n} is over {TEXT_LENGTH_MAX} characters")
+        else:
+            fields = (message.n, message.acknowledged, message.command, message.expires_us)
+            self._server.submit(self, Entry(self._session, *fields))
 
     def _answer(self, ask: Ask) -> None:
         replica = self._server.leader.replica
         self.send([Answered(ask.id, replica.sequence, answer(replica, ask.question))])
 
     def send(self, messages: list[FromEngine]) -> None:
-        """Send in one frame; a client that does not read is cut."""
+        """Send, in as many frames as it takes; a client that does not read is cut."""
         if self._transport is None or self._transport.is_closing():
             return
-        self._transport.write(frame(encode(messages)))
+        payload = encode(messages)
+        if len(payload) > REPLY_FRAME_BYTES and len(messages) > 1:
+            middle = len(messages) // 2
+            self.send(messages[:middle])
+            self.send(messages[middle:])
+            return
+        try:
+            self._transport.write(frame(payload))
+        except FrameError:
+            logger.exception("link %s: a reply that no frame holds; cut", self._session)
+            self._transport.abort()
+            return
         if self._transport.get_write_buffer_size() > WRITE_BUFFER_MAX:
             logger.warning("link %s does not read its replies: cut", self._session)
             self._transport.abort()
 
     def refuse(self, reason: str) -> None:
-        """Say why and close."""
+        """Say why and close; what else arrives is not read."""
+        self._is_refused = True
         self.send([Refused(reason)])
         if self._transport:
             self._transport.close()
@@ -152,6 +198,20 @@ class Link(asyncio.Protocol):
         if self._transport and self.is_paused:
             self.is_paused = False
             self._transport.resume_reading()
+
+    def beat(self) -> None:
+        """Show the client that the engine lives, with an empty list."""
+        if self._session and self._transport and self._writable.is_set():
+            self._transport.write(_BEAT)
+
+    async def _feed_from(self, sequence: int) -> None:
+        """Feed until the link ends; what goes wrong ends the link, never in silence."""
+        try:
+            await self._follow(sequence)
+        except Exception:
+            logger.exception("a feed failed; its link is cut")
+            if self._transport:
+                self._transport.abort()
 
     async def _follow(self, sequence: int) -> None:
         """Send everything from `sequence` on, for ever: from memory where it is, else from the event log."""
@@ -184,6 +244,8 @@ class Server:
         self._wake = asyncio.Event()
         self._news = asyncio.Event()
         self._stopping = False
+        self._submitted: dict[str, int] = {}
+        self._beating: asyncio.Task[None] | None = None
         self._committing: asyncio.Task[None] | None = None
         self._listener: asyncio.Server | None = None
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
@@ -193,6 +255,7 @@ class Server:
         """Listen and begin to commit."""
         loop = asyncio.get_running_loop()
         self._committing = loop.create_task(self._commit_forever())
+        self._beating = loop.create_task(self._beat_forever())
         self._listener = await loop.create_server(lambda: Link(self), host, port)
 
     async def run_until(self, stopping: asyncio.Event) -> None:
@@ -212,6 +275,8 @@ class Server:
         self._wake.set()
         if self._committing:
             await asyncio.wait((self._committing,))
+        if self._beating:
+            self._beating.cancel()
         for link in list(self.links):
             link.refuse("the engine is stopping")
         self._writer.shutdown()
@@ -221,10 +286,24 @@ class Server:
         """Queue a command for the next batch."""
         if self._stopping:
             return  # not acknowledged: the client sends it again to whoever leads next
+        self._submitted[entry.session] = max(entry.n, self._submitted.get(entry.session, 0))
+        if len(self._submitted) > 2 * SESSIONS_MAX:
+            del self._submitted[next(iter(self._submitted))]
         self._pending.append((link, entry))
         self._wake.set()
         if len(self._pending) > PENDING_MAX:
             link.pause()
+
+    def expected(self, session: str) -> int:
+        """Return the number that the next new command of `session` must have."""
+        known = self.leader.replica.sessions.get(session)
+        return max(known.last if known else 0, self._submitted.get(session, 0)) + 1
+
+    async def _beat_forever(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_S)
+            for link in list(self.links):
+                link.beat()
 
     async def _commit_forever(self) -> None:
         loop = asyncio.get_running_loop()

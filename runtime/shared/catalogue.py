@@ -71,7 +71,7 @@ class Market(_Frozen):
     """Lowest price accepted, as a share of the reference price; Binance's `bidMultiplierDown`, `askMultiplierDown`."""
     band_up_ppm: int = Field(default=5_000_000, gt=PPM, le=100 * PPM)
     """Highest price accepted, as a share of the reference price."""
-    open_orders_max: int = Field(default=200, ge=1, le=100_000)
+    open_orders_max: int = Field(default=200, ge=1, le=200)
     """MAX_NUM_ORDERS of an account in this market; a tier may multiply it."""
 
     @cached_property
@@ -106,7 +106,7 @@ class Tier(_Frozen):
     taker_ppm: int = Field(ge=0, le=50_000)
     orders_per_10s: int = Field(ge=1, le=10_000_000)
     orders_per_day: int = Field(ge=1, le=1_000_000_000)
-    open_orders_factor: int = Field(default=1, ge=1, le=10_000)
+    open_orders_factor: int = Field(default=1, ge=1, le=100)
     """Multiplies each market's `open_orders_max`."""
 
 

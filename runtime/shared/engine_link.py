@@ -17,12 +17,15 @@ from typing import Final, Generic, TypeVar
 from msgspec import MsgspecError
 
 from runtime.shared.backoff import Backoff
-from runtime.shared.frames import frame, read_frame
+from runtime.shared.frames import frame, pack_list, read_frame
 from runtime.shared.messages import (
     COMMANDS,
     FEED,
+    UNKNOWN_SESSION,
     Answered,
     Ask,
+    CancelAll,
+    CancelOrder,
     Command,
     Happened,
     Hello,
@@ -38,13 +41,16 @@ from runtime.shared.messages import (
 from runtime.shared.settings import split_address
 
 logger = logging.getLogger(__name__)
-Message = TypeVar("Message")
 Outcome = TypeVar("Outcome")
 
 IN_FLIGHT_MAX: Final = 4_096
 """Commands sent and not yet answered, per link; the engine remembers at least as many replies per session."""
 REPLY_TIMEOUT_S: Final = 10.0
-BATCH_MAX: Final = 512
+CANCELS_RESERVED: Final = 512
+"""Of IN_FLIGHT_MAX, for cancels alone: whoever is flooded with orders can still take them back."""
+SILENCE_S: Final = 5.0
+"""The engine shows every second that it lives; after this long without a sign the connection is given up."""
+BATCH_MAX: Final = 256
 _BACKOFF_MIN_S: Final = 0.05
 _BACKOFF_MAX_S: Final = 1.0
 _SWEEP_S: Final = 0.05
@@ -64,13 +70,13 @@ class EngineBusyError(EngineError):
     """Too many commands are in flight on this link; this one was not sent."""
 
 
-class _Waiting(Generic[Message, Outcome]):
-    """A message that was sent, who waits for what comes of it, and until when."""
+class _Waiting(Generic[Outcome]):
+    """The bytes of a message that was sent, who waits for what comes of it, and until when."""
 
-    __slots__ = ("due", "future", "message")
+    __slots__ = ("data", "due", "future")
 
-    def __init__(self, message: Message, timeout_s: float) -> None:
-        self.message = message
+    def __init__(self, data: bytes, timeout_s: float) -> None:
+        self.data = data
         self.future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self.due = time.monotonic() + timeout_s
 
@@ -105,10 +111,10 @@ class EngineLink:
         self._address = address
         self._session = session or secrets.token_hex(8)
         self._next = 1
-        self._unanswered: dict[int, _Waiting[Send, Replied]] = {}
-        self._questions: dict[int, _Waiting[Ask, Answered]] = {}
+        self._unanswered: dict[int, _Waiting[Replied]] = {}
+        self._questions: dict[int, _Waiting[Answered]] = {}
         self._next_question = 1
-        self._outbox: list[Send | Ask] = []
+        self._outbox: list[bytes] = []
         self._wake = asyncio.Event()
         self._up = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -137,17 +143,21 @@ class EngineLink:
     async def send(self, command: Command, timeout_s: float = REPLY_TIMEOUT_S) -> Replied:
         """Have `command` sequenced and made durable; return its reply.
 
-        Raises EngineBusyError (not sent) or EngineUnavailableError (status unknown).
+        Sequenced after `timeout_s` it is refused as TOO_LATE, so a status that is unknown does not stay so for long.
+        Raises EngineBusyError (not sent), EngineUnavailableError (status unknown), or OverflowError and such for a
+        command that cannot be encoded (not sent).
         """
-        if len(self._unanswered) >= IN_FLIGHT_MAX:
-            msg = f"{len(self._unanswered)} commands are in flight; at most {IN_FLIGHT_MAX} may be"
+        most = IN_FLIGHT_MAX if isinstance(command, CancelOrder | CancelAll) else IN_FLIGHT_MAX - CANCELS_RESERVED
+        if len(self._unanswered) >= most:
+            msg = f"{len(self._unanswered)} commands are in flight; at most {most} may be"
             raise EngineBusyError(msg)
         n = self._next
-        send = Send(n, self._acknowledged(), command)
+        expires_us = time.time_ns() // 1000 + int(timeout_s * 1_000_000)
+        data = encode(Send(n, self._acknowledged(), command, expires_us))  # raises before a number is taken
         self._next = n + 1
-        waiting: _Waiting[Send, Replied] = _Waiting(send, timeout_s)
+        waiting: _Waiting[Replied] = _Waiting(data, timeout_s)
         self._unanswered[n] = waiting
-        self._enqueue(send)
+        self._enqueue(data)
         return await waiting.future
 
     async def ask(self, question: Question, timeout_s: float = REPLY_TIMEOUT_S) -> Answered:
@@ -157,10 +167,10 @@ class EngineLink:
             raise EngineBusyError(msg)
         number = self._next_question
         self._next_question = number + 1
-        ask = Ask(number, question)
-        waiting: _Waiting[Ask, Answered] = _Waiting(ask, timeout_s)
+        data = encode(Ask(number, question))
+        waiting: _Waiting[Answered] = _Waiting(data, timeout_s)
         self._questions[number] = waiting
-        self._enqueue(ask)
+        self._enqueue(data)
         try:
             return await waiting.future
         finally:
@@ -178,9 +188,9 @@ class EngineLink:
     def _acknowledged(self) -> int:
         return next(iter(self._unanswered), self._next) - 1
 
-    def _enqueue(self, message: Send | Ask) -> None:
+    def _enqueue(self, data: bytes) -> None:
         if self.connected:
-            self._outbox.append(message)
+            self._outbox.append(data)
             self._wake.set()
 
     async def _keep_connected(self) -> None:
@@ -207,15 +217,15 @@ class EngineLink:
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Send again what is unanswered, then pump both directions until one breaks."""
-        self._outbox = [waiting.message for waiting in self._unanswered.values()]
-        self._outbox += [waiting.message for waiting in self._questions.values()]
+        self._outbox = [waiting.data for waiting in self._unanswered.values()]
+        self._outbox += [waiting.data for waiting in self._questions.values()]
         self.connected = True
         self._up.set()
         self._wake.set()
         writing = asyncio.create_task(self._write(writer))
         try:
             while True:
-                self._receive(await read_frame(reader))
+                self._receive(await asyncio.wait_for(read_frame(reader), SILENCE_S))
         finally:
             writing.cancel()
             with contextlib.suppress(asyncio.CancelledError, OSError):  # a broken pipe shows on the reading side
@@ -227,7 +237,7 @@ class EngineLink:
             self._wake.clear()
             messages, self._outbox = self._outbox, []
             for start in range(0, len(messages), BATCH_MAX):
-                writer.write(frame(encode(messages[start : start + BATCH_MAX])))
+                writer.write(frame(pack_list(messages[start : start + BATCH_MAX])))
             await writer.drain()
 
     def _receive(self, payload: bytes) -> None:
@@ -241,7 +251,17 @@ class EngineLink:
                 if asked and not asked.future.done():
                     asked.future.set_result(message)
             elif isinstance(message, Refused):
+                if message.reason.startswith(UNKNOWN_SESSION):
+                    self._renew_session()
                 raise ConnectionAbortedError(message.reason)
+
+    def _renew_session(self) -> None:
+        """Go on as a new client: what is unanswered was forgotten by the engine, and must not be sent again."""
+        gone = EngineUnavailableError("the engine no longer knows this session")
+        _fail([sent.future for sent in self._unanswered.values()], gone)
+        self._unanswered.clear()
+        self._session = secrets.token_hex(8)
+        self._next = 1
 
 
 def _fail(futures: list[asyncio.Future[Outcome]], error: EngineError) -> None:
@@ -270,7 +290,11 @@ async def follow_feed(address: str, sequence: int) -> AsyncIterator[list[Happene
             following = welcome.sequence + 1
         try:
             while True:
-                batch = [event for event in decode_feed(await read_frame(reader)) if event.sequence >= following]
+                batch = [
+                    event
+                    for event in decode_feed(await asyncio.wait_for(read_frame(reader), SILENCE_S))
+                    if event.sequence >= following
+                ]
                 if not batch:
                     continue
                 if batch[0].sequence > max(following, 1):

@@ -20,6 +20,11 @@ def frame(payload: bytes) -> bytes:
     return len(payload).to_bytes(_PREFIX_BYTES, "big") + payload
 
 
+def pack_list(items: list[bytes]) -> bytes:
+    """Return the msgpack list of `items`, which are msgpack already; so each is encoded, and measured, once."""
+    return b"\xdd" + len(items).to_bytes(4, "big") + b"".join(items)
+
+
 async def read_frame(reader: asyncio.StreamReader) -> bytes:
     """Return the next payload.
 

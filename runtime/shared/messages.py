@@ -82,6 +82,8 @@ NOT_SUPPORTED: Final = 21
 ALREADY_PRUNED: Final = 22
 CLIENT_ID_MISMATCH: Final = 23
 BAD_NAME: Final = 24
+TOO_LATE: Final = 25
+"""Sequenced after its sender had given it up."""
 
 # Accounts of the house. Users start at FIRST_USER_ACCOUNT.
 EXTERNAL_ACCOUNT: Final = 0
@@ -469,6 +471,7 @@ Answer = Unknown | AccountState | OpenOrders | MarketState | Totals
 # Client: one Hello, then list[FromClient] on a COMMANDS link, nothing on a FEED link.
 # Engine: list[FromEngine] that starts with Welcome (or Refused); then list[FromEngine], or on a FEED list[Happened].
 
+UNKNOWN_SESSION: Final = "unknown session"
 COMMANDS: Final = 0
 FEED: Final = 1
 
@@ -502,6 +505,8 @@ class Send(Message, tag=1):
     n: int
     acknowledged: int
     command: Command
+    expires_us: int = 0
+    """When the client stops waiting; sequenced later it is refused as TOO_LATE. 0: never."""
 
 
 class Ask(Message, tag=2):
@@ -529,7 +534,11 @@ class Answered(Message, tag=2):
 
 
 class Refused(Message, tag=3):
-    """The engine takes nothing more from this link and says why; the connection is closed after it."""
+    """The engine takes nothing more from this link and says why; the connection is closed after it.
+
+    UNKNOWN_SESSION: the engine has forgotten, or never knew, the commands before the number it was sent. The client
+    must give up what is unanswered, whose status stays unknown, and go on under a new session.
+    """
 
     reason: str
 

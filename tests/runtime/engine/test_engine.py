@@ -120,6 +120,58 @@ def test_market_orders_by_quantity_and_by_amount(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
+    ("stp", "executed"), [(m.STP_NONE, 200), (m.STP_EXPIRE_MAKER, 200), (m.STP_EXPIRE_TAKER, 0), (m.STP_EXPIRE_BOTH, 0)]
+)
+def test_fill_or_kill_is_all_or_nothing_whatever_self_trade_prevention_does(
+    desk: Desk, stp: int, executed: int
+) -> None:
+    desk.order(BOB, m.SELL, 6_000_000, 100)
+    desk.order(ALICE, m.SELL, 6_000_000, 100)
+    desk.order(BOB, m.SELL, 6_000_000, 100)
+    placed = desk.order(ALICE, m.BUY, 6_000_000, 200, time_in_force=m.FOK, stp=stp)
+    assert isinstance(placed, m.OrderPlaced)
+    assert placed.order.executed_lots == executed
+    assert sum(fill.lots for fill in placed.fills) == executed
+
+
+def test_an_amount_that_buys_exactly_the_whole_book_is_filled(desk: Desk) -> None:
+    desk.order(ALICE, m.SELL, 6_000_000, 1_000)
+    market = {"order_type": m.MARKET, "time_in_force": m.IOC}
+    placed = desk.order(BOB, m.BUY, 0, 0, quote_amount=600 * COIN, **market)
+    assert isinstance(placed, m.OrderPlaced)
+    assert (placed.order.status, placed.order.executed_quote) == (m.FILLED, 600 * COIN)
+
+
+@pytest.mark.parametrize("side", [m.BUY, m.SELL])
+def test_a_market_order_without_funds_is_refused_and_leaves_no_trace(desk: Desk, side: int) -> None:
+    desk.order(ALICE, m.SELL, 6_000_000, 1_000)
+    desk.order(ALICE, m.BUY, 5_000_000, 1_000)
+    desk.do(m.OpenAccount("carol", 1))
+    for size in ({"lots": 500}, {"lots": 0, "quote_amount": 50 * COIN}):
+        command = m.PlaceOrder(1002, 1, side, m.MARKET, m.IOC, 0, client_order_id="c", **({"quote_amount": 0} | size))
+        assert desk.do(command) == m.Rejected(m.INSUFFICIENT_BALANCE)
+    assert desk.engine.accounts.accounts[1002].holdings == {}
+
+
+@pytest.mark.parametrize("text", ["", "a\0b", "a\nb", "x" * 200])
+def test_texts_that_no_store_can_hold_are_refused(desk: Desk, text: str) -> None:
+    assert isinstance(desk.do(m.OpenAccount(text, 1)), m.Rejected)
+    assert isinstance(desk.do(m.Deposit(ALICE, BTC, 1, text)), m.Rejected)
+    assert isinstance(desk.order(ALICE, m.SELL, 6_000_000, 1_000, client_order_id=text), m.Rejected)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"quote_units": 0}, {"lot_units": -1}, {"base": 3, "quote": 3}, {"id": 2**40}, {"min_lots": 9, "max_lots": 8}],
+)
+def test_an_unsound_market_is_refused(change: dict) -> None:
+    fields = {field: getattr(CONFIGURE.markets[0], field) for field in CONFIGURE.markets[0].__struct_fields__}
+    unsound = m.MarketSpec(**(fields | change))
+    reply, _ = Engine().apply(1, 1, m.Configure(CONFIGURE.assets, [unsound], CONFIGURE.tiers))
+    assert isinstance(reply, m.Rejected)
+
+
+@pytest.mark.parametrize(
     ("stp", "maker", "taker"),
     [
         (m.STP_NONE, m.FILLED, m.FILLED),

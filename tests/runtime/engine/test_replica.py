@@ -70,3 +70,24 @@ def test_a_repeated_command_gets_its_first_reply_even_a_reject() -> None:
     replica.apply(6, Entry("other", 3, 2, m.CancelAll(1000, 1)))
     pruned, _ = replica.apply(7, Entry("other", 1, 2, order))
     assert pruned.reply == m.Rejected(m.ALREADY_PRUNED)
+
+
+def test_a_command_sequenced_after_its_sender_gave_up_has_no_effect() -> None:
+    replica = Replica()
+    for entry in entries(opening()):
+        replica.apply(1, entry)
+    order = m.PlaceOrder(1000, 1, m.BUY, m.LIMIT, m.GTC, 6_000_000, 1_000, 0, "a", 0)
+    late, happened = replica.apply(51, Entry("late", 1, 0, order, expires_us=50))
+    assert late.reply == m.Rejected(m.TOO_LATE)
+    assert happened.events == []
+    again, _ = replica.apply(52, Entry("late", 1, 0, order))
+    assert again == late
+    in_time, _ = replica.apply(53, Entry("late", 2, 0, order, expires_us=53))
+    assert isinstance(in_time.reply, m.OrderPlaced)
+
+
+def test_absurd_numbers_cost_nothing() -> None:
+    replica = Replica()
+    for n, acknowledged in ((2**40, 0), (2**40 + 1, 2**40), (2**60, 2**60)):
+        replica.apply(1, Entry("s", n, acknowledged, m.CancelAll(1, 1)))
+    assert replica.sequence == 3

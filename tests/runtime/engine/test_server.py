@@ -146,6 +146,82 @@ def test_bad_peers_are_told_and_cut(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_a_gap_or_an_overlong_text_is_refused_before_the_journal(tmp_path: Path) -> None:
+    async def told(address: str, send: m.Send) -> str:
+        host, port = address.split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(frame(m.encode(m.Hello(m.COMMANDS, "s"))) + frame(m.encode([send])))
+        messages: list[m.FromEngine] = []
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while True:
+                messages += m.decode_from_engine(await asyncio.wait_for(read_frame(reader), 5))
+        writer.close()
+        return next(message.reason for message in messages if isinstance(message, m.Refused))
+
+    async def scenario() -> None:
+        async with serving(tmp_path) as (address, server):
+            before = server.leader.replica.sequence
+            assert (await told(address, m.Send(7, 6, m.CancelAll(1, 1)))).startswith(m.UNKNOWN_SESSION)
+            assert "expected 1" in await told(address, m.Send(1, 1, m.CancelAll(1, 1)))
+            assert "over 256" in await told(address, m.Send(1, 0, m.OpenAccount("x" * 1000, 1)))
+            assert server.leader.replica.sequence == before
+
+    asyncio.run(scenario())
+
+
+def test_a_client_that_the_engine_forgot_goes_on_as_a_new_one(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with serving(tmp_path) as (address, server):
+            link = await linked(address)
+            account = await funded(link, "alice")
+            server.leader.replica.sessions.clear()  # as if a thousand others had come since
+            server._submitted.clear()
+            with pytest.raises(EngineUnavailableError, match="no longer knows"):
+                await link.send(bid(account, 1))
+            await link.wait_connected(5)
+            assert isinstance((await link.send(bid(account, 2))).reply, m.OrderPlaced)
+            await link.stop()
+
+    asyncio.run(scenario())
+
+
+def test_what_cannot_be_encoded_harms_only_its_sender(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with serving(tmp_path) as (address, _):
+            link = await linked(address)
+            account = await funded(link, "alice")
+            with pytest.raises(OverflowError):
+                await link.send(m.Deposit(account, 1, 2**70, "r"))
+            assert isinstance((await link.send(bid(account, 1))).reply, m.OrderPlaced)
+            await link.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_silent_engine_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.shared.engine_link.SILENCE_S", 0.2)
+
+    async def scenario() -> None:
+        greeted = 0
+
+        async def greet_and_say_no_more(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal greeted
+            await read_frame(reader)
+            greeted += 1
+            writer.write(frame(m.encode([m.Welcome("main", 1, 0)])))
+            await reader.read()
+
+        silent = await asyncio.start_server(greet_and_say_no_more, "127.0.0.1", 0)
+        port = silent.sockets[0].getsockname()[1]
+        link = await linked(f"127.0.0.1:{port}")
+        await asyncio.sleep(1.2)
+        assert greeted >= 3
+        await link.stop()
+        silent.close()
+
+    asyncio.run(scenario())
+
+
 def test_no_engine_is_an_error_in_time_and_too_many_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runtime.shared.engine_link.IN_FLIGHT_MAX", 3)
 
