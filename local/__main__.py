@@ -9,8 +9,6 @@ import shutil
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Final
 
@@ -19,10 +17,11 @@ from rich.markup import escape
 
 from local import control
 from local.assembly import AssemblyError
+from local.cloud import ForeignAccountError
 from local.console import ERR, OUT, table
 from local.control import AlreadyRunningError, is_running, read_status, sole_launcher, stop_launcher
 from local.deploy import DeployError
-from local.launcher import HEALTHY, Launcher, PortBusyError, show_urls
+from local.launcher import HEALTHY, Launcher, PortBusyError, fetch, show_urls
 from local.paths import PROJECT, Layout
 from local.services import ServiceError
 from local.stand_ins import StandInError, free_port
@@ -30,7 +29,6 @@ from local.supervisor import StartError
 from local.synthesis import SynthesisError
 
 DETACHED_TIMEOUT_S: Final = 300.0
-PING_TIMEOUT_S: Final = 5.0
 _POLL_S: Final = 0.1
 _EXPECTED: Final = (
     AlreadyRunningError,
@@ -38,6 +36,7 @@ _EXPECTED: Final = (
     BotoCoreError,
     ClientError,
     DeployError,
+    ForeignAccountError,
     PortBusyError,
     ServiceError,
     StandInError,
@@ -149,10 +148,10 @@ def test(layout: Layout, arguments: list[str]) -> int:
 def _ping(rest_url: str) -> str:
     """Return what is wrong with the exchange behind the front door; empty if nothing is."""
     try:
-        with urllib.request.urlopen(f"{rest_url}/api/v3/ping", timeout=PING_TIMEOUT_S) as answer:  # noqa: S310 - loopback
-            return "" if answer.status == 200 else f"status {answer.status}"  # noqa: PLR2004 - OK
-    except (urllib.error.URLError, OSError) as error:
+        fetch(f"{rest_url}/api/v3/ping")
+    except OSError as error:
         return str(error)
+    return ""
 
 
 def parser() -> argparse.ArgumentParser:

@@ -55,6 +55,10 @@ _LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1")
 logger = logging.getLogger(__name__)
 
 
+class ForeignAccountError(ValueError):
+    """The assembly was synthesized for an account that moto does not have, so its ARNs would lead nowhere."""
+
+
 @dataclass(frozen=True, slots=True)
 class StandIns:
     """Addresses, as (host, port), of the local servers that take the place of managed stores."""
@@ -73,7 +77,9 @@ class Cloud:
     def __init__(self, state: Path, *, account: str, region: str, stand_ins: StandIns = NOWHERE) -> None:
         """Prepare an empty cloud whose durable parts live under `state`. Nothing listens yet."""
         if account != DEFAULT_ACCOUNT_ID:
-            raise ValueError(f"account must be {DEFAULT_ACCOUNT_ID}, which moto believes in, was {account}")
+            raise ForeignAccountError(
+                f"account must be {DEFAULT_ACCOUNT_ID}, the embedded AWS has no other; was {account}"
+            )
         self.account = account
         self.region = region
         self.databases: dict[str, dict[str, Any]] = {}

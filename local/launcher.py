@@ -26,12 +26,14 @@ from runtime.shared.catalogue import Catalogue, read_catalogue
 
 HOST: Final = "127.0.0.1"
 HEARTBEAT_S: Final = 5.0
+FETCH_TIMEOUT_S: Final = 5.0
 QUOTES_TIMEOUT_S: Final = 30.0
 QUOTES_POLL_S: Final = 0.25
 SITE: Final = PROJECT / "web" / "dist"
 STARTING: Final = "starting"
 HEALTHY: Final = "healthy"
 DEGRADED: Final = "degraded"
+_WITHOUT_PROXY: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 STOPPING: Final = "stopping"
 
 
@@ -284,11 +286,17 @@ def show_urls(urls: dict[str, str], layout: Layout) -> None:
     table("Bursa is up", ("what", "where"), rows)
 
 
+def fetch(url: str) -> bytes:
+    """Return what is at a loopback address, whatever proxy the environment names. Raises OSError, also for an error."""
+    with _WITHOUT_PROXY.open(url, timeout=FETCH_TIMEOUT_S) as answer:
+        content: bytes = answer.read()
+        return content
+
+
 def _unquoted(rest_url: str, symbols: list[str]) -> list[str]:
     """Return the symbols without a bid or an ask; all of them when the exchange does not answer."""
     try:
-        with urllib.request.urlopen(f"{rest_url}/api/v3/ticker/bookTicker", timeout=HEARTBEAT_S) as answer:  # noqa: S310 - loopback
-            tickers = {ticker["symbol"]: ticker for ticker in json.load(answer)}
+        tickers = {ticker["symbol"]: ticker for ticker in json.loads(fetch(f"{rest_url}/api/v3/ticker/bookTicker"))}
     except (OSError, ValueError):
         return symbols
     return [

@@ -223,7 +223,7 @@ from local.supervisor import Program, Supervisor, always_well
 
 async def main():
     watched = Supervisor(Path(sys.argv[1]), lambda: None)
-    sleeper = (sys.executable, "-c", "import time; time.sleep(60)")
+    sleeper = (sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)")
     await watched.start(*(Program(name=n, command=sleeper, environment={}, probe=always_well) for n in "ab"))
     print(*(process.pid for process in watched.processes), flush=True)
     await asyncio.sleep(60)
@@ -238,7 +238,10 @@ def test_nothing_outlives_a_launcher_that_was_killed(tmp_path: Path) -> None:
     assert launcher.stdout is not None
     pids = [int(pid) for pid in launcher.stdout.readline().split()]
     assert len(pids) == 2
-    assert all(birth(pid) for pid in pids)
+    deadline = time.monotonic() + 10
+    while not all((tmp_path / f"{name}.log").read_text() == "up\n" for name in "ab"):
+        assert time.monotonic() < deadline, "they never came up"
+        time.sleep(0.02)
     launcher.kill()
     launcher.wait()
     deadline = time.monotonic() + 5
