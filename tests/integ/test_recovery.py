@@ -55,7 +55,7 @@ class Load:
                 return
             name = f"r{self._seed}-{number}-{count}"
             try:
-                await self._step(name, price=20_000_000 + number * 100, cancels=count % 10 == 9)
+                await self._step(name, price=20_000_000 + number * 100, cancels=count % 10 != 9)
             except UnavailableError:
                 self.unsure.add(name)
                 await asyncio.sleep(0.05)
