@@ -51,9 +51,9 @@ async def place(exchange: Exchange, call: Call) -> bytes:
     key = call.owner
     command = orders.new_order(call.values, key.account)
     limiter = exchange.limiter
+    call.check_fresh()
     call.order_counts = limiter.count_order(key.account, key.tier)
     try:
-        call.check_fresh()
         replied = await exchange.engine.send(command)
     except EngineBusyError:
         limiter.forget_order(key.account)

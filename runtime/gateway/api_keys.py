@@ -2,7 +2,8 @@
 
 A key is refreshed in the background once it is older than FRESH_S, so that its owner never waits for it again, and
 counts no longer after STALE_S: that bounds how long a revoked key can still be used. Keys that do not exist are
-remembered, too, so that guessing costs the table nothing.
+remembered, too, so that guessing costs the table nothing. Names never seen are read a bounded number at a time, and in
+threads of their own: a flood of them delays no refresh.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Struct
 
 from runtime.gateway.auth import ED25519, HMAC, RSA, ApiKey, BadKeyError, hmac_verifier, public_key_verifier
-from runtime.gateway.errors import BAD_API_KEY_FORMAT, DISCONNECTED
+from runtime.gateway.errors import BAD_API_KEY_FORMAT, DISCONNECTED, OVERLOADED
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,10 @@ UNKNOWN_S: Final = 5.0
 """How long the absence of a key is remembered."""
 KEYS_MAX: Final = 50_000
 UNKNOWN_MAX: Final = 50_000
+READING_MAX: Final = 256
+"""Keys not known yet that are being read at once; more are refused."""
 _THREADS: Final = 4
+"""For refreshes, and as many for keys not known yet."""
 _TIMEOUT_S: Final = 3
 
 
@@ -56,7 +60,7 @@ class AwsKeySource:
             connect_timeout=_TIMEOUT_S,
             read_timeout=_TIMEOUT_S,
             retries={"total_max_attempts": 2, "mode": "standard"},
-            max_pool_connections=_THREADS,
+            max_pool_connections=2 * _THREADS,
         )
         self._table = table
         self._dynamodb = boto3.client("dynamodb", config=config)
@@ -93,11 +97,15 @@ class ApiKeys:
         self._known: OrderedDict[str, _Entry] = OrderedDict()
         self._unknown: OrderedDict[str, float] = OrderedDict()
         self._reading: dict[str, asyncio.Task[ApiKey | None]] = {}
-        self._threads = ThreadPoolExecutor(_THREADS, "api-keys")
+        """Reads of keys that were not known when they began."""
+        self._refreshing: dict[str, asyncio.Task[ApiKey | None]] = {}
+        self._read_threads = ThreadPoolExecutor(_THREADS, "api-keys")
+        self._refresh_threads = ThreadPoolExecutor(_THREADS, "api-keys-refresh")
 
     def close(self) -> None:
         """Let go of the threads."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._read_threads, self._refresh_threads):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def cached(self, api_key: str) -> ApiKey | None:
         """Return the key if it was read a short while ago, without waiting."""
@@ -113,7 +121,10 @@ class ApiKeys:
         return entry.key
 
     async def get(self, api_key: str) -> ApiKey | None:
-        """Return the key, or None for an unknown or disabled one. Raises -2014, or -1001 when it cannot be read."""
+        """Return the key, or None for an unknown or disabled one.
+
+        Raises -2014, -1001 when it cannot be read, or -1008 when too many others are being read.
+        """
         if (key := self.cached(api_key)) is not None:
             return key
         if FORMAT.fullmatch(api_key) is None:
@@ -124,23 +135,22 @@ class ApiKeys:
         return await asyncio.shield(self._read(api_key))
 
     def _read(self, api_key: str) -> "asyncio.Task[ApiKey | None]":
-        """Return the one read of this key that is under way, starting it if there is none."""
-        task = self._reading.get(api_key)
+        """Return the one read of this key that is under way, starting it if there is none. Raises -1008."""
+        entry = self._known.get(api_key)
+        reading = self._reading if entry is None else self._refreshing
+        task = reading.get(api_key)
         if task is None:
-            task = self._reading[api_key] = asyncio.create_task(self._read_now(api_key))
-            task.add_done_callback(lambda done: self._read_ended(api_key, done))
+            if entry is None and len(reading) >= READING_MAX:
+                raise OVERLOADED.error()
+            task = reading[api_key] = asyncio.create_task(self._read_now(api_key, entry))
+            task.add_done_callback(lambda done: _read_ended(reading, api_key, done))
         return task
 
-    def _read_ended(self, api_key: str, task: "asyncio.Task[ApiKey | None]") -> None:
-        del self._reading[api_key]
-        if not task.cancelled():
-            task.exception()  # whoever waits for it sees it; a background refresh tries again at the next use
-
-    async def _read_now(self, api_key: str) -> ApiKey | None:
-        entry = self._known.get(api_key)
+    async def _read_now(self, api_key: str, entry: _Entry | None) -> ApiKey | None:
         loop = asyncio.get_running_loop()
+        threads = self._read_threads if entry is None else self._refresh_threads
         try:
-            read = await loop.run_in_executor(self._threads, self._load, api_key, entry)
+            read = await loop.run_in_executor(threads, self._load, api_key, entry)
         except (BotoCoreError, ClientError) as error:
             logger.warning("an API key cannot be read: %s", type(error).__name__)
             if entry is not None:
@@ -180,6 +190,14 @@ class ApiKeys:
             logger.error("the stored API key of account %s is unusable: %s", item.get("account_id"), error)  # noqa: TRY400 - no trace: it could show material
             return None
         return _Entry(key, material, now_s)
+
+
+def _read_ended(
+    reading: "dict[str, asyncio.Task[ApiKey | None]]", api_key: str, task: "asyncio.Task[ApiKey | None]"
+) -> None:
+    del reading[api_key]
+    if not task.cancelled():
+        task.exception()  # whoever waits for it sees it; a background refresh tries again at the next use
 
 
 def _material(item: Mapping[str, Any]) -> bytes:

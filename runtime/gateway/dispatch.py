@@ -65,8 +65,14 @@ class Request(Struct):
 class Call(Struct):
     """A request that may be carried out."""
 
+    operation: "Operation"
     values: Values
     unit: int
+    address: str
+    weight: int
+    minute: int
+    """In which minute of the limiter the weight was charged."""
+    used_weight: int
     key: ApiKey | None = None
     timing: Timing | None = None
     order_counts: tuple[int, int] | None = None
@@ -119,7 +125,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     parameters: Parameters
     handle: Handler
     is_free: bool = False
-    """Weighs nothing when it succeeds."""
+    """Weighs nothing when it succeeds: the weight is charged first, as of any other, and given back then."""
 
 
 class Exchange:
@@ -155,6 +161,10 @@ class Exchange:
 
     async def serve(self, operation: Operation, request: Request) -> Outcome:
         """Carry out a request. Raises ApiError for everything that can go wrong in a way that is known."""
+        return await self.carry_out(await self.admit(operation, request))
+
+    async def admit(self, operation: Operation, request: Request) -> Call:
+        """Read, weigh and authenticate a request. Raises ApiError."""
         weight = operation.weight
         limiter = self.limiter
         try:
@@ -163,20 +173,25 @@ class Exchange:
             limiter.charge(request.address, weight if isinstance(weight, int) else 1)
             raise
         cost = weight if isinstance(weight, int) else weight(values)
-        used = (limiter.check if operation.is_free else limiter.charge)(request.address, cost)
-        call = Call(values, request.unit)
+        used = limiter.charge(request.address, cost)
+        call = Call(operation, values, request.unit, request.address, cost, limiter.weights.number, used)
+        if operation.security:
+            call.timing = read_timing(request.sent)
+            call.key = await self.authenticate(operation.security, request, call.timing)
+        return call
+
+    async def carry_out(self, call: Call) -> Outcome:
+        """Have a call handled; its command is with the engine link before this waits for anything. Raises ApiError."""
         try:
-            if operation.security:
-                call.timing = read_timing(request.sent)
-                call.key = await self.authenticate(operation.security, request, call.timing)
-            body = await operation.handle(self, call)
+            body = await call.operation.handle(self, call)
         except Exception as error:
-            if operation.is_free:
-                limiter.charge_failed(request.address, cost)
             told = _told(error)
             if told is None:
                 raise
             raise told from error
+        used = call.used_weight
+        if call.operation.is_free:
+            used = self.limiter.refund(call.address, call.weight, call.minute)
         return Outcome(body, used, call.order_counts, call.key.tier if call.key else "")
 
     async def authenticate(self, permission: str, request: Request, timing: Timing) -> ApiKey:

@@ -9,7 +9,9 @@ from runtime.shared.messages import Answered, Command, Question, Replied
 class Engine(Protocol):
     """The part of `EngineLink` that the gateway uses."""
 
-    connected: bool
+    @property
+    def connected(self) -> bool:
+        """Tell whether there is a link."""
 
     async def send(self, command: Command) -> Replied:
         """Have a command carried out."""

@@ -190,21 +190,14 @@ class Limiter:
             self._refuse(key, now_s)
         return used
 
-    def check(self, address: str, weight: int) -> int:
-        """Return and raise as `charge`, but count nothing: what is free when it succeeds is charged when it fails."""
-        now_s = self._clock_s()
-        key = client_network(address)
-        self._check_ban(key, now_s)
-        self.weights.roll(now_s)
-        used = self.weights.total(key)
-        if used + weight > self.settings.weight_per_minute:
-            self._refuse(key, now_s)
-        return used
+    def refund(self, address: str, weight: int, minute: int) -> int:
+        """Take back what was charged in `minute`, a number of `weights`; return the weight used this minute.
 
-    def charge_failed(self, address: str, weight: int) -> None:
-        """Count a request that `check` let through and that failed."""
+        What was charged in a minute that is over has been forgotten with it.
+        """
         self.weights.roll(self._clock_s())
-        self.weights.add(client_network(address), weight)
+        key = client_network(address)
+        return self.weights.add(key, -weight) if minute == self.weights.number else self.weights.total(key)
 
     def used_weight(self, address: str) -> int:
         """Return the weight that `address` used this minute."""

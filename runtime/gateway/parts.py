@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from typing import Final, Self
 
 from pydantic import Field, model_validator
@@ -77,8 +77,7 @@ async def open_exchange(settings: GatewaySettings, stopping: asyncio.Event) -> A
         stack.push_async_callback(engine.stop)
         await market.start()
         stack.push_async_callback(market.stop)
-        sharing = asyncio.create_task(share_counts(limiter, counts))
-        stack.push_async_callback(cancelled, sharing)
+        await stack.enter_async_context(running(share_counts(limiter, counts)))
         history = await _history(database_conninfo(settings.database_secret_arn), stopping)
         if history is None:
             yield None
@@ -102,6 +101,26 @@ async def _history(conninfo: str, stopping: asyncio.Event) -> History | None:
         await cancelled(opening)
         return None
     return opening.result()
+
+
+@contextlib.asynccontextmanager
+async def running(*endless: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    """Run what has no end beside the body. If it ends all the same, the body is cancelled and an ExceptionGroup raised.
+
+    A service that goes on without one of its parts looks healthy and is not; one that stops is started again.
+    """
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_without_end(each)) for each in endless]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+async def _without_end(endless: Coroutine[object, object, None]) -> None:
+    await endless
+    raise RuntimeError(f"a background task has ended: {endless!r}")
 
 
 async def cancelled(task: "asyncio.Task[object]") -> None:

@@ -263,6 +263,8 @@ async def main(stopping: asyncio.Event) -> None:
         stopped.cancel()
         serving.should_exit = True
         await task
+        if not stopping.is_set():
+            raise RuntimeError("the HTTP server ended by itself")
         logger.info("REST API stopped")
 
 

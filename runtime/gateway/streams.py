@@ -429,7 +429,7 @@ class StreamHub:
 def _parse(payload: bytes) -> dict[str, Any]:
     try:
         request = msgspec.json.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         position = re.search(r"byte (\d+)", str(error))
         before = payload[: int(position[1])] if position else payload
         line, column = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")

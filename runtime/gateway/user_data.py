@@ -3,11 +3,13 @@
 The engine's feed is followed once per gateway. An event is put into JSON only if somebody listens for its account.
 """
 
+import asyncio
 import logging
 from typing import Final, Protocol
 
 from msgspec import UNSET, Struct, UnsetType
 
+from runtime.gateway.engine import Engine
 from runtime.gateway.listings import Listing, Listings
 from runtime.gateway.views import (
     EXPIRY_NAMES,
@@ -21,10 +23,11 @@ from runtime.gateway.views import (
     encode,
     is_open,
 )
-from runtime.shared.engine_link import follow_feed
+from runtime.shared.engine_link import EngineError, follow_feed
 from runtime.shared.messages import (
     EXEC_TRADE,
     NOT_EXPIRED,
+    AskAccount,
     BalanceChanged,
     Happened,
     OrderChanged,
@@ -36,6 +39,9 @@ logger = logging.getLogger(__name__)
 EXECUTION_NAMES: Final = ("NEW", "TRADE", "CANCELED", "EXPIRED", "TRADE_PREVENTION")
 _INDEX_BITS: Final = 20
 """Room for the events of one command in the id of an execution."""
+_ASK_AGAIN_S: Final = 0.1
+_NOBODY: Final = 0
+"""An account that does not exist: the question is how far the engine is."""
 
 
 class Listener(Protocol):
@@ -239,9 +245,13 @@ class UserStreams:
 
     def __init__(self, listings: Listings) -> None:
         """Start with nobody listening."""
+        self.is_following = False
+        """Whether every event from now on will reach its listeners."""
         self._listings = listings
         # Tuples, since a listener may leave while it is being told something.
         self._listeners: dict[int, tuple[Listener, ...]] = {}
+        self._unlisted: set[tuple[str, int]] = set()
+        """Markets and assets that were met and are not in the catalogue; each is logged once."""
 
     def add(self, account: int, listener: Listener) -> None:
         """Have `listener` hear what happens to `account` from now on."""
@@ -255,9 +265,14 @@ class UserStreams:
         else:
             self._listeners.pop(account, None)
 
-    async def follow(self, engine_address: str) -> None:
-        """Publish what happens from now on, for ever."""
-        async for batch in follow_feed(engine_address, -1):
+    async def follow(self, engine: Engine, engine_address: str) -> None:
+        """Publish what happens from now on, for ever.
+
+        Where "now" is, `engine` tells: however late the feed comes up after that, it begins there and skips nothing.
+        """
+        sequence = await _sequence(engine)
+        self.is_following = True
+        async for batch in follow_feed(engine_address, sequence + 1):
             if self._listeners:
                 for happened in batch:
                     self.publish(happened)
@@ -269,14 +284,37 @@ class UserStreams:
         for index, event in enumerate(happened.events):
             if isinstance(event, OrderChanged):
                 execution_id = happened.sequence << _INDEX_BITS | index
-                for listener in self._listeners.get(event.order.account, ()):
+                asset = event.fee_asset if event.execution == EXEC_TRADE else None
+                for listener in self._audience(event.order.account, event.order.market, asset):
                     listener.hear(execution_report(listings, event, time_us, execution_id, listener.unit))
             elif isinstance(event, BalanceChanged):
-                if event.account in self._listeners:
+                if self._audience(event.account, None, event.asset):
                     positions.setdefault(event.account, []).append(event)
             elif isinstance(event, Transferred):
-                for listener in self._listeners.get(event.account, ()):
+                for listener in self._audience(event.account, None, event.asset):
                     listener.hear(balance_update(listings, event, time_us, listener.unit))
         for account, changes in positions.items():
             for listener in self._listeners.get(account, ()):
                 listener.hear(account_position(listings, changes, time_us, listener.unit))
+
+    def _audience(self, account: int, market: int | None, asset: int | None) -> tuple[Listener, ...]:
+        """Return who hears an event about `account`: nobody if it is about what the catalogue does not list."""
+        listeners = self._listeners.get(account, ())
+        if not listeners:
+            return ()
+        for kind, number, listed in (("market", market, self._listings.by_id), ("asset", asset, self._listings.assets)):
+            if number is not None and number not in listed:
+                if (kind, number) not in self._unlisted:
+                    self._unlisted.add((kind, number))
+                    logger.error("events of %s %d are skipped: the catalogue does not list it", kind, number)
+                return ()
+        return listeners
+
+
+async def _sequence(engine: Engine) -> int:
+    """Return how far the engine is, once it answers."""
+    while True:
+        try:
+            return (await engine.ask(AskAccount(_NOBODY))).sequence
+        except EngineError:
+            await asyncio.sleep(_ASK_AGAIN_S)

@@ -21,7 +21,7 @@ from picows import (
 
 from runtime.gateway.dispatch import Exchange
 from runtime.gateway.errors import ApiError
-from runtime.gateway.parts import DRAIN_TIMEOUT_S, GatewaySettings, cancelled, open_exchange
+from runtime.gateway.parts import DRAIN_TIMEOUT_S, GatewaySettings, open_exchange, running
 from runtime.gateway.streams import StreamHub
 from runtime.gateway.user_data import UserStreams
 from runtime.gateway.ws_api import ApiSession, Options, read_options
@@ -72,7 +72,7 @@ class Gateway:
     @property
     def is_ready(self) -> bool:
         """Tell whether clients should be sent here."""
-        return self.exchange.is_ready and self.hub.connected and not self.is_stopping
+        return self.exchange.is_ready and self.hub.connected and self.users.is_following and not self.is_stopping
 
     def accept(self, request: WSUpgradeRequest) -> "Connection | WSUpgradeResponseWithListener | None":
         """Route an upgrade request; picows answers 404 for None."""
@@ -302,8 +302,8 @@ async def main(stopping: asyncio.Event) -> None:
         stack.push_async_callback(hub.stop)
         users = UserStreams(exchange.listings)
         gateway = Gateway(exchange, users, hub, settings)
-        for forever in (users.follow(settings.engine_address), gateway.keep_alive(), gateway.check_keys()):
-            stack.push_async_callback(cancelled, asyncio.create_task(forever))
+        following = users.follow(exchange.engine, settings.engine_address)
+        await stack.enter_async_context(running(following, gateway.keep_alive(), gateway.check_keys()))
         server = await listen(gateway, settings.listen_host, settings.listen_port)
         logger.info("WebSocket server listens", extra={"port": settings.listen_port})
         await stopping.wait()

@@ -1,7 +1,8 @@
 """One connection to the WebSocket API: requests in JSON, answers in JSON, and the account's events in between.
 
-Requests of a connection are carried out in the order they came; answers come as they are ready. What changes the
-session itself (logging on, subscribing) is a barrier: requests behind it wait for it.
+Requests of a connection are carried out in the order they came; answers come as they are ready. A request takes its
+turn once the one before has been admitted, which waits at most for its API key to be read. What changes the session
+itself (logging on, subscribing) keeps the turn until it is done.
 
 `ApiSession` touches no socket. Its shell hands it texts and a way to send; so it can be tested as it is.
 """
@@ -156,7 +157,7 @@ class ApiSession:
         self._logged_on_us = 0
         self._subscriptions: dict[int, Subscription] = {}
         self._next_subscription = 0
-        self._barrier: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()  # fair: whoever came first has it first
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
@@ -230,42 +231,34 @@ class ApiSession:
     def _begin(self, request_id: bytes, frame: _Frame) -> None:
         sent = params.parse_json(frame.params) if frame.params else {}
         method = frame.method.removeprefix(_VERSION)
-        barrier = self._barrier
         if method in SESSION_METHODS:
-            run = self._change(request_id, method, sent, barrier)
+            run = self._change(request_id, method, sent)
         else:
-            run = self._run(request_id, METHODS.get(method), sent, barrier)
+            run = self._run(request_id, METHODS.get(method), sent)
         task = asyncio.create_task(run)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        if method in SESSION_METHODS:
-            self._barrier = task
 
-    async def _run(
-        self,
-        request_id: bytes,
-        operation: Operation | None,
-        sent: dict[str, str],
-        barrier: asyncio.Task[None] | None,
-    ) -> None:
+    async def _run(self, request_id: bytes, operation: Operation | None, sent: dict[str, str]) -> None:
         """Carry out a request to the exchange."""
-        if barrier is not None and not barrier.done():
-            await asyncio.wait((barrier,))
         shows = self.options.has_rate_limits
         logged_on = ""
         try:
-            shows = self._shows_rate_limits(sent)
-            if operation is None:
-                self._exchange.limiter.charge(self._address, 1)
-                raise NO_SUCH_ROUTE.error()
-            api_key = sent.get("apiKey", "")
-            if operation.security and not api_key:
-                if self._logged_on is None:
-                    raise MANDATORY.error("apiKey")
-                logged_on = self._logged_on.api_key
-            payloads = ws_payloads(sent) if operation.security and api_key else ()
-            request = Request(sent, self._address, payloads, api_key, logged_on, self.options.unit)
-            outcome = await self._exchange.serve(operation, request)
+            async with self._turn:
+                shows = self._shows_rate_limits(sent)
+                if operation is None:
+                    self._exchange.limiter.charge(self._address, 1)
+                    raise NO_SUCH_ROUTE.error()
+                api_key = sent.get("apiKey", "")
+                if operation.security and not api_key:
+                    if self._logged_on is None:
+                        raise MANDATORY.error("apiKey")
+                    logged_on = self._logged_on.api_key
+                payloads = ws_payloads(sent) if operation.security and api_key else ()
+                request = Request(sent, self._address, payloads, api_key, logged_on, self.options.unit)
+                call = await self._exchange.admit(operation, request)
+            # Whoever is next runs only once this waits, and a command has been sent by then.
+            outcome = await self._exchange.carry_out(call)
             limits = self._rate_limits(outcome.used_weight, outcome.order_counts, outcome.tier) if shows else b""
             self.write(b'{"id":%b,"status":200,"result":%b%b}' % (request_id, outcome.body, limits))
         except ApiError as error:
@@ -276,12 +269,12 @@ class ApiSession:
             logger.exception("a request failed")
             self._answer_error(request_id, UNKNOWN.error(), has_rate_limits=shows)
 
-    async def _change(
-        self, request_id: bytes, method: str, sent: dict[str, str], barrier: asyncio.Task[None] | None
-    ) -> None:
-        """Carry out a request about the session."""
-        if barrier is not None and not barrier.done():
-            await asyncio.wait((barrier,))
+    async def _change(self, request_id: bytes, method: str, sent: dict[str, str]) -> None:
+        """Carry out a request about the session, while those behind it wait."""
+        async with self._turn:
+            await self._change_now(request_id, method, sent)
+
+    async def _change_now(self, request_id: bytes, method: str, sent: dict[str, str]) -> None:
         shows = self.options.has_rate_limits
         try:
             shows = self._shows_rate_limits(sent)
@@ -432,7 +425,7 @@ SESSION_METHODS: Final[dict[str, tuple[Parameters, _SessionMethod]]] = {
 def _read_frame(text: bytes) -> _Frame:
     try:
         return _decode_frame(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):  # malformed, or no request
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # malformed, nested too deeply, or no request
         raise BAD_JSON.error() from None
 
 

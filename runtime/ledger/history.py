@@ -142,6 +142,12 @@ async def _not_ready(conninfo: str) -> str:
     return "" if version >= SCHEMA_VERSION else f"the ledger's schema version {SCHEMA_VERSION}, is {version}"
 
 
+def _whole_trades(sides: list[AccountTrade], limit: int) -> list[AccountTrade]:
+    """Return the first `limit` of sides sorted by trade, and the other side of the last one if it comes next."""
+    is_split = len(sides) > limit and sides[limit].trade_id == sides[limit - 1].trade_id
+    return sides[: limit + is_split]
+
+
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
@@ -248,7 +254,8 @@ class History:
     ) -> list[AccountTrade]:
         """Return the account's fills from trade `from_id` on, of one order, or from `start_us` to `end_us`.
 
-        A trade of the account with itself shows both its sides.
+        A trade of the account with itself shows both its sides, and both on one page: the next page begins after the
+        last trade id, so a page that would end between the two holds one fill more than `limit`.
         """
         first_id, last_id = await self._trade_ids(market, from_id, start_us, end_us)
         forward = from_id is not None or start_us is not None
@@ -259,7 +266,7 @@ class History:
             rows = await self._page(select, where, by=("trade_id",), forward=forward, limit=limit)
             sides += [AccountTrade(*row) for row in rows]
         sides.sort(key=lambda trade: trade.trade_id)
-        return sides[:limit] if forward else sides[-limit:]
+        return _whole_trades(sides, limit) if forward else _whole_trades(sides[::-1], limit)[::-1]
 
     async def public_trades(
         self,

@@ -1,6 +1,7 @@
 """API keys: cached, refreshed without anyone waiting, revoked within the promised time, and never guessed for free."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -126,6 +127,36 @@ def test_a_row_that_makes_no_sense_is_no_key(change: dict[str, Any]) -> None:
         ana = Trader("ana", 1000, "ED25519", source)
         source.items[ana.api_key] |= change
         assert await keys.get(ana.api_key) is None
+
+    with_keys(scenario)
+
+
+def test_a_flood_of_unknown_keys_is_refused_and_delays_no_refresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_keys, "READING_MAX", 8)
+
+    async def scenario(keys: ApiKeys, source: LocalKeys, clock: Clock) -> None:
+        ana = Trader("ana", 1000, "HMAC", source)
+        await keys.get(ana.api_key)
+        fetch, is_over = source.fetch, threading.Event()
+
+        def slow(api_key: str) -> Any:
+            if api_key != ana.api_key:
+                is_over.wait(5)
+            return fetch(api_key)
+
+        source.fetch = slow  # type: ignore[method-assign]
+        flood = [asyncio.create_task(keys.get(f"{number:064}")) for number in range(9)]
+        try:
+            await asyncio.sleep(0)
+            with pytest.raises(ApiError) as caught:
+                await flood[8]
+            assert caught.value.code == -1008
+            clock.now_s += STALE_S + 1  # ana waits for this one
+            assert await asyncio.wait_for(keys.get(ana.api_key), 1)
+        finally:
+            is_over.set()
+        assert await asyncio.gather(*flood[:8]) == [None] * 8
+        assert await keys.get("n" * 64) is None
 
     with_keys(scenario)
 

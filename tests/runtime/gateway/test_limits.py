@@ -62,15 +62,17 @@ def test_weight_is_counted_per_address_and_clock_minute() -> None:
     assert limits.used_weight(ANA) == 1
 
 
-def test_what_is_free_when_it_succeeds_is_still_limited() -> None:
-    limits = limiter(Clock(), weight_per_minute=10)
-    for _ in range(100):
-        limits.check(ANA, 1)
-    assert limits.used_weight(ANA) == 0
-    limits.charge_failed(ANA, 10)
-    with pytest.raises(ApiError) as caught:
-        limits.check(ANA, 1)
-    assert caught.value.status == 429
+def test_what_is_free_when_it_succeeds_is_given_back_in_its_own_minute() -> None:
+    clock = Clock()
+    limits = limiter(clock, weight_per_minute=10)
+    limits.charge(ANA, 3)
+    minute = limits.weights.number
+    limits.charge(ANA, 7)
+    assert refused(limits).status == 429
+    assert limits.refund(ANA, 7, minute) == 4
+    clock.now_s += 60
+    limits.charge(ANA, 5)
+    assert limits.refund(ANA, 3, minute) == 5
 
 
 def test_there_is_no_credit() -> None:

@@ -1,8 +1,11 @@
 """Settings of the gateways: what the templates declare, and one clear line for each mistake."""
 
+import asyncio
+from collections.abc import Callable, Coroutine
+
 import pytest
 
-from runtime.gateway.parts import GatewaySettings
+from runtime.gateway.parts import GatewaySettings, running
 from runtime.shared.settings import EXIT_BAD_SETTINGS, read_settings
 
 GOOD = {
@@ -50,3 +53,33 @@ def test_a_wrong_variable_is_named(
         settings(monkeypatch, **changes)
     assert caught.value.code == EXIT_BAD_SETTINGS
     assert words in capsys.readouterr().err
+
+
+async def _broken() -> None:
+    raise ValueError("no such market")
+
+
+async def _over() -> None:
+    pass
+
+
+@pytest.mark.parametrize(("work", "kind"), [(_broken, ValueError), (_over, RuntimeError)])
+def test_a_background_task_that_ends_takes_the_service_with_it(
+    work: Callable[[], Coroutine[object, object, None]], kind: type[Exception]
+) -> None:
+    async def service() -> None:
+        async with running(work()):
+            await asyncio.Event().wait()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        asyncio.run(asyncio.wait_for(service(), 5))
+    assert [type(each) for each in caught.value.exceptions] == [kind]
+
+
+def test_background_tasks_end_with_the_service() -> None:
+    async def service() -> None:
+        async with running(asyncio.Event().wait()):  # type: ignore[arg-type]
+            await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(service())

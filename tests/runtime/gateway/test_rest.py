@@ -4,13 +4,15 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import pytest
 
+from runtime.gateway import rest
 from runtime.gateway.limits import LimitSettings
+from runtime.gateway.parts import GatewaySettings
 from runtime.gateway.rest import BODY_BYTES_MAX, UNREAD_BYTES_MAX, RestApi, server, viewer_address
 from runtime.shared import messages as m
 from tests.runtime.gateway.world import World, now_ms
@@ -286,3 +288,22 @@ def test_stopping_lets_a_request_finish() -> None:
         await asyncio.wait_for(task, 10)
 
     asyncio.run(main())
+
+
+def test_a_server_that_ends_by_itself_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextlib.asynccontextmanager
+    async def opened(*_: object) -> AsyncIterator[object]:
+        yield World().exchange
+
+    async def serve(*_: object, **__: object) -> None:
+        pass
+
+    settings = GatewaySettings.model_construct(
+        service="rest", listen_host="127.0.0.1", listen_port=0, trusted_proxy="", connections_max=1
+    )
+    monkeypatch.setattr(rest, "read_settings", lambda _: settings)
+    monkeypatch.setattr(rest, "configure", lambda _: None)
+    monkeypatch.setattr(rest, "open_exchange", opened)
+    monkeypatch.setattr(rest.Server, "serve", serve)
+    with pytest.raises(RuntimeError, match="ended by itself"):
+        asyncio.run(rest.main(asyncio.Event()))

@@ -1,8 +1,13 @@
 """What an account hears: every field that strict clients need, in the order of events, and nothing of others."""
 
+import asyncio
+from collections.abc import AsyncIterator
+
 import msgspec
 import pytest
+from msgspec.structs import replace
 
+from runtime.gateway import user_data
 from runtime.gateway.user_data import stream_terminated
 from runtime.gateway.views import MS, US
 from runtime.shared import messages as m
@@ -139,6 +144,50 @@ def test_listeners_come_and_go_even_while_they_are_told(world: World) -> None:
     world.rest_order(world.ana.account, m.BUY, 5_000_000, 1_000, "two")
     assert len(stayer.heard) == 2
     assert world.users._listeners == {}
+
+
+def test_what_the_catalogue_does_not_list_is_skipped_and_logged_once(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    ear = listen(world, world.ana.account)
+    order = world.rest_order(world.ana.account, m.BUY, 5_000_000, 1_000, "mine")
+    known = len(ear.heard)
+    strange = m.OrderChanged(m.EXEC_NEW, replace(order, market=99))
+    fill = m.OrderChanged(m.EXEC_TRADE, order, fee_asset=98)
+    events: list[m.Event] = [
+        strange,
+        fill,
+        m.BalanceChanged(world.ana.account, 97, 1, 0),
+        m.Transferred(world.ana.account, 97, 1, ""),
+    ]
+    for sequence in (100, 101):
+        world.users.publish(m.Happened(sequence, 1, [*events, m.OrderChanged(m.EXEC_NEW, order)]))
+    assert [event["e"] for event in ear.heard[known:]] == ["executionReport"] * 2
+    assert len(caplog.records) == 3
+
+
+def test_following_begins_where_the_engine_is(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked_for: list[int] = []
+
+    async def feed(_address: str, sequence: int) -> AsyncIterator[list[m.Happened]]:
+        asked_for.append(sequence)
+        assert world.users.is_following
+        if sequence < 0:
+            yield []
+
+    monkeypatch.setattr(user_data, "follow_feed", feed)
+    monkeypatch.setattr(user_data, "_ASK_AGAIN_S", 0.001)
+
+    async def scenario() -> None:
+        world.engine.is_silent = True
+        following = asyncio.create_task(world.users.follow(world.engine, "engine:1"))
+        await asyncio.sleep(0.02)
+        assert (world.users.is_following, asked_for) == (False, [])
+        world.engine.is_silent = False
+        await asyncio.wait_for(following, 5)
+
+    asyncio.run(scenario())
+    assert asked_for == [world.engine.core.sequence + 1]
 
 
 def test_the_end_of_a_subscription() -> None:

@@ -206,6 +206,8 @@ def test_routes() -> None:
         assert (status, json.loads(body)["code"]) == (400, -1194)
         assert await server.get("/healthz") == (503, '{"status":"unavailable"}')
         server.gateway.hub.connected = True
+        assert (await server.get("/healthz"))[0] == 503  # accounts would miss events
+        server.gateway.users.is_following = True
         assert await server.get("/healthz") == (200, '{"status":"ok"}')
         server.world.engine.connected = False
         assert (await server.get("/healthz"))[0] == 503

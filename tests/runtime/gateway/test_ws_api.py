@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.gateway import ws_api
+from runtime.gateway.dispatch import Call
 from runtime.gateway.endpoints import METHODS
-from runtime.gateway.errors import ApiError
+from runtime.gateway.errors import TIMESTAMP_TOO_OLD, ApiError
 from runtime.gateway.limits import LimitSettings
 from runtime.gateway.views import US
 from runtime.gateway.ws_api import (
@@ -182,6 +183,8 @@ def test_what_is_wrong_with_a_request() -> None:
     [
         (b"", None, -1135),
         (b"no json", None, -1135),
+        (b'{"id":1,"method":"ping","params":{"a":' + b"[" * 30_000 + b"]" * 30_000 + b"}}", None, -1135),
+        (b'{"id":' + b"[" * 30_000 + b"]" * 30_000 + b',"method":"ping"}', None, -1135),
         (b"\xff\xfe", None, -1135),
         (b"[]", None, -1135),
         (b'{"id":1}', None, -1135),
@@ -375,6 +378,52 @@ def test_orders_of_a_connection_keep_their_order() -> None:
         await client.settled()
         orders = [each["result"]["orderId"] for each in sorted(client.received, key=lambda each: each["id"])]
         assert orders == sorted(orders)
+
+    run(scenario)
+
+
+def test_a_cancellation_does_not_overtake_an_order_whose_key_is_being_read() -> None:
+    async def scenario(client: Client) -> None:
+        world = client.world
+        ana, budi = world.ana, world.budi
+        await client.ask("account.status", **budi.params())
+        order = world.rest_order(budi.account, m.BUY, 5_000_000, 1_000, "mine")
+        before = world.engine.core.sequence
+        client.send("order.place", "place", **ana.params(**LIMIT))
+        client.send("order.cancel", "cancel", **budi.params(symbol="BTCUSDT", orderId=order.order_id))
+        await client.settled()
+        accounts = [
+            event.order.account
+            for happened in world.engine.history
+            if happened.sequence > before
+            for event in happened.events
+            if isinstance(event, m.OrderChanged)
+        ]
+        assert accounts == [ana.account, budi.account]
+
+    run(scenario)
+
+
+def test_a_flood_that_never_gets_in_is_refused_by_weight() -> None:
+    async def scenario(client: Client) -> None:
+        for number in range(20):
+            client.send("order.place", number, **timed(apiKey=f"{number:064}", signature="00", **LIMIT))
+        await client.settled()
+        assert [each["status"] for each in client.received].count(429) == 10
+        assert len(client.world.keys.fetched) == 10
+
+    run(scenario, World(LimitSettings(weight_per_minute=10)))
+
+
+def test_an_order_that_became_stale_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(client: Client) -> None:
+        def stale(_: Call) -> None:
+            raise TIMESTAMP_TOO_OLD.error()
+
+        monkeypatch.setattr(Call, "check_fresh", stale)
+        ana = client.world.ana
+        assert (await client.ask("order.place", **ana.params(**LIMIT)))["error"]["code"] == -1021
+        assert client.world.limiter.order_counts(ana.account) == (0, 0)
 
     run(scenario)
 

@@ -97,6 +97,25 @@ def _page(rows: list[Any], limit: int, *, forward: bool) -> list[Any]:
     return rows[:limit] if forward else rows[-limit:]
 
 
+def _whole_page(trades: list[AccountTrade], limit: int, *, forward: bool) -> list[AccountTrade]:
+    ids = {trade.trade_id for trade in _page(trades, limit, forward=forward)}
+    return [trade for trade in trades if trade.trade_id in ids]
+
+
+def test_paging_by_id_loses_no_side_of_a_trade_with_oneself(conninfo: str) -> None:
+    mine = _account_trades(ANA, 1)
+    assert len({trade.trade_id for trade in mine}) < len(mine)
+
+    async def questions(history: History) -> None:
+        for limit in (1, 2, 3):
+            read: list[AccountTrade] = []
+            while page := await history.my_trades(ANA, 1, from_id=read[-1].trade_id + 1 if read else 0, limit=limit):
+                read += page
+            assert read == mine
+
+    _read(conninfo, questions)
+
+
 def test_orders_by_id_and_by_client_id(conninfo: str) -> None:
     async def questions(history: History) -> None:
         for wanted in _orders():
@@ -156,7 +175,7 @@ def test_pages_of_fills(conninfo: str) -> None:
             got = await history.my_trades(
                 ANA, 1, from_id=from_id, order_id=order_id, start_us=start_us, end_us=end_us, limit=limit
             )
-            assert got == _page(wanted, limit, forward=from_id is not None or start_us is not None)
+            assert got == _whole_page(wanted, limit, forward=from_id is not None or start_us is not None)
         assert {trade.is_maker for trade in await history.my_trades(ANA, 1)} == {True, False}
 
     _read(conninfo, questions)
