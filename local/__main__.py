@@ -28,6 +28,7 @@ from local.stand_ins import StandInError, free_port
 from local.supervisor import StartError
 from local.synthesis import SynthesisError
 
+PORT_MAX: Final = 65_535
 DETACHED_TIMEOUT_S: Final = 300.0
 _POLL_S: Final = 0.1
 _EXPECTED: Final = (
@@ -154,12 +155,18 @@ def _ping(rest_url: str) -> str:
     return ""
 
 
+def _port(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= PORT_MAX:
+        raise argparse.ArgumentTypeError(f"a port is 1 to {PORT_MAX}, was {text}")
+    return int(text)
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     top = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     commands = top.add_subparsers(dest="command", required=True)
     starting = commands.add_parser("up", help="start everything; Ctrl-C stops it")
-    starting.add_argument("--port", type=int, default=8000, help="of the front door (default: %(default)s)")
+    starting.add_argument("--port", type=_port, default=8000, help="of the front door (default: %(default)s)")
     starting.add_argument("--env", default="dev", help="environment to run (default: %(default)s)")
     starting.add_argument("--detach", action="store_true", help="return once all is healthy")
     commands.add_parser("down", help="stop everything")

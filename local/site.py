@@ -27,7 +27,12 @@ class Site:
         self._built_at = 0
 
     def answer(self, method: bytes, path: bytes, known: bytes) -> bytes:
-        """Return a whole HTTP answer; `known` is the entity tag that the browser has already."""
+        """Return a whole HTTP answer, for HEAD without its body; `known` is the entity tag the browser has already."""
+        whole = self._answer(method, path, known)
+        head, end, _body = whole.partition(b"\r\n\r\n")
+        return head + end if method == b"HEAD" else whole
+
+    def _answer(self, method: bytes, path: bytes, known: bytes) -> bytes:
         if method not in {b"GET", b"HEAD"}:
             return self._made(b"405 Method Not Allowed", b"only GET and HEAD\n", b"allow: GET, HEAD\r\n")
         name = INDEX if path == b"/" else path
@@ -41,8 +46,7 @@ class Site:
         tag = head.partition(b"etag: ")[2].partition(b"\r\n")[0]
         if known == tag:
             return b"HTTP/1.1 304 Not Modified\r\n" + head + b"\r\n"
-        head = b"HTTP/1.1 200 OK\r\n%scontent-length: %d\r\n\r\n" % (head, len(content))
-        return head if method == b"HEAD" else head + content
+        return b"HTTP/1.1 200 OK\r\n%scontent-length: %d\r\n\r\n%s" % (head, len(content), content)
 
     def _made(self, status: bytes, text: bytes, extra: bytes = b"") -> bytes:
         return b"HTTP/1.1 %s\r\n%scontent-type: text/plain; charset=utf-8\r\n%scontent-length: %d\r\n\r\n%s" % (

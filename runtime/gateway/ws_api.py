@@ -436,7 +436,7 @@ def _read_id(raw: Raw | UnsetType) -> bytes:
     text = bytes(raw)
     try:
         value = msgspec.json.decode(text, type=int | str | None)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ILLEGAL_CHARACTERS.error("id", _ID_RANGE) from None
     if isinstance(value, str):
         is_good = len(value) <= _ID_LENGTH_MAX

@@ -12,6 +12,7 @@ import uvloop
 
 from local import front_door
 from local.front_door import Client, FrontDoor, Settings
+from local.site import Site
 
 HEAD_END = b"\r\n\r\n"
 
@@ -450,3 +451,10 @@ def test_a_slow_reader_slows_down_its_sender_and_costs_little_memory(site: Path)
         writer.close()
 
     run(site, body)
+
+
+def test_a_head_of_a_missing_page_has_no_body(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("<p>page</p>")
+    answer = Site(tmp_path, 8000).answer(b"HEAD", b"/nope", b"")
+    assert answer.startswith(b"HTTP/1.1 404")
+    assert answer.endswith(b"\r\n\r\n")
