@@ -33,13 +33,6 @@ MUTANTS: Final = (
         _REPLICA,
     ),
     Mutant(
-        "a repeated command reaches a leader that forgot it",
-        "runtime/engine/replica.py",
-        "if entry.n <= session.last:",
-        "if False:",
-        _KILL,
-    ),
-    Mutant(
         "a reply leaves before its batch is written",
         "runtime/engine/leader.py",
         "        self.journal.append(data)",

@@ -19,6 +19,8 @@ INTERNAL_CODES: Final = frozenset({-1000, -1001, -1006, -1007, -1008})
 UNKNOWN_ORDER: Final = -2011
 IN_FLIGHT_MAX: Final = 256
 """Requests sent and not yet answered; a connection takes more."""
+READINGS_PER_MINUTE: Final = 2_000
+"""Readings of our best prices, each of weight 2: well below the 6,000 of an address, which orders in flight share."""
 SETTLE_TRIES: Final = 40
 SETTLE_PAUSE_S: Final = 0.025
 """Market data follows the engine by some milliseconds: the top is read again for up to a second before it counts."""
@@ -70,6 +72,8 @@ class Player:
         self._tops: deque[Top] = deque()
         self._trades: list[Trade] = []
         self._slots = asyncio.Semaphore(IN_FLIGHT_MAX)
+        self._minute = 0
+        self._readings = 0
 
     async def play(self, records: Iterable[Record], progress: Callable[[Report], None]) -> Report:
         """Play all records as fast as the exchange answers. Raises UnavailableError when it is gone."""
@@ -182,6 +186,13 @@ class Player:
             self.report.misses.append(f"update {diff.last}: recorded {top.bid} / {top.ask}, ours {text}")
 
     async def _top(self) -> tuple[int, int]:
+        """Return our best prices; wait for the next minute where more readings would use up the address's weight."""
+        minute = int(time.time() // 60)
+        if minute != self._minute:
+            self._minute, self._readings = minute, 0
+        elif self._readings >= READINGS_PER_MINUTE:
+            await asyncio.sleep((minute + 1) * 60 - time.time() + 1.0)
+        self._readings += 1
         ticker = await self._maker.request("ticker.book", {"symbol": self._market.symbol})
         return self._market.ticks(ticker["bidPrice"]), self._market.ticks(ticker["askPrice"])
 
