@@ -551,4 +551,3 @@ decode_hello: Final = Decoder(Hello).decode
 decode_from_client: Final = Decoder(list[FromClient]).decode
 decode_from_engine: Final = Decoder(list[FromEngine]).decode
 decode_feed: Final = Decoder(list[Happened]).decode
-decode_command: Final = Decoder(Command).decode
