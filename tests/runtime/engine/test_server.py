@@ -19,6 +19,9 @@ from runtime.shared import messages as m
 from runtime.shared.engine_link import EngineBusyError, EngineLink, EngineUnavailableError, follow_feed
 from runtime.shared.frames import frame, read_frame
 
+STANDING_MAX = 400
+"""Open orders that one lane of `run_kills` leaves standing."""
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -268,7 +271,6 @@ def run_kills(tmp_path: Path, seed: int, kills: int) -> None:
         link = await linked(f"127.0.0.1:{port}")
         account = await funded(link, "alice")
         acknowledged: dict[str, int] = {}
-        sent = 0
         feed: list[int] = []
 
         async def follow() -> None:
@@ -276,18 +278,19 @@ def run_kills(tmp_path: Path, seed: int, kills: int) -> None:
                 feed.extend(happened.sequence for happened in batch)
 
         async def trade(lane: int) -> None:
-            nonlocal sent
+            standing: list[m.Order] = []
             for n in range(100_000):
                 if stopping.is_set():
                     return
-                sent += 1
                 reply = (await link.send(bid(account, lane * 1_000_000 + n), timeout_s=30)).reply
                 assert isinstance(reply, m.OrderPlaced), reply
                 acknowledged[reply.order.client_order_id] = reply.order.order_id
-                if n % 20 == 19:
-                    canceled = (await link.send(m.CancelOrder(account, 1, reply.order.order_id, "", "x"), 30)).reply
+                standing.append(reply.order)
+                if n % 20 == 19 or len(standing) > STANDING_MAX:  # an account may have so many orders and no more
+                    order = standing.pop(0)
+                    canceled = (await link.send(m.CancelOrder(account, 1, order.order_id, "", "x"), 30)).reply
                     assert isinstance(canceled, m.OrdersCanceled), canceled
-                    del acknowledged[reply.order.client_order_id]
+                    del acknowledged[order.client_order_id]
 
         stopping = asyncio.Event()
         following = asyncio.create_task(follow())
