@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from config.checks import Sample
 from config.markets import CATALOGUE
 from config.model import (
     BrokerConfig,
@@ -10,13 +11,29 @@ from config.model import (
     Environment,
     FargateSize,
     NetworkConfig,
-    Sample,
     WebSocketConfig,
 )
+from config.perimeter import (
+    Accounts,
+    AuditConfig,
+    BackupConfig,
+    DataCentre,
+    EdgeConfig,
+    EgressConfig,
+    MarketMaker,
+    PartnersConfig,
+    PeeredNetwork,
+)
+
+PRICE_SOURCES: Final = ("stream.binance.com", "ws-feed.exchange.coinbase.com")
+"""Where the price feed listens."""
+DENIED_COUNTRIES: Final = ("CU", "IR", "KP", "SY")
+"""Under comprehensive sanctions; the compliance officer keeps this list."""
+STANDARDS: Final = ("aws-foundational-security-best-practices", "cis-aws-foundations-benchmark", "pci-dss")
 
 DEV: Final = Environment(
     name="dev",
-    account=Sample("123456789012"),
+    accounts=Accounts.single(Sample("123456789012")),
     region="ap-southeast-3",
     web_region="ap-southeast-1",
     edge_region="us-east-1",
@@ -24,7 +41,35 @@ DEV: Final = Environment(
     hosted_zone_id=Sample("Z0DEV00000000000"),
     durability=Durability.DISPOSABLE,
     log_retention_days=30,
-    network=NetworkConfig(cidr="10.10.0.0/16", az_count=2),
+    network=NetworkConfig(cidr="10.10.0.0/16", az_count=2, endpoint_zone_count=1),
+    egress=EgressConfig(zone_count=1, domains=PRICE_SOURCES),
+    edge=EdgeConfig(
+        origin_facing=Sample("pl-00000000"),
+        denied_countries=DENIED_COUNTRIES,
+        requests_per_address=10_000,
+        dnssec=False,
+        shield_advanced=False,
+        monthly_budget_usd=2_500,
+    ),
+    partners=PartnersConfig(
+        market_makers=(),
+        peered=(),
+        data_centres=(),
+        dmz_cidr="10.11.0.0/22",
+        amazon_asn=64_512,
+    ),
+    audit=AuditConfig(
+        lock_mode="GOVERNANCE",
+        retention_days=30,
+        standards=STANDARDS,
+    ),
+    backup=BackupConfig(
+        daily_kept_days=7,
+        monthly_kept_days=90,
+        locked=False,
+        copy_abroad=False,
+        restore_test_days=30,
+    ),
     database=DatabaseConfig(
         capacity_units_min=0.5,
         capacity_units_max=4,
@@ -43,7 +88,12 @@ DEV: Final = Environment(
 
 STAGING: Final = Environment(
     name="staging",
-    account=Sample("222222222222"),
+    accounts=Accounts(
+        core=Sample("222222222222"),
+        wallet=Sample("222222222221"),
+        nodes=Sample("222222222225"),
+        audit=Sample("222222222227"),
+    ),
     region="ap-southeast-3",
     web_region="ap-southeast-1",
     edge_region="us-east-1",
@@ -51,7 +101,49 @@ STAGING: Final = Environment(
     hosted_zone_id=Sample("Z0STAGING0000000"),
     durability=Durability.DISPOSABLE,
     log_retention_days=90,
-    network=NetworkConfig(cidr="10.20.0.0/16", az_count=3),
+    network=NetworkConfig(cidr="10.20.0.0/16", az_count=3, endpoint_zone_count=2),
+    egress=EgressConfig(zone_count=1, domains=PRICE_SOURCES),
+    edge=EdgeConfig(
+        origin_facing=Sample("pl-00000000"),
+        denied_countries=DENIED_COUNTRIES,
+        requests_per_address=10_000,
+        dnssec=False,
+        shield_advanced=False,
+        monthly_budget_usd=8_000,
+    ),
+    partners=PartnersConfig(
+        market_makers=(MarketMaker(name="MakerOne", account=Sample("444444444444")),),
+        peered=(
+            PeeredNetwork(
+                name="MakerTwo",
+                account=Sample("666666666666"),
+                vpc_id=Sample("vpc-0123456789abcdef0"),
+                cidr="10.120.0.0/24",
+            ),
+        ),
+        data_centres=(
+            DataCentre(
+                name="SettlementBank",
+                vpn_address=Sample("198.51.100.20"),
+                asn=65_010,
+                cidr="10.121.0.0/24",
+            ),
+        ),
+        dmz_cidr="10.21.0.0/22",
+        amazon_asn=64_513,
+    ),
+    audit=AuditConfig(
+        lock_mode="GOVERNANCE",
+        retention_days=90,
+        standards=STANDARDS,
+    ),
+    backup=BackupConfig(
+        daily_kept_days=14,
+        monthly_kept_days=90,
+        locked=False,
+        copy_abroad=False,
+        restore_test_days=30,
+    ),
     database=DatabaseConfig(
         capacity_units_min=1,
         capacity_units_max=8,
@@ -70,7 +162,12 @@ STAGING: Final = Environment(
 
 PROD: Final = Environment(
     name="prod",
-    account=Sample("333333333333"),
+    accounts=Accounts(
+        core=Sample("333333333333"),
+        wallet=Sample("333333333331"),
+        nodes=Sample("333333333335"),
+        audit=Sample("333333333337"),
+    ),
     region="ap-southeast-3",
     web_region="ap-southeast-1",
     edge_region="us-east-1",
@@ -78,7 +175,49 @@ PROD: Final = Environment(
     hosted_zone_id=Sample("Z0PROD0000000000"),
     durability=Durability.RETAINED,
     log_retention_days=1827,
-    network=NetworkConfig(cidr="10.30.0.0/16", az_count=3),
+    network=NetworkConfig(cidr="10.30.0.0/16", az_count=3, endpoint_zone_count=3),
+    egress=EgressConfig(zone_count=2, domains=PRICE_SOURCES),
+    edge=EdgeConfig(
+        origin_facing=Sample("pl-00000000"),
+        denied_countries=DENIED_COUNTRIES,
+        requests_per_address=30_000,
+        dnssec=True,
+        shield_advanced=True,
+        monthly_budget_usd=25_000,
+    ),
+    partners=PartnersConfig(
+        market_makers=(MarketMaker(name="MakerOne", account=Sample("555555555555")),),
+        peered=(
+            PeeredNetwork(
+                name="MakerTwo",
+                account=Sample("777777777777"),
+                vpc_id=Sample("vpc-0123456789abcdef0"),
+                cidr="10.130.0.0/24",
+            ),
+        ),
+        data_centres=(
+            DataCentre(
+                name="SettlementBank",
+                vpn_address=Sample("198.51.100.30"),
+                asn=65_010,
+                cidr="10.131.0.0/24",
+            ),
+        ),
+        dmz_cidr="10.31.0.0/22",
+        amazon_asn=64_514,
+    ),
+    audit=AuditConfig(
+        lock_mode="COMPLIANCE",
+        retention_days=1827,
+        standards=STANDARDS,
+    ),
+    backup=BackupConfig(
+        daily_kept_days=35,
+        monthly_kept_days=3650,
+        locked=True,
+        copy_abroad=False,
+        restore_test_days=7,
+    ),
     database=DatabaseConfig(
         capacity_units_min=4,
         capacity_units_max=64,

@@ -6,16 +6,26 @@ against its bounds and reports all that is wrong at once, each in one line: file
 
 import importlib
 import ipaddress
-import re
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, TypeAdapter, ValidationError
 
+from config.checks import Checked, Sample, between, matching
+from config.perimeter import (
+    AUDIT_DAYS_MIN,
+    Accounts,
+    AuditConfig,
+    BackupConfig,
+    DomainName,
+    EdgeConfig,
+    EgressConfig,
+    PartnersConfig,
+)
 from runtime.shared.catalogue import Catalogue, first_problem
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -38,12 +48,6 @@ class ConfigError(ValueError):
     """The configuration cannot be used. The message has one line for each wrong value."""
 
 
-class Sample(str):
-    """A value that only a deployer can know: synth reports it and `make deploy` refuses it until it is replaced."""
-
-    __slots__ = ()
-
-
 class Durability(StrEnum):
     """What happens to stored data when its resource leaves the template or its stack is deleted."""
 
@@ -51,55 +55,28 @@ class Durability(StrEnum):
     DISPOSABLE = "disposable"
 
 
-def between(least: float, most: float) -> AfterValidator:
-    """Return a check for a number from `least` to `most`, both allowed."""
-
-    def check(value: float) -> float:
-        if not least <= value <= most:
-            raise ValueError(f"must be {least} to {most}")
-        return value
-
-    return AfterValidator(check)
-
-
-def matching(pattern: str, meaning: str) -> AfterValidator:
-    """Return a check for a text that is wholly `pattern`; `meaning` says so in words."""
-
-    def check(value: str) -> str:
-        if not re.fullmatch(pattern, value):
-            raise ValueError(f"must be {meaning}")
-        return value
-
-    return AfterValidator(check)
-
-
 def _network_block(text: str) -> str:
     try:
         block = ipaddress.IPv4Network(text)
     except ValueError:
         block = None
-    if block is None or not block.is_private or block.prefixlen not in range(16, 21):
-        raise ValueError("must be a private IPv4 block of /16 to /20, such as 10.10.0.0/16")
+    if block is None or not block.is_private or block.prefixlen not in range(16, 20):
+        raise ValueError("must be a private IPv4 block of /16 to /19, such as 10.10.0.0/16")
     return text
 
 
-class _Checked:
-    """Makes pydantic check an instance that already exists, without turning "5" into 5."""
-
-    __slots__ = ()
-    __pydantic_config__: ClassVar = ConfigDict(strict=True, revalidate_instances="always")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkConfig(_Checked):
-    """The private network. Each zone holds a public, an application and a data subnet."""
+class NetworkConfig(Checked):
+    """The private network. Each zone holds a public, an application, a data, an egress and an inspection subnet."""
 
     cidr: Annotated[str, AfterValidator(_network_block)]
     az_count: Literal[2, 3]
+    endpoint_zone_count: Annotated[int, between(1, 3)]
+    """Zones in which each AWS service has an endpoint. One costs least, and its loss is the loss of the network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DatabaseConfig(_Checked):
+class DatabaseConfig(Checked):
     """Aurora PostgreSQL. One capacity unit is about 2 GiB of memory with the CPU that goes with it."""
 
     capacity_units_min: Annotated[float, between(0.5, 128)]
@@ -109,7 +86,7 @@ class DatabaseConfig(_Checked):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BrokerConfig(_Checked):
+class BrokerConfig(Checked):
     """Provisioned Kafka brokers, the same number in each zone."""
 
     instance_type: Annotated[
@@ -120,7 +97,7 @@ class BrokerConfig(_Checked):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FargateSize(_Checked):
+class FargateSize(Checked):
     """Size and number of one service's tasks."""
 
     cpu_units: Literal[256, 512, 1024, 2048, 4096, 8192, 16_384]
@@ -129,7 +106,7 @@ class FargateSize(_Checked):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WebSocketConfig(_Checked):
+class WebSocketConfig(Checked):
     """Hosts of the WebSocket gateway: one process each, so memory bounds the connections."""
 
     instance_type: Annotated[
@@ -140,24 +117,29 @@ class WebSocketConfig(_Checked):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Environment(_Checked):
+class Environment(Checked):
     """Everything that differs between environments. Values vary, the structure does not."""
 
     name: Literal["dev", "staging", "prod"]
-    account: Annotated[str, matching(r"\d{12}", "an AWS account id of 12 digits")]
+    accounts: Accounts
     region: Literal["ap-southeast-3"]
     """Holds all trading, ledger, customer, key and log data: the region in Indonesia."""
     web_region: Literal["ap-southeast-1"]
     """Holds the static web bundle only: Amplify is not offered in Jakarta."""
     edge_region: Literal["us-east-1"]
     """Where CloudFront takes its certificate and web ACL from."""
-    domain: Annotated[str, matching(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}", "a domain name in lower case")]
+    domain: DomainName
     hosted_zone_id: Annotated[
         str, matching(r"Z[A-Z0-9]{7,31}", "the id of a public Route 53 zone, such as Z0123456789AB")
     ]
     durability: Durability
     log_retention_days: Literal[30, 90, 180, 365, 731, 1827, 3653]
     network: NetworkConfig
+    egress: EgressConfig
+    edge: EdgeConfig
+    partners: PartnersConfig
+    audit: AuditConfig
+    backup: BackupConfig
     database: DatabaseConfig
     journal_brokers: BrokerConfig | None
     """Brokers of the engine's command journal; None is MSK Serverless."""
@@ -168,6 +150,11 @@ class Environment(_Checked):
     rest: FargateSize
     websocket: WebSocketConfig
     catalogue: Catalogue
+
+    @property
+    def account(self) -> str:
+        """The account of most stacks."""
+        return self.accounts.core
 
     @property
     def retained(self) -> bool:
@@ -208,8 +195,42 @@ def _broken_rules(environment: Environment) -> Iterator[tuple[str, str, object]]
             yield "durability", f"must be {Durability.RETAINED.value!r}", environment.durability.value
         if environment.network.az_count != 3:  # noqa: PLR2004 - said in the message
             yield "network.az_count", "must be 3, since a journal of three replicas survives the loss of one", 2
+    yield from _broken_perimeter(environment)
     if (size_bytes := len(environment.catalogue.to_json().encode())) > CATALOGUE_BYTES_MAX:
         yield "catalogue", f"must be at most {CATALOGUE_BYTES_MAX} bytes as JSON", size_bytes
+
+
+def _broken_perimeter(environment: Environment) -> Iterator[tuple[str, str, object]]:
+    network, audit, backup = environment.network, environment.audit, environment.backup
+    for path, count in (
+        ("network.endpoint_zone_count", network.endpoint_zone_count),
+        ("egress.zone_count", environment.egress.zone_count),
+    ):
+        if count > network.az_count:
+            yield path, f"must be at most network.az_count {network.az_count}", count
+    yield from _broken_partners(network.cidr, environment.partners)
+    if backup.monthly_kept_days < backup.daily_kept_days:
+        yield "backup.monthly_kept_days", f"must be at least {backup.daily_kept_days}", backup.monthly_kept_days
+    if environment.name == "prod" and audit.retention_days < AUDIT_DAYS_MIN:
+        yield "audit.retention_days", f"must be at least {AUDIT_DAYS_MIN} (five years)", audit.retention_days
+    if environment.name == "prod" and not backup.locked:
+        yield "backup.locked", "must be True", False
+    lock_mode = "COMPLIANCE" if environment.name == "prod" else "GOVERNANCE"
+    if audit.lock_mode != lock_mode:
+        yield "audit.lock_mode", f"must be {lock_mode!r}: in prod records stay, of a trial they can go", audit.lock_mode
+
+
+def _broken_partners(cidr: str, partners: PartnersConfig) -> Iterator[tuple[str, str, object]]:
+    names = list(partners.names())
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield "partners", "must name each partner once", name
+    blocks = [("network.cidr", cidr), ("partners.dmz_cidr", partners.dmz_cidr)]
+    blocks += [(f"partners.peered.{peer.name}.cidr", peer.cidr) for peer in partners.peered]
+    blocks += [(f"partners.data_centres.{centre.name}.cidr", centre.cidr) for centre in partners.data_centres]
+    for at, (path, block) in enumerate(blocks):
+        for other, taken in blocks[:at]:
+            if ipaddress.IPv4Network(block).overlaps(ipaddress.IPv4Network(taken)):
+                yield path, f"must not overlap {other} {taken}", block
 
 
 def _broken_sizes(environment: Environment) -> Iterator[tuple[str, str, object]]:
@@ -245,9 +266,13 @@ def samples(value: object, path: str = "") -> dict[str, str]:
     """Return what a deployer still has to fill in: path of each Sample and its placeholder."""
     if isinstance(value, Sample):
         return {path: str(value)}
+    found: dict[str, str] = {}
+    if isinstance(value, tuple):
+        for at, part in enumerate(value):
+            found |= samples(part, f"{path}[{at}]")
+        return found
     if not is_dataclass(value):
         return {}
-    found: dict[str, str] = {}
     for field in fields(value):
         found |= samples(getattr(value, field.name), f"{path}.{field.name}".removeprefix("."))
     return found

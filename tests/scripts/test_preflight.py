@@ -23,7 +23,7 @@ def report(tmp_path: Path) -> Path:
 
 def test_samples_are_refused_by_name(report: Path) -> None:
     found = preflight.problems("dev", report, date(2026, 12, 1))
-    assert any("dev.account is still the sample '123456789012'" in problem for problem in found)
+    assert any("dev.accounts.core is still the sample '123456789012'" in problem for problem in found)
     assert not any("expired" in problem for problem in found)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import config.model
+from config.checks import Sample
 from config.environments import DEV, ENVIRONMENTS, PROD
 from config.markets import CATALOGUE
 from config.model import (
@@ -19,15 +20,16 @@ from config.model import (
     Durability,
     FargateSize,
     NetworkConfig,
-    Sample,
     WebSocketConfig,
     checked,
     load_environments,
     samples,
 )
+from config.perimeter import Accounts, EgressConfig, MarketMaker
 
 ROOT = Path(__file__).resolve().parents[2]
 DATABASE = DEV.database
+MAKER = MarketMaker(name="Maker", account="444444444444")
 SMALL = FargateSize(cpu_units=256, memory_mib=512, task_count=1)
 
 
@@ -36,19 +38,70 @@ def size(**values: Any) -> FargateSize:
 
 
 WRONG: list[tuple[Any, dict[str, Any], str]] = [
-    (DEV, {"network": NetworkConfig(cidr="10.10.0.0/16", az_count=5)}, "dev.network.az_count: must be 2 or 3, was 5"),
     (
         DEV,
-        {"network": NetworkConfig(cidr="8.8.0.0/16", az_count=2)},
-        "dev.network.cidr: must be a private IPv4 block of /16 to /20, such as 10.10.0.0/16, was '8.8.0.0/16'",
+        {"network": NetworkConfig(cidr="10.10.0.0/16", az_count=5, endpoint_zone_count=1)},
+        "dev.network.az_count: must be 2 or 3, was 5",
     ),
     (
         DEV,
-        {"network": NetworkConfig(cidr="10.10.0.1/16", az_count=2)},
-        "dev.network.cidr: must be a private IPv4 block of /16 to /20, such as 10.10.0.0/16, was '10.10.0.1/16'",
+        {"network": NetworkConfig(cidr="8.8.0.0/16", az_count=2, endpoint_zone_count=1)},
+        "dev.network.cidr: must be a private IPv4 block of /16 to /19, such as 10.10.0.0/16, was '8.8.0.0/16'",
     ),
-    (DEV, {"account": "12345"}, "dev.account: must be an AWS account id of 12 digits, was '12345'"),
-    (DEV, {"account": Sample("x")}, "dev.account: must be an AWS account id of 12 digits, was x"),
+    (
+        DEV,
+        {"network": NetworkConfig(cidr="10.10.0.1/16", az_count=2, endpoint_zone_count=1)},
+        "dev.network.cidr: must be a private IPv4 block of /16 to /19, such as 10.10.0.0/16, was '10.10.0.1/16'",
+    ),
+    (
+        DEV,
+        {"accounts": dataclasses.replace(DEV.accounts, audit="12345")},
+        "dev.accounts.audit: must be an AWS account id of 12 digits, was '12345'",
+    ),
+    (
+        DEV,
+        {"accounts": dataclasses.replace(DEV.accounts, wallet=Sample("x"))},
+        "dev.accounts.wallet: must be an AWS account id of 12 digits, was x",
+    ),
+    (
+        DEV,
+        {"network": NetworkConfig(cidr="10.10.0.0/16", az_count=2, endpoint_zone_count=3)},
+        "dev.network.endpoint_zone_count: must be at most network.az_count 2, was 3",
+    ),
+    (
+        DEV,
+        {"egress": EgressConfig(zone_count=3, domains=())},
+        "dev.egress.zone_count: must be at most network.az_count 2, was 3",
+    ),
+    (
+        DEV,
+        {"partners": dataclasses.replace(DEV.partners, dmz_cidr="10.10.4.0/22")},
+        "dev.partners.dmz_cidr: must not overlap network.cidr 10.10.0.0/16, was '10.10.4.0/22'",
+    ),
+    (
+        DEV,
+        {"partners": dataclasses.replace(DEV.partners, market_makers=(MAKER, MAKER))},
+        "dev.partners: must name each partner once, was 'Maker'",
+    ),
+    (
+        DEV,
+        {"edge": dataclasses.replace(DEV.edge, origin_facing="0.0.0.0/0")},
+        (
+            "dev.edge.origin_facing: must be the id of a prefix list (pl-...) or of a security group (sg-...),"
+            " was '0.0.0.0/0'"
+        ),
+    ),
+    (
+        PROD,
+        {"audit": dataclasses.replace(PROD.audit, retention_days=365)},
+        "prod.audit.retention_days: must be at least 1827 (five years), was 365",
+    ),
+    (
+        DEV,
+        {"audit": dataclasses.replace(DEV.audit, lock_mode="COMPLIANCE")},
+        ("dev.audit.lock_mode: must be 'GOVERNANCE': in prod records stay, of a trial they can go, was 'COMPLIANCE'"),
+    ),
+    (PROD, {"backup": dataclasses.replace(PROD.backup, locked=False)}, "prod.backup.locked: must be True, was False"),
     (DEV, {"region": "eu-west-1"}, "dev.region: must be 'ap-southeast-3', was 'eu-west-1'"),
     (DEV, {"domain": "Bursa"}, "dev.domain: must be a domain name in lower case, was 'Bursa'"),
     (
@@ -119,7 +172,7 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
     (PROD, {"durability": Durability.DISPOSABLE}, "prod.durability: must be 'retained', was 'disposable'"),
     (
         PROD,
-        {"network": NetworkConfig(cidr="10.30.0.0/16", az_count=2)},
+        {"network": NetworkConfig(cidr="10.30.0.0/16", az_count=2, endpoint_zone_count=1)},
         "prod.network.az_count: must be 3, since a journal of three replicas survives the loss of one, was 2",
     ),
 ]
@@ -133,7 +186,9 @@ def test_a_wrong_value_is_one_line(environment: Any, change: dict[str, Any], mes
 
 
 def test_every_wrong_value_is_told_at_once() -> None:
-    broken = dataclasses.replace(DEV, account="1", region="x", network=NetworkConfig(cidr="1", az_count=9))  # type: ignore[arg-type]
+    broken = dataclasses.replace(
+        DEV, domain="X", region="x", network=NetworkConfig(cidr="1", az_count=9, endpoint_zone_count=1)
+    )  # type: ignore[arg-type]
     with pytest.raises(ConfigError) as caught:
         checked(broken)
     assert len(str(caught.value).splitlines()) == 4
@@ -155,14 +210,27 @@ def test_what_is_committed_is_right() -> None:
 
 
 def test_what_only_a_deployer_knows_is_found() -> None:
+    accounts = dict.fromkeys(("core", "wallet", "nodes", "audit"), "123456789012")
     assert samples(DEV) == {
-        "account": "123456789012",
+        **{f"accounts.{name}": account for name, account in accounts.items()},
         "domain": "dev.bursa.example",
         "hosted_zone_id": "Z0DEV00000000000",
+        "edge.origin_facing": "pl-00000000",
     }
-    assert (
-        samples(dataclasses.replace(DEV, account="123456789012", domain="a.example", hosted_zone_id="Z12345678")) == {}
-    )
+    known = {
+        "accounts": Accounts(**accounts),
+        "domain": "a.example",
+        "hosted_zone_id": "Z12345678",
+        "edge": dataclasses.replace(DEV.edge, origin_facing="pl-12345678"),
+    }
+    assert samples(dataclasses.replace(DEV, **known)) == {}
+    partner = dataclasses.replace(DEV.partners, market_makers=(dataclasses.replace(MAKER, account=Sample("1")),))
+    assert samples(dataclasses.replace(DEV, **known, partners=partner)) == {"partners.market_makers[0].account": "1"}
+
+
+def test_an_account_that_holds_several_parts_is_told_once() -> None:
+    assert DEV.accounts.distinct() == {"core": "123456789012"}
+    assert list(PROD.accounts.distinct()) == ["core", "wallet", "nodes", "audit"]
 
 
 def app(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
