@@ -1,8 +1,9 @@
-"""`python -m local up|down|status|test`: the exchange on this machine."""
+"""`python -m local up|down|status|test|tiers`: the exchange on this machine."""
 
 import argparse
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import shutil
@@ -15,20 +16,22 @@ from typing import Final
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.markup import escape
 
-from local import control
-from local.assembly import AssemblyError
+from local import control, synthesis
+from local.assembly import AssemblyError, read_assembly
 from local.cloud import ForeignAccountError
 from local.console import ERR, OUT, table
 from local.control import AlreadyRunningError, is_running, read_status, sole_launcher, stop_launcher
-from local.deploy import DeployError
+from local.deploy import NOT_REAL, REAL, DeployError
 from local.launcher import HEALTHY, Launcher, PortBusyError, fetch, show_urls
 from local.paths import PROJECT, Layout
+from local.recorded import RECORDED
 from local.services import ServiceError
 from local.stand_ins import StandInError, free_port
 from local.supervisor import StartError
 from local.synthesis import SynthesisError
 
 PORT_MAX: Final = 65_535
+TIERS: Final = PROJECT / "tests" / "local" / "tiers.json"
 DETACHED_TIMEOUT_S: Final = 300.0
 _POLL_S: Final = 0.1
 _EXPECTED: Final = (
@@ -146,6 +149,23 @@ def test(layout: Layout, arguments: list[str]) -> int:
     return code
 
 
+def write_tiers() -> int:
+    """Write which types of dev are real and which only recorded, for the test that holds them there."""
+    folder, _is_new = synthesis.synthesize("dev")
+    types = {
+        resource["Type"]
+        for stack in read_assembly(folder, "dev").stacks
+        for resource in stack.resources.values()
+        if resource["Type"] != "AWS::CDK::Metadata"
+    }
+    tiers: dict[str, list[str]] = {REAL: [], NOT_REAL: []}
+    for name in sorted(types):
+        tiers[NOT_REAL if name in RECORDED else REAL].append(name)
+    TIERS.write_text(json.dumps(tiers, indent=1) + "\n")
+    OUT.print(f"{TIERS.relative_to(PROJECT)}: {len(tiers[REAL])} types real, {len(tiers[NOT_REAL])} recorded")
+    return 0
+
+
 def _ping(rest_url: str) -> str:
     """Return what is wrong with the exchange behind the front door; empty if nothing is."""
     try:
@@ -171,6 +191,7 @@ def parser() -> argparse.ArgumentParser:
     starting.add_argument("--detach", action="store_true", help="return once all is healthy")
     commands.add_parser("down", help="stop everything")
     commands.add_parser("status", help="show every process; exit with 0 while healthy")
+    commands.add_parser("tiers", help=f"write {TIERS.relative_to(PROJECT)} anew, after a decision on a type")
     testing = commands.add_parser("test", help="start an exchange of its own, and run pytest against it")
     testing.add_argument("arguments", nargs=argparse.REMAINDER)
     return top
@@ -190,6 +211,8 @@ def main() -> int:
                 return down(layout)
             case "status":
                 return show_status(layout)
+            case "tiers":
+                return write_tiers()
         tested = layout if "LOCAL_DIR" in os.environ else Layout(Path(PROJECT / ".local" / "test"))
         return test(tested, [each for each in options.arguments if each != "--"])
     except _EXPECTED as error:

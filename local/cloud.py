@@ -29,6 +29,7 @@ import msgspec
 from botocore.config import Config
 from cryptography.hazmat.primitives import serialization
 from moto.backends import get_backend
+from moto.core.config import default_user_config
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.moto_api._internal import mock_random
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
@@ -92,6 +93,8 @@ class Cloud:
         state.chmod(PRIVATE_FOLDER)
         self._master = _master_secret(state / "master.key")
         os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
+        default_user_config["lambda"] = {"use_docker": False}
+        default_user_config["stepfunctions"] = {"execute_state_machine": True}
         self._gate = Gate()
         self._gate.reset()
         self._server: ThreadedWSGIServer | None = None

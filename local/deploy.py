@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER, ResourceNotFoundError  # type: ignore[import-untyped]
 
 from local import providers
-from local.assembly import Assembly, Stack
+from local.assembly import Assembly, Asset, Stack
 from local.cloud import Cloud
 from local.providers import REGISTRY, Placed, Provider, ProviderError, Wanted, check
 from local.recorded import RECORDED, record
@@ -25,7 +25,7 @@ from local.resolve import NO_VALUE, Json, ResolveError, Scope, UnknownNameError,
 REAL: Final = "real"
 NOT_REAL: Final = "recorded"
 _SSM_PARAMETER: Final = "AWS::SSM::Parameter::Value<"
-_WITHOUT_SCHEMA: Final = frozenset({"AWS::CDK::Metadata"})
+_WITHOUT_SCHEMA: Final = ("AWS::CDK::Metadata", "Custom::")
 
 
 class DeployError(RuntimeError):
@@ -51,8 +51,12 @@ class Deployment:
     """Everything placed so far, by path; what stacks told each other."""
 
     resources: dict[str, Resource] = field(default_factory=dict)
-    outputs: dict[str, dict[str, Json]] = field(default_factory=lambda: defaultdict(dict))
-    exports: dict[str, Json] = field(default_factory=dict)
+    outputs: dict[tuple[str, str], dict[str, Json]] = field(default_factory=lambda: defaultdict(dict))
+    """By region and stack name."""
+    exports: dict[tuple[str, str], Json] = field(default_factory=dict)
+    """By region and name."""
+    assets: dict[str, Asset] = field(default_factory=dict)
+    """By object key: the folders and files whose code functions run."""
 
     def of_type(self, type_name: str) -> list[Resource]:
         """Return the resources of one type, in order of creation."""
@@ -90,6 +94,7 @@ def deploy(assembly: Assembly, cloud: Cloud, progress: Callable[[str], None] = l
     deployment = Deployment()
     for stack in assembly.stacks:
         scope = StackScope(stack, deployment, cloud)
+        deployment.assets |= {asset.key: asset for asset in stack.assets}
         for logical_id, resource in stack.in_creation_order():
             if "Condition" in resource and not scope.condition(resource["Condition"]):
                 continue
@@ -109,7 +114,7 @@ def deploy(assembly: Assembly, cloud: Cloud, progress: Callable[[str], None] = l
 def _wanted(stack: Stack, logical_id: str, resource: Mapping[str, Json], scope: Scope) -> Wanted:
     type_name = resource["Type"]
     create_only: list[str] = []
-    if type_name not in _WITHOUT_SCHEMA:
+    if not type_name.startswith(_WITHOUT_SCHEMA):
         schema = _schema(type_name, stack.region, stack.path(logical_id))
         create_only = schema.schema.get("createOnlyProperties", [])
     return Wanted(
@@ -128,7 +133,7 @@ def _place(wanted: Wanted, cloud: Cloud) -> Resource:
     provider: Provider | None = REGISTRY.get(wanted.type)
     if provider is None:
         raise UnsupportedTypeError(
-            f"{wanted.path}: {wanted.type} has no provider in local/providers/ and is not listed in local/recorded.py"
+            f"{wanted.path}: {wanted.type} has no provider in local/providers/ and is not listed in local/recorded/"
         )
     cloud.seed(wanted.path)
     placed = provider.create(wanted, cloud)
@@ -140,9 +145,9 @@ def _publish(stack: Stack, scope: Scope, deployment: Deployment) -> None:
         if "Condition" in output and not scope.condition(output["Condition"]):
             continue
         value = resolve(output["Value"], scope)
-        deployment.outputs[stack.name][name] = value
+        deployment.outputs[stack.region, stack.name][name] = value
         if "Export" in output:
-            deployment.exports[resolve(output["Export"]["Name"], scope)] = value
+            deployment.exports[stack.region, resolve(output["Export"]["Name"], scope)] = value
 
 
 class StackScope:
@@ -207,15 +212,17 @@ class StackScope:
 
     def exported(self, name: str) -> Json:
         """Return what an earlier stack exported."""
-        if name not in self._deployment.exports:
+        exports = self._deployment.exports
+        if (self._stack.region, name) not in exports:
             raise UnknownNameError(f"no earlier stack exports {name!r}")
-        return self._deployment.exports[name]
+        return exports[self._stack.region, name]
 
-    def output(self, stack: str, name: str) -> Json:
-        """Return an output of an earlier stack."""
-        outputs = self._deployment.outputs.get(stack, {})
+    def output(self, stack: str, name: str, region: str) -> Json:
+        """Return an output of an earlier stack, in its own region or the one that the reference names."""
+        where = region or self._stack.region
+        outputs = self._deployment.outputs.get((where, stack), {})
         if name not in outputs:
-            raise UnknownNameError(f"stack {stack!r} has no output {name!r} yet")
+            raise UnknownNameError(f"stack {stack!r} in {where} has no output {name!r} yet")
         return outputs[name]
 
     def zones(self, region: str) -> list[str]:

@@ -46,8 +46,8 @@ class Scope(Protocol):
     def exported(self, name: str) -> Json:
         """Return what an earlier stack exported."""
 
-    def output(self, stack: str, name: str) -> Json:
-        """Return an output of an earlier stack."""
+    def output(self, stack: str, name: str, region: str) -> Json:
+        """Return an output of an earlier stack; an empty region is this stack's own."""
 
     def zones(self, region: str) -> list[str]:
         """Return the availability zones of a region."""
@@ -102,8 +102,8 @@ def _call(function: str, argument: Json, scope: Scope) -> Json:  # noqa: C901, P
             return _substitute(text, resolve(names, scope), scope)
         case "Fn::ImportValue", name:
             return scope.exported(_text(resolve(name, scope)))
-        case "Fn::GetStackOutput", {"StackName": str(stack), "OutputName": str(output)}:
-            return scope.output(stack, output)
+        case "Fn::GetStackOutput", {"StackName": str(stack), "OutputName": str(output), **where}:
+            return scope.output(stack, output, _region(where))
         case "Fn::GetAZs", region:
             return scope.zones(_text(resolve(region, scope)) or _text(scope.ref("AWS::Region")))
     raise UnknownIntrinsicError(f"no rule for {function} of {argument!r:.200}")
@@ -187,6 +187,16 @@ def _split_attribute(dotted: str) -> tuple[str, str]:
     if not dot:
         raise ResolveError(f"Fn::GetAtt needs Resource.Attribute, was {dotted!r}")
     return name, attribute
+
+
+def _region(where: Json) -> str:
+    """Return the region that a reference to another stack names; empty for the stack's own."""
+    if not where:
+        return ""
+    match where:
+        case {"Region": str(region), **more} if not more:
+            return region
+    raise UnknownIntrinsicError(f"no rule for Fn::GetStackOutput with {where!r:.200}")
 
 
 def _select(index: Json, items: Json) -> Json:

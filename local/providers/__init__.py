@@ -75,6 +75,8 @@ class Provider:
     """Base of every provider. `dropped` names properties that have no effect in moto, each with its reason."""
 
     dropped: Mapping[str, str] = MappingProxyType({})
+    ours: frozenset[str] = frozenset()
+    """Properties that this program carries out, reading them from the template: moto is not asked for them."""
 
     def create(self, wanted: Wanted, cloud: "Cloud") -> Placed:
         """Create the resource."""
@@ -114,6 +116,8 @@ def check(provider: Provider, wanted: Wanted, placed: Placed, cloud: "Cloud") ->
     dropped = DROPPED_EVERYWHERE | provider.dropped
     without_effect = []
     for name, value in provider.view(wanted).items():
+        if name in provider.ours:
+            continue
         if name in dropped:
             without_effect.append(name)
         elif name not in found:

@@ -136,3 +136,53 @@ def _served(wanted: Wanted) -> list[dict[str, Json]]:
 
 def _statement(wanted: Wanted) -> dict[str, Json]:
     return {**wanted.properties["Statement"], "Sid": wanted.properties["StatementId"]}
+
+
+@provides("AWS::Events::Connection")
+class Connection(Provider):
+    """How an API of others is authorized."""
+
+    ours = frozenset({"AuthParameters"})
+    dropped = MappingProxyType(
+        {
+            "InvocationConnectivityParameters": "networks are recorded only",
+            "KmsKeyIdentifier": "moto keeps it in memory",
+        }
+    )
+
+    def create(self, wanted: Wanted, cloud: "Cloud") -> Placed:
+        """Create the connection."""
+        name = wanted.name("Name", limit=64)
+        made = cloud.client("events", wanted.region).create_connection(
+            Name=name, **wanted.pick("AuthorizationType", "AuthParameters", "Description")
+        )
+        arn = made["ConnectionArn"]
+        secret = cloud.client("events", wanted.region).describe_connection(Name=name).get("SecretArn", "")
+        return Placed(name, {"Arn": arn, "ArnForPolicy": arn.rpartition("/")[0], "SecretArn": secret})
+
+    def read(self, wanted: Wanted, placed: Placed, cloud: "Cloud") -> Mapping[str, Json]:
+        """Return the connection's description."""
+        told: dict[str, Json] = cloud.client("events", wanted.region).describe_connection(Name=placed.ref)
+        return told
+
+
+@provides("AWS::Events::ApiDestination")
+class ApiDestination(Provider):
+    """An API of others that events are sent to."""
+
+    def create(self, wanted: Wanted, cloud: "Cloud") -> Placed:
+        """Create the destination."""
+        name = wanted.name("Name", limit=64)
+        made = cloud.client("events", wanted.region).create_api_destination(
+            Name=name,
+            **wanted.pick(
+                "ConnectionArn", "Description", "HttpMethod", "InvocationEndpoint", "InvocationRateLimitPerSecond"
+            ),
+        )
+        arn = made["ApiDestinationArn"]
+        return Placed(name, {"Arn": arn, "ArnForPolicy": arn.rpartition("/")[0]})
+
+    def read(self, wanted: Wanted, placed: Placed, cloud: "Cloud") -> Mapping[str, Json]:
+        """Return the destination's description."""
+        told: dict[str, Json] = cloud.client("events", wanted.region).describe_api_destination(Name=placed.ref)
+        return told

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from local.providers import Placed, Provider, Wanted, camel, provides, renamed
+from local.providers import Placed, Provider, Wanted, camel, pascal, provides, renamed
 from local.resolve import Json
 
 if TYPE_CHECKING:
@@ -82,3 +82,43 @@ def _transformation(given: Mapping[str, Json]) -> Json:
         camel(key): {each["Key"]: each["Value"] for each in value} if key == "Dimensions" else value
         for key, value in given.items()
     }
+
+
+@provides("AWS::Logs::ResourcePolicy")
+class ResourcePolicy(Provider):
+    """Which services may write logs."""
+
+    def create(self, wanted: Wanted, cloud: "Cloud") -> Placed:
+        """Put the policy."""
+        name = wanted.properties["PolicyName"]
+        cloud.client("logs", wanted.region).put_resource_policy(
+            policyName=name, policyDocument=wanted.properties["PolicyDocument"]
+        )
+        return Placed(name)
+
+    def read(self, wanted: Wanted, placed: Placed, cloud: "Cloud") -> Mapping[str, Json]:
+        """Return the policy."""
+        policies = cloud.client("logs", wanted.region).describe_resource_policies()["resourcePolicies"]
+        (found,) = (each for each in policies if each["policyName"] == placed.ref)
+        return renamed(found, pascal)
+
+
+@provides("AWS::Logs::LogStream")
+class LogStream(Provider):
+    """A stream of a log group."""
+
+    def create(self, wanted: Wanted, cloud: "Cloud") -> Placed:
+        """Create the stream."""
+        name = wanted.name("LogStreamName", limit=512)
+        cloud.client("logs", wanted.region).create_log_stream(
+            logGroupName=wanted.properties["LogGroupName"], logStreamName=name
+        )
+        return Placed(name)
+
+    def read(self, wanted: Wanted, placed: Placed, cloud: "Cloud") -> Mapping[str, Json]:
+        """Return the stream."""
+        group = wanted.properties["LogGroupName"]
+        streams = cloud.client("logs", wanted.region).describe_log_streams(
+            logGroupName=group, logStreamNamePrefix=placed.ref
+        )["logStreams"]
+        return {"LogGroupName": group, "LogStreamName": streams[0]["logStreamName"]}

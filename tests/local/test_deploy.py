@@ -1,13 +1,25 @@
 """Deploying small templates into a real moto: what is placed, what is refused, and how the refusal reads."""
 
+import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from cfnlint.schema import PROVIDER_SCHEMA_MANAGER, ResourceNotFoundError
 
 from local.assembly import Assembly, Stack
 from local.cloud import Cloud, StandIns
-from local.deploy import DeployError, Deployment, UnsupportedTypeError, deploy, read_secret
+from local.deploy import (
+    _WITHOUT_SCHEMA,
+    DeployError,
+    Deployment,
+    UnsupportedTypeError,
+    _load_providers,
+    deploy,
+    read_secret,
+)
+from local.providers import REGISTRY
 from local.recorded import RECORDED
 from tests.local.conftest import ACCOUNT, REGION
 
@@ -28,7 +40,7 @@ def deployed(cloud: Cloud) -> Deploy:
 
 
 def test_a_type_in_neither_list_stops_the_run_by_name(deployed: Deploy) -> None:
-    with pytest.raises(DeployError, match=r"S/Game: AWS::GameLift::Build has no provider .*recorded\.py"):
+    with pytest.raises(DeployError, match=r"S/Game: AWS::GameLift::Build has no provider .*recorded/"):
         deployed({"Game": {"Type": "AWS::GameLift::Build"}})
 
 
@@ -172,10 +184,72 @@ def test_recorded_resources_look_like_the_real_thing_and_stay_the_same(deployed:
 
 @pytest.mark.parametrize("type_name", sorted(RECORDED))
 def test_every_recorded_type_says_why_and_offers_only_legal_attributes(type_name: str) -> None:
-    from cfnlint.schema import PROVIDER_SCHEMA_MANAGER  # noqa: PLC0415 - a second, only here
-
     kind = RECORDED[type_name]
     assert kind.reason
-    if type_name != "AWS::CDK::Metadata":
-        legal = PROVIDER_SCHEMA_MANAGER.get_resource_schema(REGION, type_name).get_atts
+    if not type_name.startswith(_WITHOUT_SCHEMA):
+        legal = _schema_anywhere(type_name).get_atts
         assert [attribute for attribute in kind.attributes if legal.get(attribute) is None] == []
+
+
+def test_no_type_is_both_created_and_recorded() -> None:
+    _load_providers()
+    assert REGISTRY.keys() & RECORDED.keys() == set()
+
+
+def _schema_anywhere(type_name: str) -> Any:
+    for region in (REGION, "ap-southeast-1", "us-east-1"):
+        with contextlib.suppress(ResourceNotFoundError):
+            return PROVIDER_SCHEMA_MANAGER.get_resource_schema(region, type_name)
+    raise AssertionError(f"{type_name} is in no region of ours")
+
+
+def test_a_recorded_type_without_a_form_of_its_own_follows_the_registry(deployed: Deploy) -> None:
+    resources = {
+        "Plan": {"Type": "AWS::Backup::RestoreTestingPlan", "Properties": {"RestoreTestingPlanName": "monthly"}},
+        "Share": {"Type": "AWS::RAM::ResourceShare", "Properties": {"Name": "s"}},
+        "Group": {"Type": "AWS::GuardDuty::Filter", "Properties": {"DetectorId": "d", "Name": "n"}},
+        "Topic": {
+            "Type": "AWS::SNS::Topic",
+            "Properties": {
+                "DisplayName": {"Fn::Sub": "${Plan} ${Plan.RestoreTestingPlanArn} ${Share} ${Share.Arn} ${Group}"}
+            },
+        },
+    }
+    told = deployed(resources).resources["S/Topic"].wanted.properties["DisplayName"].split(" ")
+    assert told[0] == "monthly"
+    assert told[1].startswith(f"arn:aws:backup:{REGION}:{ACCOUNT}:restoretestingplan/")
+    assert told[2] == told[3]
+    assert told[2].startswith(f"arn:aws:ram:{REGION}:{ACCOUNT}:resourceshare/")
+    assert told[4] == "d|n"
+
+
+def test_stacks_in_other_regions_are_deployed_there_and_reached_by_region(cloud: Cloud) -> None:
+    queue = {"Type": "AWS::SQS::Queue", "Properties": {"VisibilityTimeout": 9}}
+    edge = Stack(
+        name="Edge",
+        account=ACCOUNT,
+        region="us-east-1",
+        template={
+            "Resources": {"Queue": queue},
+            "Outputs": {"Arn": {"Value": {"Fn::GetAtt": ["Queue", "Arn"]}, "Export": {"Name": "arn"}}},
+        },
+    )
+
+    def named(where: dict[str, str]) -> Stack:
+        reference = {"Fn::GetStackOutput": {"StackName": "Edge", "OutputName": "Arn", **where}}
+        return stack("Home", {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"DisplayName": reference}}})
+
+    deployment = deploy(Assembly("Test", (edge, named({"Region": "us-east-1"}))), cloud)
+    arn = deployment.resources["Home/Topic"].wanted.properties["DisplayName"]
+    assert arn.startswith("arn:aws:sqs:us-east-1:")
+    assert len(cloud.client("sqs", "us-east-1").list_queues()["QueueUrls"]) == 1
+    assert "QueueUrls" not in cloud.client("sqs").list_queues()
+    with pytest.raises(DeployError, match=f"stack 'Edge' in {REGION} has no output 'Arn' yet"):
+        deploy(Assembly("Test", (named({}),)), cloud)
+    with pytest.raises(DeployError, match="no rule for Fn::GetStackOutput with"):
+        deploy(Assembly("Test", (named({"RoleArn": "arn"}),)), cloud)
+    imported = stack(
+        "Other", {"T": {"Type": "AWS::SNS::Topic", "Properties": {"DisplayName": {"Fn::ImportValue": "arn"}}}}
+    )
+    with pytest.raises(DeployError, match="no earlier stack exports 'arn'"):
+        deploy(Assembly("Test", (replace(edge, name="Edge2"), imported)), cloud)

@@ -311,6 +311,194 @@ CASES: Final[dict[str, tuple[dict[str, Any], tuple[str, Any]]]] = {
     ),
     "AWS::CloudWatch::Dashboard": ({"DashboardBody": '{"widgets": []}'}, ("DashboardBody", '{"widgets": [1]}')),
     "AWS::Route53::HostedZone": ({"Name": "bursa.example"}, ("Name", "other.example")),
+    "AWS::Route53::HealthCheck": (
+        {"HealthCheckConfig": {"Type": "HTTPS", "FullyQualifiedDomainName": "x.example", "Port": 443}},
+        ("HealthCheckConfig", {"Type": "HTTPS", "FullyQualifiedDomainName": "y.example", "Port": 443}),
+    ),
+    "AWS::Lambda::Function": (
+        {
+            "Architectures": ["arm64"],
+            "Code": {"S3Bucket": "assets", "S3Key": "a.zip"},
+            "Environment": {"Variables": {"SERVICE": "surveillance"}},
+            "Handler": "runtime.surveillance.handler.handle",
+            "KmsKeyArn": KEY_ARN,
+            "MemorySize": 256,
+            "ReservedConcurrentExecutions": 2,
+            "Role": "<any role>",
+            "Runtime": "python3.13",
+            "Timeout": 30,
+            "TracingConfig": {"Mode": "Active"},
+        },
+        ("Environment", {"Variables": {"SERVICE": "other"}}),
+    ),
+    "AWS::Lambda::LayerVersion": (
+        {"Content": {"S3Bucket": "assets", "S3Key": "l.zip"}, "CompatibleRuntimes": ["python3.13"], "Description": "d"},
+        ("Description", "e"),
+    ),
+    "AWS::Lambda::Version": ({"FunctionName": "<function>", "Description": "d"}, ("FunctionName", "other")),
+    "AWS::Lambda::Alias": (
+        {"FunctionName": "<function>", "FunctionVersion": "<version>", "Name": "live", "Description": "d"},
+        ("Description", "e"),
+    ),
+    "AWS::Lambda::Permission": (
+        {
+            "Action": "lambda:InvokeFunction",
+            "FunctionName": "<function>",
+            "Principal": "events.amazonaws.com",
+            "SourceArn": "<bus arn>",
+        },
+        ("Principal", "s3.amazonaws.com"),
+    ),
+    "AWS::Lambda::Url": ({"TargetFunctionArn": "<function arn>", "AuthType": "AWS_IAM"}, ("AuthType", "NONE")),
+    "AWS::Lambda::EventInvokeConfig": (
+        {
+            "FunctionName": "<function>",
+            "Qualifier": "$LATEST",
+            "MaximumRetryAttempts": 1,
+            "DestinationConfig": {"OnFailure": {"Destination": "<queue arn>"}},
+        },
+        ("MaximumRetryAttempts", 2),
+    ),
+    "AWS::Lambda::EventSourceMapping": (
+        {
+            "BatchSize": 7,
+            "BisectBatchOnFunctionError": True,
+            "EventSourceArn": "<queue arn>",
+            "FunctionName": "<function>",
+            "FunctionResponseTypes": ["ReportBatchItemFailures"],
+        },
+        ("BatchSize", 8),
+    ),
+    "AWS::StepFunctions::StateMachine": (
+        {
+            "DefinitionString": '{"StartAt": "A", "States": {"A": {"Type": "Pass", "Result": "${x}", "End": true}}}',
+            "DefinitionSubstitutions": {"x": "y"},
+            "RoleArn": "<any role>",
+            "TracingConfiguration": {"Enabled": True},
+        },
+        ("DefinitionSubstitutions", {"x": "z"}),
+    ),
+    "AWS::StepFunctions::Activity": ({"Name": "act"}, ("Name", "other")),
+    "AWS::Scheduler::ScheduleGroup": ({"Name": "jobs"}, ("Name", "other")),
+    "AWS::Scheduler::Schedule": (
+        {
+            "Name": "daily",
+            "FlexibleTimeWindow": {"Mode": "OFF"},
+            "ScheduleExpression": "cron(0 17 * * ? *)",
+            "ScheduleExpressionTimezone": "Asia/Jakarta",
+            "State": "ENABLED",
+            "Target": {"Arn": "<queue arn>", "RoleArn": "<any role>", "RetryPolicy": {"MaximumRetryAttempts": 2}},
+        },
+        ("ScheduleExpression", "rate(1 day)"),
+    ),
+    "AWS::Events::Connection": (
+        {
+            "AuthorizationType": "API_KEY",
+            "AuthParameters": {"ApiKeyAuthParameters": {"ApiKeyName": "k", "ApiKeyValue": "v"}},
+            "Description": "d",
+        },
+        ("Description", "e"),
+    ),
+    "AWS::Events::ApiDestination": (
+        {
+            "ConnectionArn": "<connection arn>",
+            "HttpMethod": "POST",
+            "InvocationEndpoint": "https://bank.example/x",
+            "InvocationRateLimitPerSecond": 10,
+        },
+        ("InvocationEndpoint", "https://other.example"),
+    ),
+    "AWS::Cognito::UserPool": (
+        {
+            "AdminCreateUserConfig": {"AllowAdminCreateUserOnly": True},
+            "AutoVerifiedAttributes": ["email"],
+            "MfaConfiguration": "ON",
+            "EnabledMfas": ["SOFTWARE_TOKEN_MFA"],
+            "Policies": {"PasswordPolicy": {"MinimumLength": 14}},
+            "UserPoolAddOns": {"AdvancedSecurityMode": "ENFORCED"},
+        },
+        ("Policies", {"PasswordPolicy": {"MinimumLength": 8}}),
+    ),
+    "AWS::Cognito::UserPoolClient": (
+        {"UserPoolId": "<pool>", "GenerateSecret": True, "ExplicitAuthFlows": ["ALLOW_USER_SRP_AUTH"]},
+        ("ExplicitAuthFlows", ["ALLOW_USER_PASSWORD_AUTH"]),
+    ),
+    "AWS::Cognito::UserPoolGroup": (
+        {"UserPoolId": "<pool>", "GroupName": "operators", "Description": "d"},
+        ("Description", "e"),
+    ),
+    "AWS::Cognito::UserPoolResourceServer": (
+        {
+            "UserPoolId": "<pool>",
+            "Identifier": "admin",
+            "Name": "admin",
+            "Scopes": [{"ScopeName": "halt", "ScopeDescription": "d"}],
+        },
+        ("Scopes", []),
+    ),
+    "AWS::Cognito::UserPoolDomain": ({"UserPoolId": "<pool>", "Domain": "bursa-made"}, ("Domain", "other")),
+    "AWS::KinesisFirehose::DeliveryStream": (
+        {
+            "DeliveryStreamType": "KinesisStreamAsSource",
+            "KinesisStreamSourceConfiguration": {"KinesisStreamARN": "arn", "RoleARN": "<any role>"},
+            "ExtendedS3DestinationConfiguration": {
+                "BucketARN": "arn:aws:s3:::lake",
+                "BufferingHints": {"IntervalInSeconds": 60},
+                "Prefix": "trades/",
+                "RoleARN": "<any role>",
+            },
+        },
+        ("ExtendedS3DestinationConfiguration", {"BucketARN": "arn:aws:s3:::other", "RoleARN": "<any role>"}),
+    ),
+    "AWS::Glue::Database": (
+        {"CatalogId": ACCOUNT, "DatabaseInput": {"Name": "lake"}},
+        ("DatabaseInput", {"Name": "x"}),
+    ),
+    "AWS::Glue::Table": (
+        {
+            "CatalogId": ACCOUNT,
+            "DatabaseName": "<database>",
+            "TableInput": {
+                "Name": "trades",
+                "StorageDescriptor": {"Columns": [{"Name": "price", "Type": "bigint"}], "Location": "s3://lake/"},
+            },
+        },
+        ("TableInput", {"Name": "trades", "StorageDescriptor": {"Columns": []}}),
+    ),
+    "AWS::Athena::WorkGroup": (
+        {
+            "Name": "analysts",
+            "Description": "d",
+            "WorkGroupConfiguration": {"BytesScannedCutoffPerQuery": 10_000_000, "EnforceWorkGroupConfiguration": True},
+        },
+        ("WorkGroupConfiguration", {"BytesScannedCutoffPerQuery": 1}),
+    ),
+    "AWS::Athena::NamedQuery": (
+        {"Database": "lake", "Name": "q", "QueryString": "SELECT 1", "WorkGroup": "<workgroup>"},
+        ("QueryString", "SELECT 2"),
+    ),
+    "AWS::Logs::ResourcePolicy": (
+        {"PolicyName": "dns", "PolicyDocument": json.dumps(ALLOW)},
+        ("PolicyDocument", json.dumps(DENY)),
+    ),
+    "AWS::Logs::LogStream": (
+        {"LogGroupName": "<log group>", "LogStreamName": "s"},
+        ("LogStreamName", "other"),
+    ),
+    "AWS::Kinesis::StreamConsumer": (
+        {"StreamARN": "<stream arn>", "ConsumerName": "c"},
+        ("ConsumerName", "other"),
+    ),
+    "AWS::Kinesis::ResourcePolicy": (
+        {"ResourceArn": "<stream arn>", "ResourcePolicy": ALLOW},
+        ("ResourcePolicy", DENY),
+    ),
+    "AWS::SES::EmailIdentity": ({"EmailIdentity": "bursa.example"}, ("EmailIdentity", "other.example")),
+    "AWS::SES::ConfigurationSet": ({"Name": "customers"}, ("Name", "other")),
+    "AWS::SES::Template": (
+        {"Template": {"TemplateName": "hello", "SubjectPart": "s", "TextPart": "t"}},
+        ("Template", {"TemplateName": "hello", "SubjectPart": "s", "TextPart": "u"}),
+    ),
 }
 
 
@@ -345,6 +533,19 @@ def world(shared_cloud: Cloud) -> dict[str, Any]:
     made["<log group>"] = make("Group", "AWS::Logs::LogGroup", {}).ref
     made["<cluster>"] = make("Cluster", "AWS::ECS::Cluster", {}).ref
     made["<task>"] = make("Task", "AWS::ECS::TaskDefinition", CASES["AWS::ECS::TaskDefinition"][0]).ref
+    trust = {**TRUST, "Statement": [{**TRUST["Statement"][0], "Principal": {"Service": ["lambda.amazonaws.com"]}}]}
+    role = make("AnyRole", "AWS::IAM::Role", {"AssumeRolePolicyDocument": trust})
+    made["<any role>"] = role.attributes["Arn"]
+    made["<stream arn>"] = make("Stream", "AWS::Kinesis::Stream", {"ShardCount": 1}).attributes["Arn"]
+    function = make("Function", "AWS::Lambda::Function", filled(CASES["AWS::Lambda::Function"][0], made))
+    made["<function>"], made["<function arn>"] = function.ref, function.attributes["Arn"]
+    version = make("Version", "AWS::Lambda::Version", {"FunctionName": function.ref})
+    made["<version>"] = version.attributes["Version"]
+    made["<pool>"] = make("Pool", "AWS::Cognito::UserPool", {}).ref
+    made["<database>"] = make("Database", "AWS::Glue::Database", {"DatabaseInput": {"Name": "world"}}).ref
+    made["<workgroup>"] = make("WorkGroup", "AWS::Athena::WorkGroup", {"Name": "world"}).ref
+    connection = make("Connection", "AWS::Events::Connection", CASES["AWS::Events::Connection"][0])
+    made["<connection arn>"] = connection.attributes["Arn"]
     made["<namespace>"] = make(
         "Zone", "AWS::ServiceDiscovery::PrivateDnsNamespace", {"Name": "bursa.internal", "Vpc": "vpc-1"}
     ).ref

@@ -45,8 +45,8 @@ class Scope:
     def exported(self, name: str) -> Any:
         return f"export {name}"
 
-    def output(self, stack: str, name: str) -> Any:
-        return f"{stack}.{name}"
+    def output(self, stack: str, name: str, region: str) -> Any:
+        return f"{stack}.{name}" + f" in {region}" * bool(region)
 
     def zones(self, region: str) -> list[str]:
         return [f"{region}a", f"{region}b"]
@@ -78,7 +78,7 @@ SCOPE = Scope({"Yes": True, "No": False})
         ({"Fn::ImportValue": {"Fn::Sub": "${X}"}}, "export <X>"),
         (
             {"Fn::GetStackOutput": {"StackName": "Dev-Data", "Region": "r", "OutputName": "Out"}},
-            "Dev-Data.Out",
+            "Dev-Data.Out in r",
         ),
         ({"Fn::GetAZs": ""}, ["ap-southeast-3a", "ap-southeast-3b"]),
         ({"Fn::GetAZs": "eu-west-1"}, ["eu-west-1a", "eu-west-1b"]),

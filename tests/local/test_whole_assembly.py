@@ -85,7 +85,7 @@ def test_no_type_slips_from_real_to_recorded(runs: tuple[Any, Run]) -> None:
         tier: sorted(name for name in types if name != "AWS::CDK::Metadata")
         for tier, types in runs[1].deployment.tiers().items()
     }
-    assert tiers == json.loads(TIERS.read_text()), f"decide, then change {TIERS.name}"
+    assert tiers == json.loads(TIERS.read_text()), f"decide, then `.venv/bin/python -m local tiers` writes {TIERS.name}"
     assert set(tiers[REAL]) & set(tiers[NOT_REAL]) == set()
 
 
