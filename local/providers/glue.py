@@ -87,5 +87,6 @@ class NamedQuery(Provider):
 
     def read(self, wanted: Wanted, placed: Placed, cloud: "Cloud") -> Mapping[str, Json]:
         """Return the query."""
-        told: dict[str, Json] = cloud.client("athena", wanted.region).get_named_query(NamedQueryId=placed.ref)
-        return told["NamedQuery"]
+        athena = cloud.client("athena", wanted.region)
+        told: dict[str, Json] = athena.get_named_query(NamedQueryId=placed.ref)["NamedQuery"]
+        return told

@@ -100,7 +100,8 @@ class ResourcePolicy(Provider):
         """Return the policy."""
         policies = cloud.client("logs", wanted.region).describe_resource_policies()["resourcePolicies"]
         (found,) = (each for each in policies if each["policyName"] == placed.ref)
-        return renamed(found, pascal)
+        policy: dict[str, Json] = renamed(found, pascal)
+        return policy
 
 
 @provides("AWS::Logs::LogStream")
