@@ -86,6 +86,8 @@ class Cloud:
         self.databases: dict[str, dict[str, Any]] = {}
         """By the `Ref` of a database cluster: what its secret tells clients."""
         self.logins: dict[str, tuple[str, str]] = {}
+        self.addresses: dict[str, str] = {}
+        """host:port of something that a template names, and host:port of what stands in for it here."""
         """By the `Ref` of a database cluster: master user and password."""
         self.stand_ins = stand_ins
         self._state = state

@@ -116,7 +116,9 @@ class Launcher:
                 stand_ins.conninfo(superuser, ports.postgres[1]),
                 cloud.databases,
                 cloud.logins,
+                users := services.database_users(deployment, cloud),
             )
+            stand_ins.write_passwords(layout.state / services.PASSWORDS, ports.postgres[1], users)
             restoring.note(f"{restored.performed} changes" + (f", {restored.lost} set aside" * bool(restored.lost)))
         await self._start_services(cloud, deployment)
 

@@ -24,6 +24,10 @@ from local.supervisor import Probe, Program, http_probe, tcp_probe
 HOST: Final = "127.0.0.1"
 JOURNAL_VARIABLE: Final = "JOURNAL_CLUSTER_ARN"
 """A process that names the journal's cluster gets a folder for the file journal, which stands in for it."""
+DATABASE_VARIABLE: Final = "DATABASE_URL"
+"""A process that names a database gets the passwords that stand in for tokens, which PostgreSQL itself cannot check."""
+PASSWORDS: Final = "pgpass"
+_DATABASE_USER: Final = re.compile(r"postgresql://(\w+)@")
 _DESCRIPTOR: Final = re.compile(r"cat > \S*/service\.json <<'(\w+)'\n(.*?)\n\1\n", re.DOTALL)
 _COMMAND: Final = re.compile(r"python3?")
 _ADDRESS: Final = re.compile(r"[\w.-]+:\d+")
@@ -81,7 +85,7 @@ def programs(services: Iterable[Service], injected: Injected) -> list[list[Progr
         f"{host}:{service.port}": f"{HOST}:{injected.ports[service.name][0]}"
         for service in by_name.values()
         for host in service.hosts
-    }
+    } | injected.cloud.addresses
     registered = {f"{host}:{other.port}": other.name for other in by_name.values() for host in other.hosts}
     order: TopologicalSorter[str] = TopologicalSorter()
     for service in by_name.values():
@@ -94,6 +98,12 @@ def programs(services: Iterable[Service], injected: Injected) -> list[list[Progr
         steps.append([program for name in ready for program in _programs(by_name[name], addresses, injected)])
         order.done(*ready)
     return steps
+
+
+def database_users(deployment: Deployment, cloud: Cloud) -> dict[str, str]:
+    """Return every user of a database that a template names, and the password that this installation has for it."""
+    text = json.dumps([each.wanted.properties for each in deployment.resources.values()])
+    return {user: cloud.derive("database user", user, 24).hex() for user in sorted(set(_DATABASE_USER.findall(text)))}
 
 
 def aws_variables(cloud: Cloud, name: str) -> dict[str, str]:
@@ -140,6 +150,8 @@ def _environment(
             variables[key] = value
     if JOURNAL_VARIABLE in variables:
         variables["STATE_DIR"] = str(injected.state)
+    if DATABASE_VARIABLE in variables:
+        variables["PGPASSFILE"] = str(injected.state / PASSWORDS)
     if service.health_path:
         variables["TRUSTED_PROXY"] = HOST
     return {**base_variables(), **variables, **aws_variables(injected.cloud, name)}

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -95,23 +95,41 @@ def conninfo(password: str, port: int, database: str = "postgres") -> str:
 
 
 def ensure_databases(
-    superuser: str, clusters: Mapping[str, Mapping[str, Any]], logins: Mapping[str, tuple[str, str]]
+    superuser: str,
+    clusters: Mapping[str, Mapping[str, Any]],
+    logins: Mapping[str, tuple[str, str]],
+    users: Mapping[str, str],
 ) -> None:
-    """Give every declared cluster what Aurora would: its database, and its master user with its password."""
+    """Give every declared cluster what Aurora would: its database, and its owner with its password.
+
+    Owners make the `users` of services, who sign in with a token there and with these passwords here.
+    """
     with psycopg.connect(superuser, autocommit=True) as connection:
         for cluster, (user, password) in logins.items():
             name = clusters[cluster]["dbname"]
-            exists = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [user]).fetchone()
-            verb = sql.SQL("ALTER" if exists else "CREATE")
-            connection.execute(
-                sql.SQL("{} ROLE {} LOGIN CREATEDB CREATEROLE PASSWORD {}").format(
-                    verb, sql.Identifier(user), sql.Literal(password)
-                )
-            )
+            _ensure_role(connection, user, password, "LOGIN CREATEDB CREATEROLE")
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
                 connection.execute(
                     sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(user))
                 )
+            connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(user)))
+            for each, secret in users.items():
+                _ensure_role(connection, each, secret, "LOGIN")
+            connection.execute("RESET ROLE")
+
+
+def _ensure_role(connection: psycopg.Connection, name: str, password: str, rights: LiteralString) -> None:
+    exists = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone()
+    verb = sql.SQL("ALTER" if exists else "CREATE")
+    connection.execute(
+        sql.SQL("{} ROLE {} {} PASSWORD {}").format(verb, sql.Identifier(name), sql.SQL(rights), sql.Literal(password))
+    )
+
+
+def write_passwords(path: Path, port: int, users: Mapping[str, str]) -> None:
+    """Write where libpq finds the passwords of `users`."""
+    lines = (f"{HOST}:{port}:*:{user}:{password}\n" for user, password in users.items())
+    write_private(path, "".join(lines).encode())
 
 
 def _wheel(package: str) -> Path:

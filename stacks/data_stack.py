@@ -9,7 +9,7 @@ from exchange_constructs.business_events import BusinessEvents
 from exchange_constructs.catalogue_parameter import CatalogueParameter
 from exchange_constructs.command_journal import CommandJournal
 from exchange_constructs.encryption_keys import EncryptionKeys
-from exchange_constructs.ledger_database import LedgerDatabase
+from exchange_constructs.ledger_database import READER, LedgerDatabase
 from exchange_constructs.private_network import PrivateNetwork
 from exchange_constructs.ticker_cache import TickerCache
 from exchange_constructs.trade_stream import TradeStream
@@ -43,4 +43,4 @@ class DataStack(ExchangeStack):
         # What the operators' account tool asks for.
         CfnOutput(self, "ApiKeyTable", value=self.api_keys.table.table_name)
         CfnOutput(self, "ApiKeyKmsKey", value=keys.api_secrets.key_arn)
-        CfnOutput(self, "DatabaseSecret", value=self.database.secret_arn)
+        CfnOutput(self, "DatabaseUrl", value=self.database.url(READER))

@@ -7,6 +7,7 @@ from constructs import Construct
 
 from config.model import Environment
 from exchange_constructs.fargate_service import FargateService
+from exchange_constructs.ledger_database import READER
 from exchange_constructs.private_network import PrivateNetwork
 from exchange_constructs.process import Process
 from exchange_constructs.rest_front import RestFront
@@ -45,7 +46,7 @@ class GatewayStack(ExchangeStack):
         upstream = {
             "ENGINE_ADDRESS": engine.engine.address,
             "MARKET_DATA_ADDRESS": market_data.market_data.address,
-            "DATABASE_SECRET_ARN": data.database.secret_arn,
+            "DATABASE_URL": data.database.url(READER),
             "API_KEY_TABLE": data.api_keys.table.table_name,
             "VALKEY_URL": data.cache.url,
         }
@@ -73,7 +74,7 @@ class GatewayStack(ExchangeStack):
         )
         for gateway in (self.rest, self.web_socket):
             data.api_keys.grant_verify(gateway.role)
-            data.database.grant_connect(gateway.role)
+            data.database.grant_sign_in(gateway.role, READER)
             gateway.connections.allow_to_default_port(engine.engine.connections, "commands to the engine")
             gateway.connections.allow_to_default_port(market_data.market_data.connections, "public market data")
             gateway.connections.allow_to_default_port(data.database.connections, "history of orders and trades")

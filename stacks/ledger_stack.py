@@ -5,6 +5,7 @@ from constructs import Construct
 from config.model import Environment
 from exchange_constructs.encryption_keys import EncryptionKeys
 from exchange_constructs.fargate_service import FargateService
+from exchange_constructs.ledger_database import WRITER
 from exchange_constructs.process import Process
 from stacks.base_stack import ExchangeStack
 from stacks.data_stack import DataStack
@@ -37,7 +38,8 @@ class LedgerStack(ExchangeStack):
                 port=7003,
                 environment={
                     "ENGINE_ADDRESS": engine.engine.address,
-                    "DATABASE_SECRET_ARN": data.database.secret_arn,
+                    "DATABASE_URL": data.database.url(WRITER),
+                    "DATABASE_OWNER_SECRET_ARN": data.database.owner_secret_arn,
                 },
             ),
             cluster=engine.cluster,
@@ -45,6 +47,7 @@ class LedgerStack(ExchangeStack):
             catalogue=data.catalogue,
             logs_key=keys.logs,
         )
-        data.database.grant_connect(self.ledger.role)
+        data.database.grant_sign_in(self.ledger.role, WRITER)
+        data.database.grant_own(self.ledger.role)
         self.ledger.connections.allow_to_default_port(engine.engine.connections, "the engine's events")
         self.ledger.connections.allow_to_default_port(data.database.connections, "postings, orders, trades")

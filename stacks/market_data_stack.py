@@ -5,6 +5,7 @@ from constructs import Construct
 from config.model import Environment
 from exchange_constructs.encryption_keys import EncryptionKeys
 from exchange_constructs.fargate_service import FargateService
+from exchange_constructs.ledger_database import READER
 from exchange_constructs.process import Process
 from stacks.base_stack import ExchangeStack
 from stacks.data_stack import DataStack
@@ -37,7 +38,7 @@ class MarketDataStack(ExchangeStack):
                 port=7002,
                 environment={
                     "ENGINE_ADDRESS": engine.engine.address,
-                    "DATABASE_SECRET_ARN": data.database.secret_arn,
+                    "DATABASE_URL": data.database.url(READER),
                     "TRADE_STREAM": data.trades.stream.stream_name,
                 },
             ),
@@ -46,7 +47,7 @@ class MarketDataStack(ExchangeStack):
             catalogue=data.catalogue,
             logs_key=keys.logs,
         )
-        data.database.grant_connect(self.market_data.role)
+        data.database.grant_sign_in(self.market_data.role, READER)
         data.trades.grant_publish(self.market_data.role)
         self.market_data.connections.allow_to_default_port(engine.engine.connections, "the engine's events")
         self.market_data.connections.allow_to_default_port(data.database.connections, "past trades")

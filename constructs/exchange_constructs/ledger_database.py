@@ -1,9 +1,9 @@
-"""The relational store: Aurora PostgreSQL with its ledger, orders, trades and accounts."""
+"""The relational store: Aurora PostgreSQL with its ledger, orders, trades and accounts, and the proxy before it."""
 
 from datetime import date
 from typing import Final
 
-from aws_cdk import Duration, Names, RemovalPolicy, Stack
+from aws_cdk import Duration, Names, RemovalPolicy, Stack, Token
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
@@ -17,12 +17,23 @@ from exchange_constructs.service_logs import ServiceLogs
 from exchange_constructs.service_role import ServiceRole
 
 PORT: Final = 7432
+PROXY_PORT: Final = 5432
+"""Where RDS Proxy listens for PostgreSQL clients, whatever the port of the database."""
+WRITER: Final = "ledger_writer"
+"""Adds to the ledger, deletes nothing; what each user may do is in the migrations of runtime/ledger."""
+READER: Final = "ledger_reader"
+REGULATOR: Final = "regulator"
+"""Reads the views made for the supervisor."""
 DATABASE_NAME: Final = "bursa"
 ENGINE: Final = rds.DatabaseClusterEngine.aurora_postgres(version=rds.AuroraPostgresEngineVersion.VER_17_5)
 
 
 class LedgerDatabase(Construct):
-    """A writer and readers in several zones, encrypted, backed up, TLS only; its password lives in one secret."""
+    """A writer and readers in several zones, encrypted, backed up, TLS only.
+
+    Services sign in as users of narrow rights, with IAM tokens. Only the owner has a password, which Aurora keeps in a
+    secret of its own and changes every week. Functions connect through the proxy, which holds connections for them.
+    """
 
     def __init__(
         self,
@@ -34,12 +45,10 @@ class LedgerDatabase(Construct):
         key: kms.IKey,
         logs_key: kms.IKey,
     ) -> None:
-        """Create the cluster, its secret and its log group."""
+        """Create the cluster, its proxy and their log groups."""
         super().__init__(scope, construct_id)
         self._key = key
         self._reader_count = config.database.reader_count
-        login = rds.DatabaseSecret(self, "Login", username="bursa", dbname=DATABASE_NAME, encryption_key=key)
-        login.apply_removal_policy(RemovalPolicy.RETAIN if config.retained else RemovalPolicy.DESTROY)
         # Aurora writes to a log group of a prescribed name; made here first, it has our key and retention.
         identifier = Names.unique_resource_name(self, max_length=50, separator="-").lower()
         log_group = ServiceLogs(
@@ -49,7 +58,7 @@ class LedgerDatabase(Construct):
             self,
             "Access",
             vpc=vpc,
-            description="Ledger database: services that hold its secret",
+            description="Ledger database: services that may sign in",
             allow_all_outbound=False,
         )
         self.connections = ec2.Connections(security_groups=[group], default_port=ec2.Port.tcp(PORT))
@@ -59,7 +68,8 @@ class LedgerDatabase(Construct):
             cluster_identifier=identifier,
             engine=ENGINE,
             parameters={"rds.force_ssl": "1", "log_min_duration_statement": "1000"},
-            credentials=rds.Credentials.from_secret(login),
+            credentials=rds.Credentials.from_username("bursa", encryption_key=key),
+            manage_master_user_password=True,
             default_database_name=DATABASE_NAME,
             port=PORT,
             iam_authentication=True,
@@ -98,20 +108,75 @@ class LedgerDatabase(Construct):
             removal_policy=RemovalPolicy.RETAIN if config.retained else RemovalPolicy.SNAPSHOT,
         )
         self.cluster.node.add_dependency(log_group)
-        self._accept_findings(login)
+        self._proxy = self._create_proxy(config, vpc, logs_key)
+        self._accept_findings()
 
     @property
-    def secret_arn(self) -> str:
-        """ARN of the secret with host, port, username, password and dbname."""
+    def owner_secret_arn(self) -> str:
+        """ARN of the secret with username and password of the owner."""
         assert self.cluster.secret is not None
         return self.cluster.secret.secret_arn
 
-    def grant_connect(self, grantee: iam.IGrantable) -> None:
-        """Let `grantee` read the secret that opens the database."""
+    def url(self, user: str) -> str:
+        """Address of the writer for `user`: for services, which keep their connections."""
+        endpoint = self.cluster.cluster_endpoint
+        return f"postgresql://{user}@{endpoint.hostname}:{Token.as_string(endpoint.port)}/{DATABASE_NAME}"
+
+    def proxy_url(self, user: str) -> str:
+        """Address of the proxy for `user`: for functions, which come and go."""
+        return f"postgresql://{user}@{self._proxy.endpoint}:{PROXY_PORT}/{DATABASE_NAME}"
+
+    def grant_sign_in(self, grantee: iam.IGrantable, user: str) -> None:
+        """Let `grantee` sign in as `user`."""
+        self.cluster.grant_connect(grantee, user)
+
+    def grant_sign_in_by_proxy(self, grantee: iam.IGrantable, user: str) -> None:
+        """Let `grantee` sign in to the proxy as `user`."""
+        self._proxy.grant_connect(grantee, user)
+
+    def grant_own(self, grantee: iam.IGrantable) -> None:
+        """Let `grantee` read the secret of the owner, who changes the schema."""
         iam.Grant.add_to_principal(
-            grantee=grantee, actions=["secretsmanager:GetSecretValue"], resource_arns=[self.secret_arn]
+            grantee=grantee, actions=["secretsmanager:GetSecretValue"], resource_arns=[self.owner_secret_arn]
         )
         self._key.grant(grantee, "kms:Decrypt")
+
+    def _create_proxy(self, config: Environment, vpc: ec2.IVpc, logs_key: kms.IKey) -> rds.DatabaseProxy:
+        """Return a proxy that signs in as its client does: it knows no password."""
+        name = f"{Names.unique_resource_name(self, max_length=50, separator='-').lower()}-proxy"
+        log_group = ServiceLogs(self, "ProxyLogs", config=config, key=logs_key, name=f"/aws/rds/proxy/{name}")
+        group = ec2.SecurityGroup(
+            self,
+            "ProxyAccess",
+            vpc=vpc,
+            description="Proxy of the ledger database: functions",
+            allow_all_outbound=False,
+        )
+        role = ServiceRole(
+            self, "ProxyRole", service="rds.amazonaws.com", description="Signs in to the database for functions"
+        )
+        self.cluster.grant_connect(role, READER)
+        # By its name: CDK would otherwise open the database to the proxy itself, on a port that no rule pack can read.
+        target = rds.DatabaseCluster.from_database_cluster_attributes(
+            self, "ProxyTarget", cluster_identifier=self.cluster.cluster_identifier, engine=ENGINE, port=PORT
+        )
+        proxy = rds.DatabaseProxy(
+            self,
+            "Proxy",
+            db_proxy_name=name,
+            proxy_target=rds.ProxyTarget.from_cluster(target),
+            default_auth_scheme=rds.DefaultAuthScheme.IAM_AUTH,
+            require_tls=True,
+            role=role,
+            vpc=vpc,
+            vpc_subnets=ec2.SubnetSelection(subnet_group_name=DATA),
+            security_groups=[group],
+            idle_client_timeout=Duration.minutes(10),
+        )
+        proxy.node.add_dependency(log_group, self.cluster)
+        self.connections.allow_default_port_from(group, "the proxy, for functions")
+        self.proxy_connections = ec2.Connections(security_groups=[group], default_port=ec2.Port.tcp(PROXY_PORT))
+        return proxy
 
     def _monitoring_role(self) -> iam.Role:
         """Return the role of Aurora's monitoring agent, which makes and fills one log group of a prescribed name."""
@@ -140,16 +205,7 @@ class LedgerDatabase(Construct):
         )
         return role
 
-    def _accept_findings(self, login: rds.DatabaseSecret) -> None:
-        accept(
-            login,
-            "AwsSolutions-SMG4",
-            *(f"{pack}-SecretsManagerRotationEnabled" for pack in (HIPAA, NIST)),
-            reason="Services read the password at start: a rotation under them would cut them off. It is rotated by"
-            " hand, with a restart, until they sign in with IAM tokens, which the cluster takes already",
-            expires=date(2027, 6, 30),
-            owner="security",
-        )
+    def _accept_findings(self) -> None:
         for name in ("Writer", *(f"Reader{number}" for number in range(1, self._reader_count + 1))):
             accept(
                 self.cluster.node.find_child(name),

@@ -9,6 +9,7 @@ A new type goes into the module of its area: `network.py`, `edge.py`, `security.
 `analytics.py`.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
@@ -28,6 +29,8 @@ RECORDED: Final[Mapping[str, Recorded]] = {name: kind for area in _AREAS for nam
 """Every recorded type."""
 assert len(RECORDED) == sum(map(len, _AREAS)), "a type stands in two areas"
 
+_PROXY_PORT: Final = 5432
+"""Where RDS Proxy listens for PostgreSQL clients."""
 _NAME_ENDS: Final = ("Name", "Prefix", "Family")
 _ID_ENDS: Final = ("Id", "ID", "Identifier")
 _HOST_ENDS: Final = ("Domain", "DomainName", "DnsName", "DNSName", "Endpoint", "Address", "Url", "Uri")
@@ -99,16 +102,25 @@ def _database(wanted: Wanted, ref: str, cloud: "Cloud") -> dict[str, Json]:
         "dbname": given.get("DatabaseName", "postgres"),
         "dbClusterIdentifier": ref,
     }
-    cloud.logins[ref] = (str(given["MasterUsername"]), str(given["MasterUserPassword"]))
+    owner = str(given["MasterUsername"])
+    password = given.get("MasterUserPassword") or cloud.derive("database", wanted.path, 24).hex()
+    cloud.logins[ref] = (owner, str(password))
+    managed = cloud.client("secretsmanager", wanted.region).create_secret(
+        Name=f"rds!{ref}", SecretString=json.dumps({"username": owner, "password": password})
+    )
     return {
+        "MasterUserSecret.SecretArn": managed["ARN"],
         "Endpoint.Address": host,
         "Endpoint.Port": str(port),
         "ReadEndpoint.Address": host,
     }
 
 
-def _database_proxy(_wanted: Wanted, _ref: str, cloud: "Cloud") -> dict[str, Json]:
-    return {"Endpoint": cloud.stand_ins.postgres[0]}
+def _database_proxy(wanted: Wanted, ref: str, cloud: "Cloud") -> dict[str, Json]:
+    host, port = cloud.stand_ins.postgres
+    endpoint = f"{ref}.proxy-{sha256(wanted.path.encode()).hexdigest()[:12]}.{wanted.region}.rds.amazonaws.com"
+    cloud.addresses[f"{endpoint}:{_PROXY_PORT}"] = f"{host}:{port}"
+    return {"Endpoint": endpoint}
 
 
 def _cache(_wanted: Wanted, _ref: str, cloud: "Cloud") -> dict[str, Json]:

@@ -33,7 +33,13 @@ from runtime.shared.catalogue import Catalogue, CatalogueError
 from runtime.shared.engine_link import EngineError, EngineLink
 from runtime.shared.messages import CANCEL_ONLY, EXTERNAL_ACCOUNT, HALT, TRADING, AskAccount
 from runtime.shared.money import MoneyError, format_decimal, parse_decimal
-from runtime.shared.settings import ADDRESS_PATTERN, database_conninfo, read_catalogue_parameter, read_settings
+from runtime.shared.settings import (
+    ADDRESS_PATTERN,
+    DATABASE_URL_PATTERN,
+    database_login,
+    read_catalogue_parameter,
+    read_settings,
+)
 
 CONNECT_TIMEOUT_S: Final = 10.0
 STATUSES: Final = {"trading": TRADING, "halt": HALT, "cancel-only": CANCEL_ONLY}
@@ -42,7 +48,7 @@ _NOTES: Final = """
 environment:
   ENGINE_ADDRESS       host:port of the engine
   CATALOGUE_PARAMETER  SSM parameter with assets, markets and tiers
-  DATABASE_SECRET_ARN  database of the ledger, where names are looked up (key, deposit)
+  DATABASE_URL         database of the ledger, where names are looked up (key, deposit)
   API_KEY_TABLE        DynamoDB table of API keys (key)
   API_KEY_KMS_KEY      KMS key that encrypts HMAC secrets (key)
   EVENT_BUS            EventBridge bus that hears of opened accounts (open; optional)
@@ -60,7 +66,7 @@ class AccountsSettings(BaseSettings):
 
     engine_address: str = Field(pattern=ADDRESS_PATTERN)
     catalogue_parameter: str = Field(min_length=1)
-    database_secret_arn: str = ""
+    database_url: str = Field(default="", pattern=rf"{DATABASE_URL_PATTERN}|^$")
     api_key_table: str = ""
     api_key_kms_key: str = ""
     event_bus: str = ""
@@ -92,7 +98,7 @@ class Tool:
 
     async def key(self, arguments: argparse.Namespace) -> str:
         """Create an API key; show it once, as JSON."""
-        self._settings.need("api_key_table", "api_key_kms_key", "database_secret_arn")
+        self._settings.need("api_key_table", "api_key_kms_key", "database_url")
         account = await self._account(arguments.name)
         key, shown = _new_key(arguments)
         store = KeyStore.connect(self._settings.api_key_table, self._settings.api_key_kms_key)
@@ -111,7 +117,7 @@ class Tool:
 
     async def deposit(self, arguments: argparse.Namespace) -> str:
         """Credit a deposit."""
-        self._settings.need("database_secret_arn")
+        self._settings.need("database_url")
         asset = self._catalogue.asset(arguments.asset)
         try:
             amount = parse_decimal(arguments.amount, asset.decimals)
@@ -149,9 +155,10 @@ class Tool:
     async def _account(self, name: str) -> AccountName:
         """Look `name` up in the ledger, once that holds all the engine has done by now."""
         sequence = (await self._link.ask(AskAccount(EXTERNAL_ACCOUNT))).sequence
-        conninfo = await asyncio.to_thread(database_conninfo, self._settings.database_secret_arn)
         try:
-            history = await asyncio.wait_for(open_history(conninfo, pool_max=1), CONNECT_TIMEOUT_S)
+            history = await asyncio.wait_for(
+                open_history(database_login(self._settings.database_url), pool_max=1), CONNECT_TIMEOUT_S
+            )
         except TimeoutError:
             raise ToolError(f"the ledger's database is not ready within {CONNECT_TIMEOUT_S:g} s") from None
         try:

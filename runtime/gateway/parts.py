@@ -18,8 +18,10 @@ from runtime.ledger.history import History, open_history
 from runtime.shared.engine_link import EngineLink
 from runtime.shared.settings import (
     ADDRESS_PATTERN,
+    DATABASE_URL_PATTERN,
+    Login,
     ServiceSettings,
-    database_conninfo,
+    database_login,
     read_catalogue_parameter,
 )
 
@@ -34,7 +36,7 @@ class GatewaySettings(ServiceSettings):
 
     engine_address: str = Field(pattern=ADDRESS_PATTERN)
     market_data_address: str = Field(pattern=ADDRESS_PATTERN)
-    database_secret_arn: str = Field(min_length=1)
+    database_url: str = Field(pattern=DATABASE_URL_PATTERN)
     api_key_table: str = Field(min_length=1)
     valkey_url: str = Field(pattern=r"^(rediss?|unix)://.+")
     request_weight_per_minute: int = Field(default=LimitSettings().weight_per_minute, ge=1)
@@ -78,7 +80,7 @@ async def open_exchange(settings: GatewaySettings, stopping: asyncio.Event) -> A
         await market.start()
         stack.push_async_callback(market.stop)
         await stack.enter_async_context(running(share_counts(limiter, counts)))
-        history = await _history(database_conninfo(settings.database_secret_arn), stopping)
+        history = await _history(database_login(settings.database_url), stopping)
         if history is None:
             yield None
             return
@@ -91,9 +93,9 @@ async def open_exchange(settings: GatewaySettings, stopping: asyncio.Event) -> A
         yield exchange
 
 
-async def _history(conninfo: str, stopping: asyncio.Event) -> History | None:
+async def _history(login: Login, stopping: asyncio.Event) -> History | None:
     """Return the reader of the ledger's database once it is there, or None when told to stop before."""
-    opening = asyncio.create_task(open_history(conninfo))
+    opening = asyncio.create_task(open_history(login))
     stopped = asyncio.create_task(stopping.wait())
     await asyncio.wait((opening, stopped), return_when=asyncio.FIRST_COMPLETED)
     await cancelled(stopped)

@@ -19,6 +19,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from runtime.ledger.migrate import SCHEMA_VERSION
 from runtime.shared.messages import Order
+from runtime.shared.settings import Login
 
 logger = logging.getLogger(__name__)
 
@@ -106,10 +107,10 @@ class AccountName(Struct, frozen=True, gc=False):
     tier: int
 
 
-async def open_history(conninfo: str, *, pool_max: int = _POOL_MAX) -> "History":
+async def open_history(login: str | Login, *, pool_max: int = _POOL_MAX) -> "History":
     """Return a reader once the database answers and its schema is recent enough; say in the log what is waited for."""
     pool = AsyncConnectionPool(
-        conninfo,
+        login,
         min_size=1,
         max_size=pool_max,
         max_waiting=_POOL_WAITING_MAX,
@@ -119,7 +120,7 @@ async def open_history(conninfo: str, *, pool_max: int = _POOL_MAX) -> "History"
         open=False,
     )
     waiting = ""
-    while problem := await _not_ready(conninfo):
+    while problem := await _not_ready(login):
         if problem != waiting:
             logger.info("history: waiting for %s", problem)
             waiting = problem
@@ -128,10 +129,12 @@ async def open_history(conninfo: str, *, pool_max: int = _POOL_MAX) -> "History"
     return History(pool)
 
 
-async def _not_ready(conninfo: str) -> str:
+async def _not_ready(login: str | Login) -> str:
     """Return what is missing before history can be read, or nothing."""
     try:
-        async with await psycopg.AsyncConnection.connect(conninfo) as connection:
+        async with await psycopg.AsyncConnection.connect(
+            login if isinstance(login, str) else await login()
+        ) as connection:
             cursor = await connection.execute("SELECT max(version) FROM schema_migrations")
             row = await cursor.fetchone()
     except psycopg.errors.UndefinedTable:

@@ -22,7 +22,14 @@ from runtime.ledger.store import PositionMovedError, read_standing, write
 from runtime.shared import log, shell
 from runtime.shared.engine_link import EngineLink, EngineUnavailableError, follow_feed
 from runtime.shared.messages import EXTERNAL_ACCOUNT, AskAccount, Happened
-from runtime.shared.settings import ADDRESS_PATTERN, ServiceSettings, database_conninfo, read_settings
+from runtime.shared.settings import (
+    ADDRESS_PATTERN,
+    DATABASE_URL_PATTERN,
+    ServiceSettings,
+    database_conninfo,
+    owner_conninfo,
+    read_settings,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -38,17 +45,21 @@ class LedgerSettings(ServiceSettings):
     """Environment of the ledger."""
 
     engine_address: str = Field(pattern=ADDRESS_PATTERN)
-    database_secret_arn: str = Field(min_length=1)
+    database_url: str = Field(pattern=DATABASE_URL_PATTERN)
+    """Of the user that writes: it can add rows, and change those of projections, but delete none."""
+    database_owner_secret_arn: str = Field(min_length=1)
+    """Opens the database for migrations, and for nothing else."""
 
 
 class Ledger:
     """The projection, running. `position` is the last sequence committed, -1 before that is known."""
 
-    def __init__(self, engine_address: str, database_secret_arn: str) -> None:
+    def __init__(self, engine_address: str, database_url: str, owner_secret_arn: str) -> None:
         """Prepare; `run` does the work."""
         self.position = -1
         self._engine_address = engine_address
-        self._secret_arn = database_secret_arn
+        self._database_url = database_url
+        self._owner_secret_arn = owner_secret_arn
 
     async def run(self) -> None:
         """Follow the feed for ever. Raises LedgerError when feed and ledger contradict each other."""
@@ -64,10 +75,12 @@ class Ledger:
 
     async def _follow(self) -> None:
         """Follow the feed until the database goes away."""
-        # The secret is read at each connection: its password may have been rotated.
-        conninfo = await asyncio.to_thread(database_conninfo, self._secret_arn)
-        async with await AsyncConnection.connect(conninfo, autocommit=True) as connection:
+        # The secret is read each time: its password may have been rotated.
+        owner = await asyncio.to_thread(owner_conninfo, self._database_url, self._owner_secret_arn)
+        async with await AsyncConnection.connect(owner, autocommit=True) as connection:
             await migrate(connection, read_migrations())
+        conninfo = await asyncio.to_thread(database_conninfo, self._database_url)
+        async with await AsyncConnection.connect(conninfo, autocommit=True) as connection:
             standing = await read_standing(connection, GROUP)
             await refuse_other_history(self._engine_address, standing.sequence)
             self.position = standing.sequence
@@ -141,7 +154,7 @@ async def main(stopping: asyncio.Event) -> None:
     """Run until told to stop, or until the ledger must not go on."""
     settings = read_settings(LedgerSettings)
     log.configure(settings.service)
-    ledger = Ledger(settings.engine_address, settings.database_secret_arn)
+    ledger = Ledger(settings.engine_address, settings.database_url, settings.database_owner_secret_arn)
     server = await asyncio.start_server(ledger.answer, settings.listen_host, settings.listen_port)
     running = asyncio.create_task(ledger.run())
     told = asyncio.create_task(stopping.wait())

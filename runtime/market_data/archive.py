@@ -26,6 +26,7 @@ from runtime.market_data.candles import (
 from runtime.market_data.market import PastTrades
 from runtime.market_data.trades import TRADES_KEPT, AggTrade, Trade, aggregate
 from runtime.shared.market_messages import INTERVALS
+from runtime.shared.settings import Login
 
 logger = logging.getLogger(__name__)
 
@@ -65,16 +66,16 @@ class ArchiveError(ConnectionError):
     """The database cannot be asked now; the message says why."""
 
 
-async def open_archive(conninfo: str) -> "Archive":
+async def open_archive(login: str | Login) -> "Archive":
     """Return a reader once the database answers and has the tables; say in the log what is waited for."""
     said = ""
-    while problem := await _not_ready(conninfo):
+    while problem := await _not_ready(login):
         if problem != said:
             logger.info("waiting for %s", problem)
             said = problem
         await asyncio.sleep(_START_RETRY_S)
     pool = AsyncConnectionPool(
-        conninfo,
+        login,
         min_size=1,
         max_size=CONNECTIONS_MAX,
         max_waiting=WAITING_MAX,
@@ -86,10 +87,10 @@ async def open_archive(conninfo: str) -> "Archive":
     return Archive(pool)
 
 
-async def _not_ready(conninfo: str) -> str:
+async def _not_ready(login: str | Login) -> str:
     """Return what is missing, or nothing."""
     try:
-        async with await AsyncConnection.connect(conninfo) as connection:
+        async with await AsyncConnection.connect(login if isinstance(login, str) else await login()) as connection:
             cursor = await connection.execute("SELECT max(version) FROM schema_migrations")
             row = await cursor.fetchone()
     except psycopg.errors.UndefinedTable:

@@ -28,8 +28,9 @@ from runtime.shared.market_messages import Follow, FromGateway, Told, Unfollow, 
 from runtime.shared.messages import TRADING, AskMarket, MarketState
 from runtime.shared.settings import (
     ADDRESS_PATTERN,
+    DATABASE_URL_PATTERN,
     ServiceSettings,
-    database_conninfo,
+    database_login,
     read_catalogue_parameter,
     read_settings,
     refuse_to_start,
@@ -63,7 +64,7 @@ class MarketDataSettings(ServiceSettings):
     """Environment of the market data service."""
 
     engine_address: str = Field(pattern=ADDRESS_PATTERN)
-    database_secret_arn: str = Field(min_length=1)
+    database_url: str = Field(pattern=DATABASE_URL_PATTERN)
     trade_stream: str = Field(min_length=1)
 
 
@@ -251,7 +252,7 @@ async def main(stopping: asyncio.Event) -> None:
         catalogue = read_catalogue_parameter(settings.catalogue_parameter)
     except CatalogueError as error:
         refuse_to_start(str(error))
-    archive = await open_archive(await asyncio.to_thread(database_conninfo, settings.database_secret_arn))
+    archive = await open_archive(database_login(settings.database_url))
     engine = await connect(settings.engine_address)
     started_ms = wall_clock_ms()
     restored = await restore(engine, archive, catalogue, started_ms)

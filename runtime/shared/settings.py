@@ -1,9 +1,13 @@
-"""What a service reads before it starts: its environment, the catalogue, the database secret."""
+"""What a service reads before it starts: its environment, the catalogue; and how it signs in to the database."""
 
+import asyncio
 import json
 import sys
+from collections.abc import Awaitable, Callable
+from functools import cache
 from ipaddress import ip_address
 from typing import Any, NoReturn, TypeVar
+from urllib.parse import urlsplit
 
 import boto3
 from psycopg.conninfo import make_conninfo
@@ -15,6 +19,8 @@ from runtime.shared.catalogue import Catalogue, read_catalogue
 EXIT_BAD_SETTINGS = 2
 ADDRESS_PATTERN = r"^[A-Za-z0-9.\-]+:[0-9]{1,5}$"
 """host:port"""
+DATABASE_URL_PATTERN = r"^postgresql://[a-z_]+@[A-Za-z0-9.\-]+:[0-9]{1,5}/[a-z_]+$"
+"""postgresql://user@host:port/database, without a password"""
 
 
 class ServiceSettings(BaseSettings):
@@ -69,19 +75,41 @@ def read_catalogue_parameter(name: str) -> Catalogue:
     return read_catalogue(text, f"SSM parameter {name}")
 
 
-def database_conninfo(secret_arn: str) -> str:
-    """Return libpq's connection string from the database secret: verified TLS, except to loopback."""
-    text = boto3.client("secretsmanager").get_secret_value(SecretId=secret_arn)["SecretString"]
-    secret = json.loads(text)
-    return make_conninfo(
-        host=secret["host"],
-        port=int(secret["port"]),
-        user=secret["username"],
-        password=secret["password"],
-        dbname=secret["dbname"],
-        sslmode="disable" if is_loopback(secret["host"]) else "verify-full",
-        connect_timeout=5,
-    )
+Login = Callable[[], Awaitable[str]]
+"""Makes libpq's connection string for one new connection."""
+
+
+def database_login(url: str) -> Login:
+    """Return how the user of `url` signs in, each time anew: a token is good for 15 minutes only."""
+
+    async def sign_in() -> str:
+        return await asyncio.to_thread(database_conninfo, url)
+
+    return sign_in
+
+
+def database_conninfo(url: str) -> str:
+    """Return libpq's connection string for the user of `url`, who has no password but a token signed by this role.
+
+    The stand-in on loopback knows no tokens and speaks no TLS; libpq finds a password for it in PGPASSFILE.
+    """
+    parts = urlsplit(url)
+    if is_loopback(parts.hostname or ""):
+        return make_conninfo(url, sslmode="disable", connect_timeout=5)
+    token = _rds().generate_db_auth_token(parts.hostname, parts.port, parts.username)
+    return make_conninfo(url, password=token, sslmode="verify-full", connect_timeout=5)
+
+
+def owner_conninfo(url: str, secret_arn: str) -> str:
+    """Return libpq's connection string for the owner of the database of `url`, by the secret that Aurora rotates."""
+    login = json.loads(boto3.client("secretsmanager").get_secret_value(SecretId=secret_arn)["SecretString"])
+    tls = "disable" if is_loopback(urlsplit(url).hostname or "") else "verify-full"
+    return make_conninfo(url, user=login["username"], password=login["password"], sslmode=tls, connect_timeout=5)
+
+
+@cache
+def _rds() -> Any:  # noqa: ANN401 - boto3's clients have no type
+    return boto3.client("rds")
 
 
 def is_loopback(host: str) -> bool:

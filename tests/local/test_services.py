@@ -147,7 +147,7 @@ def test_a_process_gets_what_its_template_declares_and_what_only_the_launcher_kn
     world: World, injected: Injected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "mine")
-    monkeypatch.setenv("DATABASE_SECRET_ARN", "mine")
+    monkeypatch.setenv("DATABASE_URL", "mine")
     world.fargate(ENGINE)
     world.fargate(REST, count=2)
     steps = programs(declared(world.deployment), injected)
@@ -164,7 +164,7 @@ def test_a_process_gets_what_its_template_declares_and_what_only_the_launcher_kn
     for program in (engine, rest):
         assert program.environment["AWS_ENDPOINT_URL"] == injected.cloud.url
         assert program.environment["AWS_REGION"] == program.environment["AWS_DEFAULT_REGION"] == REGION
-        assert not {"AWS_PROFILE", "DATABASE_SECRET_ARN"} & program.environment.keys(), "nothing of the user's own"
+        assert not {"AWS_PROFILE", "DATABASE_URL"} & program.environment.keys(), "nothing of the user's own"
     assert engine.environment["AWS_ACCESS_KEY_ID"] != rest.environment["AWS_ACCESS_KEY_ID"]
     assert {"STATE_DIR", "TRUSTED_PROXY"} & (engine.environment.keys() & rest.environment.keys()) == set()
 

@@ -41,8 +41,8 @@ def test_postgres_keeps_its_data_and_knows_the_declared_login_only(tmp_path: Pat
     tmp_path.chmod(0o700)
 
     def first() -> None:
-        ensure_databases(conninfo("secret", port), CLUSTERS, {"cluster": ("bursa", "one")})
-        ensure_databases(conninfo("secret", port), CLUSTERS, {"cluster": ("bursa", "one")})
+        ensure_databases(conninfo("secret", port), CLUSTERS, {"cluster": ("bursa", "one")}, {"reader": "three"})
+        ensure_databases(conninfo("secret", port), CLUSTERS, {"cluster": ("bursa", "one")}, {"reader": "three"})
         with login(port, "one") as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
             connection.execute("CREATE TABLE kept (n int)")
@@ -52,7 +52,7 @@ def test_postgres_keeps_its_data_and_knows_the_declared_login_only(tmp_path: Pat
             login(port, "two")
 
     def second() -> None:
-        ensure_databases(conninfo("secret", port), CLUSTERS, {"cluster": ("bursa", "two")})
+        ensure_databases(conninfo("secret", port), CLUSTERS, {"cluster": ("bursa", "two")}, {"reader": "four"})
         with login(port, "two") as connection:
             assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
         with pytest.raises(psycopg.OperationalError, match="password authentication failed"):

@@ -100,8 +100,10 @@ def test_each_service_is_found_and_its_variables_lead_to_what_is_there(runs: tup
         assert environment["VALKEY_URL"] == "redis://127.0.0.1:6380"
         table = run.cloud.client("dynamodb").describe_table(TableName=environment["API_KEY_TABLE"])["Table"]
         assert table["KeySchema"] == [{"AttributeName": "api_key", "KeyType": "HASH"}]
-    login = json.loads(read_secret(run.cloud, processes["ledger"]["DATABASE_SECRET_ARN"]))
-    assert (login["host"], login["port"]) == ("127.0.0.1", 5433)
+    assert processes["ledger"]["DATABASE_URL"] == "postgresql://ledger_writer@127.0.0.1:5433/bursa"
+    assert processes["rest"]["DATABASE_URL"] == "postgresql://ledger_reader@127.0.0.1:5433/bursa"
+    login = json.loads(read_secret(run.cloud, processes["ledger"]["DATABASE_OWNER_SECRET_ARN"]))
+    assert login == dict(zip(("username", "password"), *run.cloud.logins.values(), strict=True))
     stream = run.cloud.client("kinesis").describe_stream_summary(StreamName=processes["market_data"]["TRADE_STREAM"])
     assert stream["StreamDescriptionSummary"]["StreamStatus"] == "ACTIVE"
     assert run.cloud.client("ssm").get_parameter(Name=processes["engine"]["CATALOGUE_PARAMETER"])["Parameter"]["Value"]
@@ -112,12 +114,12 @@ def test_mutant_a_removed_variable_is_missing_here_too(runs: tuple[Any, Run]) ->
         (container,) = properties["ContainerDefinitions"]
         if {"Name": "SERVICE", "Value": "ledger"} not in container["Environment"]:
             return False
-        container["Environment"] = [each for each in container["Environment"] if each["Name"] != "DATABASE_SECRET_ARN"]
+        container["Environment"] = [each for each in container["Environment"] if each["Name"] != "DATABASE_URL"]
         return True
 
     processes = runs[1].changed("AWS::ECS::TaskDefinition", without_database).programs()
-    assert "DATABASE_SECRET_ARN" not in processes["ledger"]
-    assert "DATABASE_SECRET_ARN" in processes["rest"]
+    assert "DATABASE_URL" not in processes["ledger"]
+    assert "DATABASE_URL" in processes["rest"]
 
 
 def test_mutant_a_wrong_port_does_not_start(runs: tuple[Any, Run]) -> None:

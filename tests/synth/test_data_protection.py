@@ -39,7 +39,6 @@ FROZEN = {  # ids of what holds data: a changed id makes an empty twin of it
     "AWS::MSK::Cluster": {"Data/JournalProvisionedFEF74248"},
     "AWS::RDS::DBCluster": {"Data/DatabaseCluster5B53A178"},
     "AWS::S3::Bucket": {"Engine/SnapshotsBucket4B2233F7", "Foundation/AccessLogs8B620ECA"},
-    "AWS::SecretsManager::Secret": {"Data/DatabaseLoginD8DAF3B1"},
 }
 
 
@@ -55,7 +54,7 @@ def test_everything_stored_is_under_a_key_of_ours(exchange: Any) -> None:
             value = value[step]
         assert "Keys" in exchange.text(value), f"{path} is under {exchange.text(value)}"
         seen.add(resource["Type"])
-    assert KEY_OF.keys() - seen <= {"AWS::MSK::Cluster"}
+    assert KEY_OF.keys() - seen <= {"AWS::MSK::Cluster", "AWS::SecretsManager::Secret"}
 
 
 def test_the_one_bucket_under_another_key_is_encrypted_too(exchange: Any) -> None:
@@ -141,15 +140,36 @@ def test_the_database_is_protected_spread_and_recoverable(exchange: Any) -> None
         if "LogGroupName" in group
     }
     assert f"/aws/rds/cluster/{cluster['DBClusterIdentifier']}/postgresql" in names
+    assert f"/aws/rds/proxy/{cluster['DBClusterIdentifier']}-proxy" in names
 
 
-def test_the_database_secret_has_what_services_read(exchange: Any) -> None:
-    ((_, secret),) = exchange.of_type("AWS::SecretsManager::Secret")
-    generated = secret["GenerateSecretString"]
-    assert generated["GenerateStringKey"] == "password"
-    assert json.loads(generated["SecretStringTemplate"]) == {"username": "bursa", "dbname": "bursa"}
-    ((_, attachment),) = exchange.of_type("AWS::SecretsManager::SecretTargetAttachment")  # adds host and port
-    assert attachment["TargetType"] == "AWS::RDS::DBCluster"
+def test_only_the_owner_of_the_database_has_a_password_and_aurora_changes_it(exchange: Any) -> None:
+    ((_, cluster),) = exchange.of_type("AWS::RDS::DBCluster")
+    assert cluster["EnableIAMDatabaseAuthentication"] is True
+    assert cluster["ManageMasterUserPassword"] is True
+    assert "MasterUserPassword" not in cluster
+    assert "KeysData" in exchange.text(cluster["MasterUserSecret"]["KmsKeyId"])
+    readers = {
+        path.split("Grants", maxsplit=1)[0]
+        for path, policy in exchange.of_type("AWS::IAM::ManagedPolicy")
+        if "MasterUserSecret" in json.dumps(policy)
+    }
+    assert readers == {"Ledger/LedgerRole"}
+
+
+def test_the_proxy_signs_in_as_its_client_and_only_to_read(exchange: Any) -> None:
+    ((_, proxy),) = exchange.of_type("AWS::RDS::DBProxy")
+    assert proxy["DefaultAuthScheme"] == "IAM_AUTH"
+    assert proxy["RequireTLS"] is True
+    assert "Auth" not in proxy  # no secret
+    users = {
+        (path.split("Grants", maxsplit=1)[0], exchange.text(statement["Resource"]).rpartition("/")[2])
+        for path, policy in exchange.of_type("AWS::IAM::ManagedPolicy")
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Action"] == "rds-db:connect"
+    }
+    assert {user for path, user in users if path == "Data/DatabaseProxyRole"} == {"ledger_reader"}
+    assert {path for path, user in users if user == "ledger_writer"} == {"Ledger/LedgerRole"}
 
 
 def test_the_journal_takes_identities_over_tls_and_keeps_commands_on_two_replicas(exchanges: dict[str, Any]) -> None:

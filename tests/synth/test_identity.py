@@ -10,10 +10,10 @@ OWN_NAMES = ("<SnapshotsBucket", "arn:aws:kafka:", "arn:aws:logs:")
 
 MAY = {  # role of a process → services it may call, beside the catalogue
     "Engine/EngineRole": {"kafka", "kafka-cluster", "s3", "kms", "ssm"},
-    "MarketData/MarketDataRole": {"kinesis", "kms", "secretsmanager", "ssm"},
-    "Ledger/LedgerRole": {"kms", "secretsmanager", "ssm"},
-    "Gateway/RestRole": {"dynamodb", "kms", "secretsmanager", "ssm"},
-    "Gateway/WebSocketRole": {"dynamodb", "kms", "secretsmanager", "ssm", "ecr", "logs"},
+    "MarketData/MarketDataRole": {"kinesis", "kms", "rds-db", "ssm"},
+    "Ledger/LedgerRole": {"kms", "rds-db", "secretsmanager", "ssm"},
+    "Gateway/RestRole": {"dynamodb", "kms", "rds-db", "ssm"},
+    "Gateway/WebSocketRole": {"dynamodb", "kms", "rds-db", "ssm", "ecr", "logs"},
 }
 
 

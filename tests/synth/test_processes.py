@@ -9,11 +9,11 @@ import pytest
 from runtime.shared.catalogue import read_catalogue
 
 COMMON = {"SERVICE", "LISTEN_HOST", "LISTEN_PORT", "CATALOGUE_PARAMETER"}
-GATEWAY = {"ENGINE_ADDRESS", "MARKET_DATA_ADDRESS", "DATABASE_SECRET_ARN", "API_KEY_TABLE", "VALKEY_URL"}
+GATEWAY = {"ENGINE_ADDRESS", "MARKET_DATA_ADDRESS", "DATABASE_URL", "API_KEY_TABLE", "VALKEY_URL"}
 CONTRACT = {
     "engine": ("runtime.engine.main", 7001, {"GROUP", "JOURNAL_CLUSTER_ARN", "SNAPSHOT_BUCKET"}),
-    "market_data": ("runtime.market_data.main", 7002, {"ENGINE_ADDRESS", "DATABASE_SECRET_ARN", "TRADE_STREAM"}),
-    "ledger": ("runtime.ledger.main", 7003, {"ENGINE_ADDRESS", "DATABASE_SECRET_ARN"}),
+    "market_data": ("runtime.market_data.main", 7002, {"ENGINE_ADDRESS", "DATABASE_URL", "TRADE_STREAM"}),
+    "ledger": ("runtime.ledger.main", 7003, {"ENGINE_ADDRESS", "DATABASE_URL", "DATABASE_OWNER_SECRET_ARN"}),
     "rest": ("runtime.gateway.rest", 8080, GATEWAY),
     "ws": ("runtime.gateway.ws", 8081, GATEWAY | {"AWS_REGION"}),
 }
@@ -81,7 +81,8 @@ def test_variables_point_at_what_they_name(exchange: Any) -> None:
         variables = {key.upper(): value for key, value in variables.items()}["ENVIRONMENT"]
         assert variables["ENGINE_ADDRESS"] == "engine.bursa.internal:7001"
         assert variables["MARKET_DATA_ADDRESS"] == "market-data.bursa.internal:7002"
-        assert re.fullmatch(r"<Data/DatabaseLoginAttachment\w+>", variables["DATABASE_SECRET_ARN"])
+        writer = r"<Data/DatabaseCluster\w+\.Endpoint\.Address>:<Data/DatabaseCluster\w+\.Endpoint\.Port>"
+        assert re.fullmatch(rf"postgresql://ledger_reader@{writer}/bursa", variables["DATABASE_URL"])
         assert re.fullmatch(r"<Data/ApiKeysTable\w+>", variables["API_KEY_TABLE"])
         cache = r"rediss://<Data/Cache\w+\.Endpoint\.Address>:<Data/Cache\w+\.Endpoint\.Port>"
         assert re.fullmatch(cache, variables["VALKEY_URL"])

@@ -27,6 +27,7 @@ from runtime.shared.messages import (
     Replied,
     Totals,
 )
+from runtime.shared.settings import Login
 from tests.runtime.accounts.conftest import TABLE
 
 
@@ -90,13 +91,11 @@ def environment(cloud: None) -> dict[str, str]:
     """What the tool is told, and what it finds behind that."""
     del cloud
     boto3.client("ssm").put_parameter(Name="/bursa/catalogue", Value=CATALOGUE.to_json(), Type="String")
-    secret = {"host": "127.0.0.1", "port": 1, "username": "u", "password": "p", "dbname": "ledger"}
-    boto3.client("secretsmanager").create_secret(Name="database", SecretString=json.dumps(secret))
     boto3.client("events").create_event_bus(Name="business")
     return {
         "ENGINE_ADDRESS": "127.0.0.1:1",
         "CATALOGUE_PARAMETER": "/bursa/catalogue",
-        "DATABASE_SECRET_ARN": "database",
+        "DATABASE_URL": "postgresql://ledger_reader@127.0.0.1:1/ledger",
         "API_KEY_TABLE": TABLE,
         "API_KEY_KMS_KEY": boto3.client("kms").create_key()["KeyMetadata"]["KeyId"],
         "EVENT_BUS": "business",
@@ -113,8 +112,8 @@ def run(link: FakeLink, environment: dict[str, str], monkeypatch: pytest.MonkeyP
     async def engine(_address: str) -> AsyncIterator[FakeLink]:
         yield link
 
-    async def open_history(conninfo: str, **_: Any) -> FakeHistory:
-        assert "dbname=ledger" in conninfo
+    async def open_history(login: Login, **_: Any) -> FakeHistory:
+        assert "dbname=ledger" in await login()
         return FakeHistory(link)
 
     monkeypatch.setattr(tool, "_engine", engine)
@@ -202,7 +201,7 @@ def test_what_is_wrong_is_one_clear_line(
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("variable", ["API_KEY_TABLE", "API_KEY_KMS_KEY", "DATABASE_SECRET_ARN"])
+@pytest.mark.parametrize("variable", ["API_KEY_TABLE", "API_KEY_KMS_KEY", "DATABASE_URL"])
 def test_a_variable_that_a_command_needs_is_named(run: Run, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(variable)
     run("open", "ana")

@@ -15,7 +15,7 @@ GOOD = {
     "CATALOGUE_PARAMETER": "/dev/catalogue",
     "ENGINE_ADDRESS": "engine.bursa.internal:7001",
     "MARKET_DATA_ADDRESS": "market-data.bursa.internal:7002",
-    "DATABASE_SECRET_ARN": "arn:aws:secretsmanager:ap-southeast-3:123456789012:secret:db",
+    "DATABASE_URL": "postgresql://ledger_reader@database.internal:7432/bursa",
     "API_KEY_TABLE": "keys",
     "VALKEY_URL": "rediss://cache:6379",
 }

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from itertools import count
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from runtime.ledger import main as service
 from runtime.ledger.history import History, open_history
@@ -83,8 +84,10 @@ class FakeEngine:
 async def _running(
     monkeypatch: pytest.MonkeyPatch, conninfo: str, address: str
 ) -> AsyncIterator[tuple[Ledger, asyncio.Task[None], History]]:
-    monkeypatch.setattr(service, "database_conninfo", lambda _arn: conninfo)
-    ledger = Ledger(address, "arn")
+    writer = make_conninfo(conninfo, user="ledger_writer")
+    monkeypatch.setattr(service, "owner_conninfo", lambda _url, _arn: conninfo)
+    monkeypatch.setattr(service, "database_conninfo", lambda _url: writer)
+    ledger = Ledger(address, "url", "arn")
     task = asyncio.create_task(ledger.run())
     history = await open_history(conninfo)
     yield ledger, task, history
@@ -212,11 +215,15 @@ def test_a_missing_variable_is_one_clear_line_and_sigterm_a_clean_end() -> None:
     }
     command = [sys.executable, "-m", "runtime.ledger.main"]
     refused = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert (refused.returncode, refused.stderr) == (2, "environment variable DATABASE_SECRET_ARN is missing\n")
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "environment variable DATABASE_URL is missing\nenvironment variable DATABASE_OWNER_SECRET_ARN is missing\n",
+    )
 
     environment |= {
         "LISTEN_PORT": str(_free_port()),
-        "DATABASE_SECRET_ARN": "arn:aws:secretsmanager:eu-west-1:1:secret:x",
+        "DATABASE_URL": "postgresql://ledger_writer@127.0.0.1:1/bursa",
+        "DATABASE_OWNER_SECRET_ARN": "arn:aws:secretsmanager:eu-west-1:1:secret:x",
         "AWS_REGION": "eu-west-1",
         "AWS_DEFAULT_REGION": "eu-west-1",
         "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
