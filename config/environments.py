@@ -11,6 +11,8 @@ from config.model import (
     Environment,
     FargateSize,
     NetworkConfig,
+    OperationsConfig,
+    Sample,
     WebSocketConfig,
 )
 from config.perimeter import (
@@ -83,6 +85,11 @@ DEV: Final = Environment(
     ledger=FargateSize(cpu_units=512, memory_mib=1024, task_count=1),
     rest=FargateSize(cpu_units=512, memory_mib=1024, task_count=1),
     websocket=WebSocketConfig(instance_type="c7g.large", instance_count_min=1, instance_count_max=2),
+    operations=OperationsConfig(
+        runbooks_url=Sample("https://code.bursa.example/bursa/docs/runbooks"),
+        pager_url=Sample("https://pager.bursa.example/sns/dev"),
+        ticket_email=Sample("operations-dev@bursa.example"),
+    ),
     catalogue=CATALOGUE,
 )
 
@@ -157,6 +164,11 @@ STAGING: Final = Environment(
     ledger=FargateSize(cpu_units=1024, memory_mib=2048, task_count=1),
     rest=FargateSize(cpu_units=1024, memory_mib=2048, task_count=2),
     websocket=WebSocketConfig(instance_type="c7g.large", instance_count_min=2, instance_count_max=4),
+    operations=OperationsConfig(
+        runbooks_url=Sample("https://code.bursa.example/bursa/docs/runbooks"),
+        pager_url=Sample("https://pager.bursa.example/sns/staging"),
+        ticket_email=Sample("operations-staging@bursa.example"),
+    ),
     catalogue=CATALOGUE,
 )
 
@@ -231,6 +243,11 @@ PROD: Final = Environment(
     ledger=FargateSize(cpu_units=2048, memory_mib=4096, task_count=1),
     rest=FargateSize(cpu_units=2048, memory_mib=4096, task_count=3),
     websocket=WebSocketConfig(instance_type="c7g.xlarge", instance_count_min=3, instance_count_max=12),
+    operations=OperationsConfig(
+        runbooks_url=Sample("https://code.bursa.example/bursa/docs/runbooks"),
+        pager_url=Sample("https://pager.bursa.example/sns/prod"),
+        ticket_email=Sample("operations-prod@bursa.example"),
+    ),
     catalogue=CATALOGUE,
 )
 

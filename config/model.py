@@ -117,6 +117,18 @@ class WebSocketConfig(Checked):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OperationsConfig(Checked):
+    """Whom alarms reach, and where the reader of one finds what to do."""
+
+    runbooks_url: Annotated[str, matching(r"https://\S+[^/\s]", "an https address without a slash at its end")]
+    """Where `docs/runbooks/` is published; an alarm links to a page under it."""
+    pager_url: Annotated[str, matching(r"https://\S+", "an https address that takes messages of SNS")]
+    """Wakes whoever is on call."""
+    ticket_email: Annotated[str, matching(r"[^@\s]+@[^@\s]+\.[a-z]+", "an e-mail address")]
+    """Gets what can wait for the morning."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Environment(Checked):
     """Everything that differs between environments. Values vary, the structure does not."""
 
@@ -149,6 +161,7 @@ class Environment(Checked):
     ledger: FargateSize
     rest: FargateSize
     websocket: WebSocketConfig
+    operations: OperationsConfig
     catalogue: Catalogue
 
     @property

@@ -5,6 +5,7 @@ from aws_cdk import Stage
 from constructs import Construct
 
 from config.model import Environment
+from exchange_constructs.stack_alarms import watch_every_stack
 from stacks.data_stack import DataStack
 from stacks.engine_stack import EngineStack
 from stacks.foundation_stack import FoundationStack
@@ -49,14 +50,5 @@ class ExchangeStage(Stage):
             engine=self.engine,
             market_data=self.market_data,
         )
-        self.observability = ObservabilityStack(
-            self,
-            "Observability",
-            config=config,
-            foundation=self.foundation,
-            data=self.data,
-            engine=self.engine,
-            market_data=self.market_data,
-            ledger=self.ledger,
-            gateway=self.gateway,
-        )
+        alarms = watch_every_stack(self, config=config, home=self.foundation, topics=self.foundation.topics)
+        self.observability = ObservabilityStack(self, "Observability", config=config, alarms=alarms)

@@ -1,46 +1,52 @@
-"""What operators see, and what calls them."""
+"""What operators see first: the state of every alarm, in the order of the path of an order."""
 
+from collections.abc import Sequence
+from typing import Final
+
+from aws_cdk import ArnFormat, Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
 from config.model import Environment
-from exchange_constructs.exchange_alarms import ExchangeAlarms
+from exchange_constructs.stack_alarms import StackAlarms
 from stacks.base_stack import ExchangeStack
-from stacks.data_stack import DataStack
-from stacks.engine_stack import EngineStack
-from stacks.foundation_stack import FoundationStack
-from stacks.gateway_stack import GatewayStack
-from stacks.ledger_stack import LedgerStack
-from stacks.market_data_stack import MarketDataStack
+
+PATH: Final = ("Edge", "Gateway", "Engine", "Data", "MarketData", "Ledger")
+"""An order comes in at the edge and ends in the ledger. What is not on its path follows, as it is deployed."""
+WIDTH: Final = 24
 
 
 class ObservabilityStack(ExchangeStack):
-    """Deployed last: it watches all others and changes none."""
+    """Deployed last: it shows what all others publish and changes none."""
 
     def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        config: Environment,
-        foundation: FoundationStack,
-        data: DataStack,
-        engine: EngineStack,
-        market_data: MarketDataStack,
-        ledger: LedgerStack,
-        gateway: GatewayStack,
+        self, scope: Construct, construct_id: str, *, config: Environment, alarms: Sequence[StackAlarms]
     ) -> None:
-        """Create dashboard and alarms, in the order of the path of an order."""
-        super().__init__(scope, construct_id, config=config, description="Dashboard and alarms")
-        alarms = ExchangeAlarms(self, "Alarms", config=config, operators=foundation.operators)
-        alarms.balancer("stream", namespace="AWS/NetworkELB", dimensions=gateway.stream_front.dimensions)
-        alarms.balancer("rest", namespace="AWS/ApplicationELB", dimensions=gateway.rest_front.dimensions)
-        alarms.service(gateway.rest, task_count=config.rest.task_count)
-        alarms.service(engine.engine, task_count=config.engine.task_count)
-        alarms.service(market_data.market_data, task_count=config.market_data.task_count)
-        alarms.service(ledger.ledger, task_count=config.ledger.task_count)
-        alarms.journal(data.journal)
-        alarms.database(data.database, capacity_units_max=config.database.capacity_units_max)
-        alarms.cache(data.cache)
-        alarms.api_keys(data.api_keys)
-        alarms.trades(data.trades)
-        alarms.events(data.events)
+        """Create the dashboard over `alarms`. It names alarms by name, so no other stack has to tell it anything."""
+        super().__init__(scope, construct_id, config=config, description="Dashboard over all alarms")
+        here = [each for each in alarms if (each.stack.account, each.stack.region) == (self.account, self.region)]
+        steps = sorted(here, key=lambda each: PATH.index(name) if (name := each.stack.node.id) in PATH else len(PATH))
+        dashboard = cloudwatch.Dashboard(
+            self, "OrderPath", dashboard_name=f"Bursa-{config.name}", default_interval=Duration.hours(8)
+        )
+        for step in steps:
+            if step.names:
+                dashboard.add_widgets(
+                    cloudwatch.TextWidget(
+                        markdown=f"## {step.stack.node.id}\n[graphs](#dashboards/dashboard/{step.dashboard_name})",
+                        width=WIDTH // 6,
+                        height=3,
+                    ),
+                    cloudwatch.AlarmStatusWidget(
+                        title=step.stack.node.id,
+                        alarms=[self._alarm(name) for name in step.names],
+                        width=WIDTH - WIDTH // 6,
+                        height=3,
+                    ),
+                )
+
+    def _alarm(self, name: str) -> cloudwatch.IAlarm:
+        arn = self.format_arn(
+            service="cloudwatch", resource="alarm", resource_name=name, arn_format=ArnFormat.COLON_RESOURCE_NAME
+        )
+        return cloudwatch.Alarm.from_alarm_arn(self, f"At-{name}", arn)

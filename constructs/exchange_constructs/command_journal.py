@@ -7,8 +7,7 @@ where a known disk, a known replica count and a known version matter.
 from datetime import date
 from typing import Final
 
-from aws_cdk import Arn, ArnComponents, ArnFormat, Duration, Names, RemovalPolicy, Stack
-from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import Arn, ArnComponents, ArnFormat, Names, RemovalPolicy, Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
@@ -54,8 +53,6 @@ class CommandJournal(Construct):
             self, "Access", vpc=vpc, description="Command journal: engines only", allow_all_outbound=False
         )
         self.connections = ec2.Connections(security_groups=[group], default_port=ec2.Port.tcp(PORT))
-        self.offline_partitions: cloudwatch.Metric | None = None
-        """Partitions without a leader, where the cluster publishes it."""
         subnets = vpc.select_subnets(subnet_group_name=DATA).subnet_ids
         if config.journal_brokers is None:
             self.cluster_arn = self._serverless(config, subnets, group)
@@ -162,11 +159,4 @@ class CommandJournal(Construct):
             ),
         )
         cluster.apply_removal_policy(RemovalPolicy.RETAIN if config.retained else RemovalPolicy.DESTROY)
-        self.offline_partitions = cloudwatch.Metric(
-            namespace="AWS/Kafka",
-            metric_name="OfflinePartitionsCount",
-            dimensions_map={"Cluster Name": self._name},
-            statistic=cloudwatch.Stats.MAXIMUM,
-            period=Duration.minutes(1),
-        )
         return cluster.attr_arn

@@ -9,6 +9,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from config.model import Environment
+from exchange_constructs.alarm_kinds import ENTIRE_BUCKET
 from exchange_constructs.nag import HIPAA, NIST, PCI, accept
 
 OLD_VERSIONS_DAYS: Final = 90
@@ -29,6 +30,7 @@ class AccessLogBucket(s3.Bucket):
             enforce_ssl=True,
             versioned=True,
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            metrics=[s3.BucketMetrics(id=ENTIRE_BUCKET)],
             removal_policy=RemovalPolicy.RETAIN if config.retained else RemovalPolicy.DESTROY,
             lifecycle_rules=[
                 s3.LifecycleRule(
@@ -74,6 +76,7 @@ class PrivateBucket(s3.Bucket):
             removal_policy=RemovalPolicy.RETAIN if config.retained else RemovalPolicy.DESTROY,
             server_access_logs_bucket=access_logs,
             server_access_logs_prefix=f"s3/{construct_id.lower()}/",
+            metrics=[s3.BucketMetrics(id=ENTIRE_BUCKET)],
             lifecycle_rules=[
                 s3.LifecycleRule(
                     noncurrent_version_expiration=Duration.days(OLD_VERSIONS_DAYS),

@@ -82,11 +82,3 @@ class RestFront(Construct):
             default_target_groups=[self.target_group],
         )
         WebFirewall(self, "Firewall", config=config, protects=self.balancer, logs_key=logs_key)
-
-    @property
-    def dimensions(self) -> dict[str, str]:
-        """What metrics of the balancer's targets are called by."""
-        return {
-            "LoadBalancer": self.balancer.load_balancer_full_name,
-            "TargetGroup": self.target_group.target_group_full_name,
-        }

@@ -96,11 +96,3 @@ class StreamFront(Construct):
             record_name=name,
             target=route53.RecordTarget.from_alias(targets.LoadBalancerTarget(self.balancer)),
         )
-
-    @property
-    def dimensions(self) -> dict[str, str]:
-        """What metrics of the balancer's targets are called by."""
-        return {
-            "LoadBalancer": self.balancer.load_balancer_full_name,
-            "TargetGroup": self.target_group.target_group_full_name,
-        }

@@ -39,11 +39,6 @@ class TickerCache(Construct):
         )
 
     @property
-    def cache_name(self) -> str:
-        """Name by which metrics know the cache."""
-        return self._cache.serverless_cache_name
-
-    @property
     def url(self) -> str:
         """Address with scheme, as clients take it."""
         return f"rediss://{self._cache.attr_endpoint_address}:{self._cache.attr_endpoint_port}"

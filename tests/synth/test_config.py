@@ -20,6 +20,7 @@ from config.model import (
     Durability,
     FargateSize,
     NetworkConfig,
+    OperationsConfig,
     WebSocketConfig,
     checked,
     load_environments,
@@ -216,12 +217,18 @@ def test_what_only_a_deployer_knows_is_found() -> None:
         "domain": "dev.bursa.example",
         "hosted_zone_id": "Z0DEV00000000000",
         "edge.origin_facing": "pl-00000000",
+        "operations.runbooks_url": "https://code.bursa.example/bursa/docs/runbooks",
+        "operations.pager_url": "https://pager.bursa.example/sns/dev",
+        "operations.ticket_email": "operations-dev@bursa.example",
     }
     known = {
         "accounts": Accounts(**accounts),
         "domain": "a.example",
         "hosted_zone_id": "Z12345678",
         "edge": dataclasses.replace(DEV.edge, origin_facing="pl-12345678"),
+        "operations": OperationsConfig(
+            runbooks_url="https://a.example/runbooks", pager_url="https://a.example/sns", ticket_email="a@a.example"
+        ),
     }
     assert samples(dataclasses.replace(DEV, **known)) == {}
     partner = dataclasses.replace(DEV.partners, market_makers=(dataclasses.replace(MAKER, account=Sample("1")),))

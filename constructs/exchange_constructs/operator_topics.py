@@ -1,0 +1,40 @@
+"""How the exchange reaches its operators: one topic that wakes somebody, one that waits for the morning."""
+
+from aws_cdk import RemovalPolicy, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from config.model import Environment
+
+
+class OperatorTopics(Construct):
+    """Alarms publish here, each to the topic that its urgency asks for. One pair for each account and region."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, config: Environment, key: kms.IKey | None = None
+    ) -> None:
+        """Create the topics under `key`, which must let CloudWatch use it; without one, under a key of their own."""
+        super().__init__(scope, construct_id)
+        key = key or self._key(config)
+        self.pager = sns.Topic(self, "Pager", master_key=key, enforce_ssl=True)
+        self.tickets = sns.Topic(self, "Tickets", master_key=key, enforce_ssl=True)
+
+    def _key(self, config: Environment) -> kms.Key:
+        key = kms.Key(
+            self,
+            "Key",
+            description=f"{config.name}: alarms",
+            enable_key_rotation=True,
+            removal_policy=RemovalPolicy.RETAIN if config.retained else RemovalPolicy.DESTROY,
+        )
+        key.add_to_resource_policy(
+            iam.PolicyStatement(
+                actions=["kms:Decrypt", "kms:GenerateDataKey"],
+                resources=["*"],  # in a key policy: this key
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                conditions={"StringEquals": {"aws:SourceAccount": Stack.of(self).account}},
+            )
+        )
+        return key
