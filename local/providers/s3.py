@@ -25,6 +25,7 @@ class Bucket(Provider):
         {
             "AccessControl": "moto would let an ACL decide, AWS lets policies",
             "LoggingConfiguration": "moto writes no access records",
+            "MetricsConfigurations": "no metric of requests is published here",
         }
     )
 
