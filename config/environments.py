@@ -12,7 +12,6 @@ from config.model import (
     FargateSize,
     NetworkConfig,
     OperationsConfig,
-    Sample,
     WebSocketConfig,
 )
 from config.perimeter import (
