@@ -55,7 +55,10 @@ deploy: setup ## deploy to AWS with the CDK (ENV=dev); refuses sample values and
 	@$(PYTHON) -m scripts.preflight $(ENV)
 	@$(CDK) deploy --app cdk.out --require-approval broadening "$$($(PYTHON) -c 'import sys; print(sys.argv[1].title())' $(ENV))/*"
 
-bench reports deps: ## not built yet
+bench: setup .build/bench/.installed ## benchmarks, as ratios to a baseline of the same run (ONLY=name)
+	@$(PYTHON) -m bench $(if $(ONLY),--only $(ONLY))
+
+reports deps: ## not built yet
 	@echo "make $@ is not built yet"; exit 2
 
 clean: down ## forget everything the exchange has kept here
@@ -64,7 +67,7 @@ clean: down ## forget everything the exchange has kept here
 # ---- what is installed, and built: each once, and again when what it depends on has changed
 
 setup:
-	@$(MAKE) -s -j2 .venv/.installed web/dist/index.html
+	@$(MAKE) -s -j2 .build/engine/.built web/dist/index.html
 
 setup-dev: setup
 	@$(MAKE) -s .venv/.installed-dev
@@ -78,6 +81,17 @@ setup-dev: setup
 .venv/.installed: requirements.txt constraints.txt pyproject.toml | .venv/bin/python
 	@echo "installing Python packages ..."
 	@$(PIP) -r requirements.txt
+	@touch $@
+
+# Without a C compiler this says so, and the engine runs interpreted.
+.build/engine/.built: .venv/.installed scripts/compile_engine.py $(wildcard runtime/engine/*.py) runtime/shared/messages.py
+	@$(PYTHON) -m scripts.compile_engine
+	@mkdir -p $(@D) && touch $@
+
+.build/bench/.installed: requirements-bench.txt | .venv/bin/python
+	@echo "installing the engines that ours is compared with ..."
+	@test -x .build/bench/bin/python || $(PYTHON3) -m venv .build/bench
+	@.build/bench/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -r requirements-bench.txt
 	@touch $@
 
 .venv/.installed-dev: requirements-dev.txt .venv/.installed

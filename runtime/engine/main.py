@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from runtime.engine import IS_COMPILED
 from runtime.engine.leader import Leader
 from runtime.engine.server import Server
 from runtime.shared import log, shell
@@ -33,7 +34,8 @@ async def serve(settings: EngineSettings, state_dir: Path, stopping: asyncio.Eve
         leader.configure(catalogue)
         server = Server(leader)
         await server.start(settings.listen_host, settings.listen_port)
-        logger.info("listening on %s:%d", settings.listen_host, settings.listen_port)
+        core = "compiled" if IS_COMPILED else "interpreted"
+        logger.info("listening on %s:%d with the %s core", settings.listen_host, settings.listen_port, core)
         try:
             await server.run_until(stopping)
         finally:

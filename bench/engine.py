@@ -1,0 +1,292 @@
+"""The engine without its network: the book alone, with accounts and events, with its journal, and replaying."""
+
+import gc
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from bench.books import Line, read_lines
+from bench.result import Result, compared
+from bench.workloads import W1, W2, Flow, Workload
+from config.markets import CATALOGUE
+from local.paths import PROJECT
+from runtime.engine import INTERPRETED
+from runtime.engine.engine import Engine
+from runtime.engine.leader import Leader
+from runtime.engine.replica import Entry
+from runtime.shared import messages as m
+
+RIVALS: Final = {"lightmatchingengine": 0, "pyorderbook": 0, "order_matching": 1_500}
+"""Engines that match, from PyPI, and how many operations each is given (0: all): the slow ones would take minutes."""
+RIVAL_PYTHON: Final = PROJECT / ".build" / "bench" / "bin" / "python"
+ACCOUNTS: Final = 64
+TICKS: Final = 60
+LOTS: Final = 1_000
+"""Scale of the workload's prices and lots, so that every order passes the filters of the market."""
+FUNDS: Final = 5 * 10**16
+BATCH: Final = 1_024
+REPEATS: Final = 3
+MILLION: Final = 1_000_000
+
+
+def workload_file(workload: Workload, folder: Path) -> Path:
+    """Write the workload's lines; its published hash is checked by the tests of the book."""
+    path = folder / f"{workload.name}.txt"
+    with path.open("w") as file:
+        file.writelines(Flow(workload).lines())
+    return path
+
+
+def run_book(engine: str, path: Path, count: int, *, python: Path | None = None, build: str = "") -> dict[str, Any]:
+    """Run `bench.books` in a process of its own and return what it reports."""
+    command = [str(python or sys.executable), "-m", "bench.books", engine, str(path), str(count)]
+    environment = {**os.environ, "BURSA_ENGINE": build}
+    told = subprocess.run(command, cwd=PROJECT, env=environment, check=True, capture_output=True)  # noqa: S603 - ours
+    report: dict[str, Any] = json.loads(told.stdout)
+    return report
+
+
+def book(workload: Workload) -> Result:
+    """Compare our compiled book with the fastest engine on PyPI that matches."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = workload_file(workload, Path(folder))
+        total = sum(1 for _ in path.open())
+        ours: dict[int, dict[str, Any]] = {}
+        rates: dict[str, float] = {}
+        for name, most in RIVALS.items():
+            count = most or total
+            if count not in ours:
+                ours[count] = run_book("ours", path, count)
+            report = run_book(name, path, count, python=RIVAL_PYTHON)
+            for what in ("trades", "lots"):
+                if report[what] != ours[count][what]:
+                    raise AssertionError(f"{name} on {workload.name}: {what} {report[what]}, ours {ours[count][what]}")
+            rates[name] = report["operations"] / report["cpu_s"]
+        interpreted = run_book("ours", path, total, build=INTERPRETED)
+    value = total / ours[total]["cpu_s"]
+    best = max(rates, key=lambda name: rates[name])
+    shown = ", ".join(f"{name} {rate:,.0f}" for name, rate in rates.items())
+    return compared(
+        f"book_{workload.name}",
+        value,
+        rates[best],
+        unit="operations per CPU second",
+        what=f"{workload.name.upper()}, garbage collection off; to {best}; all: {shown}, "
+        f"ours interpreted {interpreted['operations'] / interpreted['cpu_s']:,.0f}",
+    )
+
+
+# ---- the engine on the flow of W1 -----------------------------------------------------------------------------------
+
+
+def opening() -> Iterator[m.Command]:
+    """Configure, open the accounts and fund them."""
+    yield m.Configure([asset.id for asset in CATALOGUE.assets], CATALOGUE.specs(), CATALOGUE.tier_specs())
+    for number in range(ACCOUNTS):
+        yield m.OpenAccount(f"user{number}", 1 + number % 3)
+    for number in range(ACCOUNTS):
+        for asset in CATALOGUE.assets:
+            yield m.Deposit(m.FIRST_USER_ACCOUNT + number, asset.id, FUNDS, f"bench-{number}-{asset.name}")
+
+
+def commands(lines: list[Line]) -> list[m.Command]:
+    """Return the flow as commands. Buyers and sellers differ, so self-trade prevention is checked and never acts.
+
+    The engine counts its orders as the flow does, so cancels can name them.
+    """
+    work: list[m.Command] = []
+    owner: dict[int, int] = {}
+    for kind, order_id, side, price, lots in lines:
+        if kind == "C":
+            work.append(m.CancelOrder(owner[order_id], 1, order_id, "", ""))
+            continue
+        account = owner[order_id] = m.FIRST_USER_ACCOUNT + order_id % (ACCOUNTS // 2) * 2 + side
+        work.append(
+            m.PlaceOrder(
+                account, 1, side, m.LIMIT, m.GTC, price * TICKS, lots * LOTS, 0, f"c{order_id}", m.STP_EXPIRE_MAKER
+            )
+        )
+    return work
+
+
+def core_run(work: list[m.Command]) -> float:
+    """Apply `work` to a fresh engine; return its CPU seconds. Refuses a run whose trades are not those of the flow."""
+    engine = Engine()
+    sequence = 0
+    for sequence, command in enumerate(opening(), 1):
+        engine.apply(sequence, sequence, command)
+    traded = refused = 0
+    started = time.process_time()
+    for command in work:
+        sequence += 1
+        reply, events = engine.apply(sequence, sequence, command)
+        traded += len(events) > 2 and any(type(event) is m.Traded for event in events)  # noqa: PLR2004
+        refused += type(reply) is m.Rejected
+    spent = time.process_time() - started
+    last = engine.markets[1].last_trade_id
+    if refused or last != W1_TRADES:
+        raise AssertionError(f"{refused} commands refused, {last} trades; expected 0 and {W1_TRADES}")
+    return spent
+
+
+W1_TRADES: Final = 39_160
+
+
+def _lines(workload: Workload) -> list[Line]:
+    with tempfile.TemporaryDirectory() as folder:
+        return read_lines(workload_file(workload, Path(folder)), 10**9)
+
+
+def _core_rate(work: list[m.Command]) -> float:
+    gc.disable()
+    gc.freeze()
+    return len(work) / min(core_run(work) for _ in range(REPEATS))
+
+
+def core() -> Result:
+    """Compare the engine, with accounts, fees, events and self-trade prevention, with the interpreted book alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = workload_file(W1, Path(folder))
+        lines = read_lines(path, 10**9)
+        bare = run_book("ours", path, len(lines), build=INTERPRETED)
+    return compared(
+        "core",
+        _core_rate(commands(lines)),
+        bare["operations"] / bare["cpu_s"],
+        unit="commands per CPU second",
+        what=f"W1 over {ACCOUNTS} accounts; to the interpreted book alone on W1",
+    )
+
+
+def _journaled(work: list[m.Command], folder: Path) -> tuple[float, list[bytes]]:
+    """Lead a group on a file journal through `work` in batches; return the seconds and the bytes of each batch."""
+    leader = Leader(folder, "main")
+    leader.take_over()
+    everything = [Entry("bench", n, max(0, n - BATCH), command) for n, command in enumerate([*opening(), *work], 1)]
+    sealed = []
+    started = time.perf_counter()
+    for at in range(0, len(everything), BATCH):
+        entries = everything[at : at + BATCH]
+        time_us, data = leader.seal(entries)
+        leader.make_durable(data)
+        leader.apply(time_us, entries)
+        sealed.append(data)
+    seconds = time.perf_counter() - started
+    leader.close()
+    return seconds, sealed
+
+
+def _append_seconds(sealed: list[bytes], folder: Path) -> float:
+    """Append the same bytes to a bare preallocated file, each batch made durable."""
+    path = folder / "bare"
+    with path.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, sum(map(len, sealed)))
+        started = time.perf_counter()
+        for data in sealed:
+            file.write(data)
+            file.flush()
+            os.fdatasync(file.fileno())
+        return time.perf_counter() - started
+
+
+def durable() -> Result:
+    """Compare the core with its journal to the slower of a bare append loop and the core alone."""
+    work = commands(_lines(W1))
+    gc.disable()
+    gc.freeze()
+    scratch = _scratch()
+    seconds, sealed = min(
+        (_journaled(work, scratch / f"journal{run}") for run in range(REPEATS)), key=lambda run: run[0]
+    )
+    bare = min(_append_seconds(sealed, scratch) for _ in range(REPEATS))
+    alone = min(core_run(work) for _ in range(REPEATS))
+    shutil.rmtree(scratch)
+    return compared(
+        "durable",
+        len(work) / seconds,
+        len(work) / max(bare, alone),
+        unit="commands per second",
+        what=f"W1 in batches of {BATCH}, file journal and event log; to the slower of bare appends with fdatasync "
+        f"({len(work) / bare:,.0f}/s) and the core alone ({len(work) / alone:,.0f}/s)",
+    )
+
+
+def recovery() -> Result:
+    """Compare replaying a journal with applying the same commands in memory."""
+    work = commands(_lines(W1))
+    gc.disable()
+    gc.freeze()
+    scratch = _scratch()
+    _journaled(work, scratch / "journal")
+    best = 0.0
+    for _ in range(REPEATS):
+        leader = Leader(scratch / "journal", "main")
+        started = time.process_time()
+        leader.take_over()
+        best = max(best, leader.replica.sequence / (time.process_time() - started))
+        leader.close()
+    shutil.rmtree(scratch)
+    return compared(
+        "recovery",
+        best,
+        _core_rate(work),
+        unit="commands per CPU second",
+        what="W1 replayed from the file journal; to the core alone",
+    )
+
+
+def memory() -> Result:
+    """Tell how much memory a million resting orders take in the engine, indices and all."""
+    engine = Engine()
+    sequence = 0
+    for sequence, command in enumerate(opening(), 1):
+        engine.apply(sequence, sequence, command)
+    spec = engine.markets[1].spec
+    engine.apply(
+        sequence + 1,
+        sequence + 1,
+        m.Configure(list(engine.assets), [_with_room(spec)], list(engine.tiers.values())),
+    )
+    sequence += 1
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for number in range(MILLION):
+        sequence += 1
+        price = 5_000_000 - number % 1_000 * 10
+        account = m.FIRST_USER_ACCOUNT + number % ACCOUNTS
+        reply, _ = engine.apply(
+            sequence, sequence, m.PlaceOrder(account, 1, m.BUY, m.LIMIT, m.GTC, price, 2_000, 0, f"c{number}")
+        )
+        assert type(reply) is m.OrderPlaced, reply
+    used_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    return Result(name="memory", value=used_kib / 1024, unit="MiB", input=f"{MILLION:,} resting orders at 1,000 prices")
+
+
+def _with_room(spec: m.MarketSpec) -> m.MarketSpec:
+    import msgspec  # noqa: PLC0415 - here only
+
+    return msgspec.structs.replace(spec, open_orders_max=MILLION)
+
+
+def _scratch() -> Path:
+    """Return an empty folder on the disk that journals lie on."""
+    parent = PROJECT / ".local"
+    parent.mkdir(exist_ok=True)
+    return Path(tempfile.mkdtemp(dir=parent, prefix="bench-"))
+
+
+def book_w1() -> Result:
+    """Compare the book on the shallow workload."""
+    return book(W1)
+
+
+def book_w2() -> Result:
+    """Compare the book on the deep workload."""
+    return book(W2)
