@@ -24,6 +24,7 @@ BENCHES: Final[dict[str, Callable[[], Result]]] = {
         engine.recovery,
         engine.memory,
         exchange.e2e,
+        exchange.rest,
         synth.synth,
     )
 }

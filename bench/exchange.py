@@ -7,21 +7,27 @@ nothing here. The baseline is a bare echo of the same stack, with messages of th
 
 import asyncio
 import contextlib
+import hmac
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
+import uvicorn
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from bench.result import Result, compared, cpu_s, percentiles
 from local import control
-from local.demo import kept_keys
+from local.demo import Keys, kept_keys
 from local.paths import PROJECT, Layout
 from local.stand_ins import free_port
 from runtime.market_maker.client import Key, Session
@@ -75,20 +81,63 @@ def e2e() -> Result:
         assert status
         pids = [process.pid for process in status.processes if process.name.split("-")[0] in ("ws", "engine")]
         keys = kept_keys(layout.state / "clients.json")
-        accounts = [keys[ACCOUNTS[at % len(ACCOUNTS)]] for at in range(CONNECTIONS)]
-        told = [[each.ed25519_api_key, each.ed25519_private_key_pem] for each in accounts]
+        told = [[each.ed25519_api_key, each.ed25519_private_key_pem] for each in _accounts(keys)]
         url = f"ws://{next(each.address for each in status.processes if each.name.startswith('ws'))}/ws-api/v3"
         load, spent = _measure(["orders", url], told, pids)
-    echo, echo_spent = _echo()
+    with _served("serve") as (address, pid):
+        echo, echo_spent = _measure(["echoes", f"ws://{address}/"], [None] * CONNECTIONS, [pid])
     return compared(
         "e2e",
         load.answered / spent,
         echo.answered / echo_spent,
         unit="orders per CPU second of gateway and engine",
         what=f"{CONNECTIONS} connections logged on with Ed25519, {IN_FLIGHT} in flight each, LIMIT and cancel in turn, "
-        f"file journal; {load.answered / load.seconds:.0f}/s, p50/p99/p99.9 {percentiles(load.latencies_s)} ms; "
+        f"file journal; {_pace(load)}; "
         f"to a bare picows echo, {echo.answered / echo.seconds:.0f}/s",
     )
+
+
+def rest() -> Result:
+    """Measure signed REST orders for each CPU second of the REST gateway."""
+    with exchange(Path(PROJECT / ".local" / "bench")) as layout:
+        status = control.read_status(layout)
+        assert status
+        (gateway,) = (process for process in status.processes if process.name.startswith("rest"))
+        keys = kept_keys(layout.state / "clients.json")
+        told = [[each.api_key, each.secret_key] for each in _accounts(keys)]
+        load, spent = _measure(["rest", gateway.address], told, [gateway.pid])
+    with _served("serve-rest") as (address, pid):
+        echo, echo_spent = _measure(["rest-echoes", address], [None] * CONNECTIONS, [pid])
+    return compared(
+        "rest",
+        load.answered / spent,
+        echo.answered / echo_spent,
+        unit="requests per CPU second of the REST gateway",
+        what=f"{CONNECTIONS} connections, HMAC, LIMIT and cancel in turn; {_pace(load)}; to a bare echo of Starlette "
+        f"and msgspec on the same server, {echo.answered / echo.seconds:.0f}/s",
+    )
+
+
+def _accounts(keys: Mapping[str, Keys]) -> list[Keys]:
+    """Return whose keys each connection uses."""
+    return [keys[ACCOUNTS[at % len(ACCOUNTS)]] for at in range(CONNECTIONS)]
+
+
+def _pace(load: Load) -> str:
+    return f"{load.answered / load.seconds:.0f}/s, p50/p99/p99.9 {percentiles(load.latencies_s)} ms"
+
+
+@contextlib.contextmanager
+def _served(what: str) -> Iterator[tuple[str, int]]:
+    """Run a bare server of this module; yield its address and process id."""
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "-m", "bench.exchange", what, str(port)], cwd=PROJECT)  # noqa: S603
+    try:
+        time.sleep(SETTLE_S)
+        yield f"127.0.0.1:{port}", process.pid
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def _measure(command: list[str], told: Any, pids: list[int]) -> tuple[Load, float]:  # noqa: ANN401 - JSON for the client
@@ -112,18 +161,6 @@ def _measure(command: list[str], told: Any, pids: list[int]) -> tuple[Load, floa
     if load.error:
         raise RuntimeError(load.error)
     return load, spent
-
-
-def _echo() -> tuple[Load, float]:
-    """Measure a bare echo of the WebSocket stack."""
-    port = free_port()
-    server = subprocess.Popen([sys.executable, "-m", "bench.exchange", "serve", str(port)], cwd=PROJECT)  # noqa: S603
-    try:
-        time.sleep(SETTLE_S)
-        return _measure(["echoes", f"ws://127.0.0.1:{port}/"], [None] * CONNECTIONS, [server.pid])
-    finally:
-        server.terminate()
-        server.wait()
 
 
 # ---- the client process ---------------------------------------------------------------------------------------------
@@ -195,6 +232,93 @@ async def _orders(url: str, told: list[list[str]]) -> None:
     await _load(ask, len(sessions) * IN_FLIGHT)
     for session in sessions:
         session.close()
+
+
+class _Http(asyncio.Protocol):
+    """One kept connection: sends a request, waits for the answer, reads no more of it than a client has to."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self._received = b""
+        self._waiting: asyncio.Future[bytes] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        head, found, body = self._received.partition(b"\r\n\r\n")
+        if not found:
+            return
+        length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0])
+        if len(body) < length or self._waiting is None:
+            return
+        self._received = b""
+        if head.startswith(b"HTTP/1.1 200 "):
+            self._waiting.set_result(body)
+        else:
+            self._waiting.set_exception(RuntimeError(body.decode()))
+
+    async def ask(self, head: bytes, body: bytes = b"") -> bytes:
+        assert self.transport
+        self._waiting = asyncio.get_running_loop().create_future()
+        self.transport.write(b"%b\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (head, len(body), body))
+        return await self._waiting
+
+
+async def _http(address: str, count: int) -> list[_Http]:
+    host, _, port = address.rpartition(":")
+    loop = asyncio.get_running_loop()
+    return [(await loop.create_connection(_Http, host, int(port)))[1] for _ in range(count)]
+
+
+async def _rest(address: str, told: list[list[str]]) -> None:
+    clients = await _http(address, len(told))
+    run = f"{time.time_ns() // 1_000_000:x}"
+    standing: dict[int, int] = {}
+
+    async def ask(lane: int, at: int) -> None:
+        api_key, secret = told[lane]
+        if at % 2:
+            method, query = "DELETE", f"symbol={SYMBOL}&orderId={standing[lane]}"
+        else:
+            method = "POST"
+            query = (
+                f"symbol={SYMBOL}&side=BUY&type=LIMIT&timeInForce=GTC&price={30_000 + lane % 50}.00&quantity=0.00100"
+                f"&newClientOrderId=b{run}-{lane}-{at}&newOrderRespType=ACK"
+            )
+        query += f"&timestamp={time.time_ns() // 1_000_000}"
+        signature = hmac.digest(secret.encode(), query.encode(), "sha256").hex()
+        head = f"{method} /api/v3/order?{query}&signature={signature} HTTP/1.1\r\nX-MBX-APIKEY: {api_key}"
+        answer = await clients[lane].ask(head.encode())
+        if not at % 2:
+            standing[lane] = msgspec.json.decode(answer)["orderId"]
+
+    await _load(ask, len(clients))
+
+
+async def _rest_echoes(address: str, count: int) -> None:
+    clients = await _http(address, count)
+    await _load(lambda lane, _: clients[lane].ask(b"POST /echo HTTP/1.1", ECHOED), count)
+
+
+class _Echoed(msgspec.Struct):
+    """What the bare REST server decodes and encodes again: an order."""
+
+    id: int
+    method: str
+    params: dict[str, Any]
+
+
+async def _serve_rest(port: int) -> None:
+    decode, encode = msgspec.json.Decoder(_Echoed).decode, msgspec.json.Encoder().encode
+
+    async def echo(request: Request) -> Response:
+        return Response(encode(decode(await request.body())), media_type="application/json")
+
+    app = Starlette(routes=[Route("/echo", echo, methods=["POST"])])
+    config = uvicorn.Config(app, "127.0.0.1", port, ws="none", lifespan="off", loop="none", log_config=None)
+    await uvicorn.Server(config).serve()
 
 
 class _Client(WSListener):
@@ -279,6 +403,12 @@ def main() -> None:
     match sys.argv[1:]:
         case ["serve", port]:
             uvloop.run(_serve(int(port)))
+        case ["serve-rest", port]:
+            uvloop.run(_serve_rest(int(port)))
+        case ["rest", address]:
+            uvloop.run(_rest(address, msgspec.json.decode(sys.stdin.buffer.readline())))
+        case ["rest-echoes", address]:
+            uvloop.run(_rest_echoes(address, len(msgspec.json.decode(sys.stdin.buffer.readline()))))
         case ["orders", url]:
             uvloop.run(_orders(url, msgspec.json.decode(sys.stdin.buffer.readline())))
         case ["echoes", url]:

@@ -13,7 +13,7 @@ from typing import Final
 
 from runtime.engine import CORE, compiled_folder
 
-ROOT: Final = Path(__file__).resolve().parent.parent.parent
+ROOT: Final = Path(__file__).resolve().parent.parent
 GROUP: Final = "runtime.engine.core"
 """Name of the library that the compiled modules share."""
 BUILDS_KEPT: Final = 3
