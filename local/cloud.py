@@ -13,6 +13,7 @@ import io
 import json
 import logging
 import os
+import re
 import secrets
 import sys
 import threading
@@ -21,7 +22,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+from urllib.parse import unquote
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import boto3
@@ -36,6 +38,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from moto.utilities.utils import PARTITION_NAMES
 from werkzeug.serving import ThreadedWSGIServer
 
+from local.callers import Caller
 from local.paths import PRIVATE_FOLDER, write_private
 from local.refusals import Answer, Refusals
 from local.request_log import LogFullError, Record, RequestLog, changes_data, upload_id, without_superseded
@@ -51,6 +54,7 @@ _ENVIRON_KEPT: Final = ("CONTENT_TYPE", "HTTP_")
 _ENVIRON_DROPPED: Final = frozenset({"HTTP_AUTHORIZATION", "HTTP_HOST", "HTTP_TRANSFER_ENCODING", "HTTP_CONNECTION"})
 _OWN_PARTITION: Final = "aws"
 _MANAGED_POLICIES: Final = "MOTO_IAM_LOAD_MANAGED_POLICIES"
+_INVOCATION: Final = re.compile(r"/2015-03-31/functions/([^/]+)/invocations/?")
 _LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1")
 
 logger = logging.getLogger(__name__)
@@ -72,6 +76,17 @@ NOWHERE: Final = StandIns((HOST, 1), (HOST, 1))
 """For a cloud whose stores nobody connects to."""
 
 
+class Invocation(NamedTuple):
+    """One call of a function, as it came over HTTP."""
+
+    function: str
+    """Name or ARN, maybe with a version or alias."""
+    region: str
+    kind: str
+    """RequestResponse, Event or DryRun."""
+    payload: bytes
+
+
 class Cloud:
     """One empty AWS account, reachable by boto3 here and by HTTP from every process of this machine's user."""
 
@@ -90,6 +105,8 @@ class Cloud:
         """host:port of something that a template names, and host:port of what stands in for it here."""
         """By the `Ref` of a database cluster: master user and password."""
         self.stand_ins = stand_ins
+        self.callers: dict[str, Caller] = {}
+        """By access key: who was given it. Any other key is the launcher's, or that of a person."""
         self._state = state
         state.mkdir(parents=True, exist_ok=True)
         state.chmod(PRIVATE_FOLDER)
@@ -124,16 +141,25 @@ class Cloud:
         return f"http://localhost:{self._server.server_port}"
 
     @cache  # noqa: B019 - a cloud lives as long as its process
-    def client(self, service: str, region: str | None = None) -> Any:  # noqa: ANN401 - boto3 makes clients at run time
-        """Return a boto3 client of this cloud."""
+    def client(self, service: str, region: str | None = None, caller: Caller | None = None) -> Any:  # noqa: ANN401 - boto3 makes clients at run time
+        """Return a boto3 client of this cloud: the launcher's, or one that acts as `caller`."""
         return boto3.client(
             service,
             region_name=region or self.region,
             endpoint_url=self.url,
-            aws_access_key_id=ACCESS_KEY,
+            aws_access_key_id=ACCESS_KEY if caller is None else self.key_of(caller),
             aws_secret_access_key="unchecked",  # noqa: S106 - moto checks no signature
             config=Config(retries={"total_max_attempts": 1}, proxies={}),
         )
+
+    def key_of(self, caller: Caller) -> str:
+        """Return the access key of a caller, known from now on."""
+        self.callers[caller.key] = caller
+        return caller.key
+
+    def run_functions(self, answer: Callable[[Invocation], Answer] | None) -> None:
+        """Let `answer` answer every call of a function, also those that moto itself makes."""
+        self._gate.functions = answer
 
     def seed(self, path: str) -> None:
         """Make the ids of whatever is created next depend on `path` alone."""
@@ -219,6 +245,7 @@ class Gate:
     def __init__(self) -> None:
         """Stand before an empty moto."""
         self.log: RequestLog | None = None
+        self.functions: Callable[[Invocation], Answer] | None = None
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._lock = threading.Lock()
         self._refusals = Refusals()
@@ -257,6 +284,8 @@ class Gate:
         target = environ.get("HTTP_X_AMZ_TARGET", "")
         if target == "AmazonSQS.ReceiveMessage":
             return self._long_poll(environ, body)
+        if self.functions is not None and (invocation := _invocation(environ, body, region)):
+            return self.functions(invocation)  # without the lock: the function itself will call
         with self._lock:
             if refused := self._refusals.before(service, target, body, account=DEFAULT_ACCOUNT_ID, region=region):
                 return refused
@@ -414,6 +443,15 @@ def _scope(authorization: str) -> tuple[str, str]:
     _scheme, found, credential = authorization.partition("Credential=")
     parts = credential.partition(",")[0].split("/")
     return (parts[3], parts[2]) if found and len(parts) >= 4 else ("", "")  # noqa: PLR2004 - key/date/region/service
+
+
+def _invocation(environ: WSGIEnvironment, body: bytes, region: str) -> Invocation | None:
+    """Return what a request calls, if it calls a function."""
+    found = _INVOCATION.fullmatch(environ["PATH_INFO"])
+    if found is None or environ["REQUEST_METHOD"] != "POST":
+        return None
+    kind = environ.get("HTTP_X_AMZ_INVOCATION_TYPE", "RequestResponse")
+    return Invocation(unquote(found[1]), region, kind, body)
 
 
 def _query(environ: WSGIEnvironment) -> str:

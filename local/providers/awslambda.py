@@ -1,7 +1,7 @@
 """Functions and what calls them. moto keeps them; the runner in `local/delivery/` runs their code.
 
-moto would echo every payload, and would empty a queue whose mapping is enabled: so functions get no code there, and
-mappings are never enabled.
+moto would echo every payload, would empty a queue whose mapping is enabled, and calls the function of a stream's mapping
+though it is disabled: so functions get no code there, and sources forget their mappings.
 """
 
 import io
@@ -10,6 +10,8 @@ import zipfile
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
+
+from moto.backends import get_backend
 
 from local.providers import Placed, Provider, ProviderError, Wanted, provides
 from local.resolve import Json
@@ -241,6 +243,7 @@ class EventSourceMapping(Provider):
         made = cloud.client("lambda", wanted.region).create_event_source_mapping(
             Enabled=False, **wanted.pick(*_SHOWN, "StartingPosition")
         )
+        _mute(wanted.properties["EventSourceArn"])
         arn = f"arn:aws:lambda:{wanted.region}:{cloud.account}:event-source-mapping:{made['UUID']}"
         return Placed(made["UUID"], {"Id": made["UUID"], "EventSourceMappingArn": arn})
 
@@ -257,3 +260,17 @@ class EventSourceMapping(Provider):
 
 
 _SHOWN: Final = ("BatchSize", "EventSourceArn", "FunctionName")
+
+
+def _mute(source: str) -> None:
+    """Let a queue, stream or table of moto forget the functions that follow it."""
+    _arn, _aws, service, region, account, name = source.split(":", 5)
+    backend = get_backend(service)[account][region]
+    match service:
+        case "sqs":
+            followed = backend.queues[name]
+        case "kinesis":
+            followed = backend.streams[name.partition("/")[2]]
+        case _:
+            followed = backend.tables[name.split("/")[1]]
+    followed.lambda_event_source_mappings.clear()

@@ -2,13 +2,16 @@
 
 moto fails every `PutEvents` of a bus with a target of a kind it cannot reach, ignores `Input`, and delivers for rules
 that are disabled or scheduled. So a rule gets only those targets that moto serves rightly: other buses and log groups.
-Every other target belongs to the delivery of events, which reads the rules again.
+Each other target is replaced by a queue of its own, which `local/delivery/rules.py` empties into the true target.
 """
 
 import json
 from collections.abc import Mapping
+from hashlib import sha256
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
+
+from moto.core.models import DEFAULT_ACCOUNT_ID
 
 from local.providers import Placed, Provider, Wanted, provides, text
 from local.resolve import Json
@@ -16,6 +19,8 @@ from local.resolve import Json
 if TYPE_CHECKING:
     from local.cloud import Cloud
 
+PRIVATE: Final = "local-"
+"""How the names of those queues begin."""
 _SERVED_BY_MOTO: Final = (":event-bus/", ":log-group:")
 
 
@@ -108,7 +113,11 @@ class Rule(Provider):
             given["EventPattern"] = text(wanted.properties["EventPattern"])
         arn = events.put_rule(Name=name, **given)["RuleArn"]
         bus = wanted.properties.get("EventBusName", "default")
-        if targets := _served(wanted):
+        if targets := _in_moto(wanted):
+            sqs = cloud.client("sqs", wanted.region)
+            for target in targets:
+                if target["Arn"].rpartition(":")[2].startswith(PRIVATE):
+                    sqs.create_queue(QueueName=target["Arn"].rpartition(":")[2])
             events.put_targets(Rule=name, EventBusName=bus, Targets=targets)
         return Placed(name if bus == "default" else f"{bus}|{name}", {"Arn": arn})
 
@@ -123,15 +132,28 @@ class Rule(Provider):
         }
 
     def view(self, wanted: Wanted) -> Mapping[str, Json]:
-        """Return the rule with the targets that moto serves."""
-        return {**wanted.properties, "Targets": _served(wanted)}
+        """Return the rule with the targets that moto has."""
+        return {**wanted.properties, "Targets": _in_moto(wanted)}
 
 
-def _served(wanted: Wanted) -> list[dict[str, Json]]:
+def private_queue(wanted: Wanted, receiver: str) -> str:
+    """Return the ARN of the queue that stands for one receiver of what a rule or topic sends."""
+    digits = sha256(f"{wanted.path}\n{receiver}".encode()).hexdigest()[:24]
+    return f"arn:aws:sqs:{wanted.region}:{DEFAULT_ACCOUNT_ID}:{PRIVATE}{digits}"
+
+
+def is_served_by_moto(target: Mapping[str, Json]) -> bool:
+    """Return whether moto itself delivers to a target, rightly."""
+    return any(kind in target["Arn"] for kind in _SERVED_BY_MOTO)
+
+
+def _in_moto(wanted: Wanted) -> list[dict[str, Json]]:
     if wanted.properties.get("State") == "DISABLED" or "ScheduleExpression" in wanted.properties:
         return []
-    targets = wanted.properties.get("Targets", [])
-    return [target for target in targets if any(kind in target["Arn"] for kind in _SERVED_BY_MOTO)]
+    return [
+        target if is_served_by_moto(target) else {"Id": target["Id"], "Arn": private_queue(wanted, target["Id"])}
+        for target in wanted.properties.get("Targets", [])
+    ]
 
 
 def _statement(wanted: Wanted) -> dict[str, Json]:

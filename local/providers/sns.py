@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from local.providers import Placed, Provider, Wanted, provides, scalar, text
+from local.providers.events import private_queue
 from local.resolve import Json
 
 if TYPE_CHECKING:
@@ -45,9 +46,10 @@ class Subscription(Provider):
         """Subscribe."""
         sns = cloud.client("sns", wanted.region)
         attributes = {key: _attribute(value) for key, value in wanted.pick(*_SUBSCRIPTION_ATTRIBUTES).items()}
-        made = sns.subscribe(
-            **wanted.pick("TopicArn", "Protocol", "Endpoint"), Attributes=attributes, ReturnSubscriptionArn=True
-        )
+        receiver = _in_moto(wanted)
+        if receiver["Endpoint"] != wanted.properties.get("Endpoint"):
+            cloud.client("sqs", wanted.region).create_queue(QueueName=receiver["Endpoint"].rpartition(":")[2])
+        made = sns.subscribe(**wanted.pick("TopicArn"), **receiver, Attributes=attributes, ReturnSubscriptionArn=True)
         return Placed(made["SubscriptionArn"], {"Arn": made["SubscriptionArn"]})
 
     def read(self, wanted: Wanted, placed: Placed, cloud: "Cloud") -> Mapping[str, Json]:
@@ -55,6 +57,10 @@ class Subscription(Provider):
         sns = cloud.client("sns", wanted.region)
         attributes: dict[str, Json] = sns.get_subscription_attributes(SubscriptionArn=placed.ref)["Attributes"]
         return attributes
+
+    def view(self, wanted: Wanted) -> Mapping[str, Json]:
+        """Return the subscription with the receiver that moto has."""
+        return {**wanted.properties, **_in_moto(wanted)}
 
 
 @provides("AWS::SNS::TopicPolicy")
@@ -81,3 +87,11 @@ class TopicPolicy(Provider):
 
 def _attribute(value: Json) -> str:
     return text(value) if isinstance(value, dict | list) else scalar(value)
+
+
+def _in_moto(wanted: Wanted) -> dict[str, Json]:
+    """Return protocol and endpoint: a function is reached through a queue that `local/delivery/topics.py` empties."""
+    given = wanted.pick("Protocol", "Endpoint")
+    if given["Protocol"] != "lambda":
+        return given
+    return {"Protocol": "sqs", "Endpoint": private_queue(wanted, given["Endpoint"])}
