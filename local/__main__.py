@@ -1,4 +1,4 @@
-"""`python -m local up|down|status|test|tiers`: the exchange on this machine."""
+"""`python -m local up|down|status|run-schedule|test|tiers`: the exchange on this machine."""
 
 import argparse
 import asyncio
@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -18,11 +19,16 @@ from rich.markup import escape
 
 from local import control, synthesis
 from local.assembly import AssemblyError, read_assembly
-from local.cloud import ForeignAccountError
+from local.cloud import SCHEDULES, ForeignAccountError
 from local.console import ERR, OUT, table
 from local.control import AlreadyRunningError, is_running, read_status, sole_launcher, stop_launcher
+from local.delivery.expressions import ExpressionError
+from local.delivery.functions import FunctionError
+from local.delivery.lake import LakeError
+from local.delivery.mappings import MappingError
+from local.delivery.rules import RuleError
 from local.deploy import NOT_REAL, REAL, DeployError
-from local.launcher import HEALTHY, Launcher, PortBusyError, fetch, show_urls
+from local.launcher import HEALTHY, Launcher, PortBusyError, fetch, post, show_urls
 from local.paths import PROJECT, Layout
 from local.recorded import RECORDED
 from local.services import ServiceError
@@ -32,6 +38,7 @@ from local.synthesis import SynthesisError
 
 PORT_MAX: Final = 65_535
 TIERS: Final = PROJECT / "tests" / "local" / "tiers.json"
+LAST_ERROR_MAX: Final = 60
 DETACHED_TIMEOUT_S: Final = 300.0
 _POLL_S: Final = 0.1
 _EXPECTED: Final = (
@@ -40,8 +47,13 @@ _EXPECTED: Final = (
     BotoCoreError,
     ClientError,
     DeployError,
+    ExpressionError,
     ForeignAccountError,
+    FunctionError,
+    LakeError,
+    MappingError,
     PortBusyError,
+    RuleError,
     ServiceError,
     StandInError,
     StartError,
@@ -121,6 +133,18 @@ def show_status(layout: Layout) -> int:
         for process in status.processes
     ]
     table(f"Bursa ({status.environment}) is {status.state}", ("process", "state", "pid", "restarts", "address"), rows)
+    if status.functions:
+        called = [
+            (
+                each.name,
+                str(each.invocations),
+                str(each.errors),
+                str(each.peak_mib or ""),
+                each.last_error[:LAST_ERROR_MAX],
+            )
+            for each in status.functions
+        ]
+        table("Functions", ("function", "calls", "errors", "peak MiB", "last error"), called)
     if status.urls:
         show_urls(status.urls, layout)
     if status.state != HEALTHY or not status.is_fresh:
@@ -166,6 +190,17 @@ def write_tiers() -> int:
     return 0
 
 
+def run_schedule(layout: Layout, name: str) -> int:
+    """Have the running exchange run one schedule now, whatever the time; its log tells what came of it."""
+    status = read_status(layout)
+    if status is None or not is_running(layout) or "aws_endpoint_url" not in status.urls:
+        ERR.print("not running; `make up` starts it")
+        return 1
+    code, answer = post(status.urls["aws_endpoint_url"] + SCHEDULES + name)
+    (OUT if code == HTTPStatus.OK else ERR).print(f"started {answer}" if code == HTTPStatus.OK else answer)
+    return 0 if code == HTTPStatus.OK else 1
+
+
 def _ping(rest_url: str) -> str:
     """Return what is wrong with the exchange behind the front door; empty if nothing is."""
     try:
@@ -191,6 +226,10 @@ def parser() -> argparse.ArgumentParser:
     starting.add_argument("--detach", action="store_true", help="return once all is healthy")
     commands.add_parser("down", help="stop everything")
     commands.add_parser("status", help="show every process; exit with 0 while healthy")
+    running = commands.add_parser(
+        "run-schedule", help="run a schedule of the running exchange now, such as a daily job"
+    )
+    running.add_argument("name", help="its label, or how that ends; a wrong one lists all")
     commands.add_parser("tiers", help=f"write {TIERS.relative_to(PROJECT)} anew, after a decision on a type")
     testing = commands.add_parser("test", help="start an exchange of its own, and run pytest against it")
     testing.add_argument("arguments", nargs=argparse.REMAINDER)
@@ -211,6 +250,8 @@ def main() -> int:
                 return down(layout)
             case "status":
                 return show_status(layout)
+            case "run-schedule":
+                return run_schedule(layout, options.name)
             case "tiers":
                 return write_tiers()
         tested = layout if "LOCAL_DIR" in os.environ else Layout(Path(PROJECT / ".local" / "test"))

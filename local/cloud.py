@@ -46,6 +46,8 @@ from local.request_log import LogFullError, Record, RequestLog, changes_data, up
 HOST: Final = "127.0.0.1"
 ACCESS_KEY: Final = "LOCALLAUNCHER"
 """The key of the launcher's own calls; moto checks no signature."""
+SCHEDULES: Final = "/_local/schedules/"
+"""Where the name of a schedule, appended and posted, runs it now."""
 BODY_BYTES_MAX: Final = 96 * 2**20
 CONNECTIONS_MAX: Final = 256
 POLL_PAUSE_S: Final = 0.1
@@ -157,9 +159,12 @@ class Cloud:
         self.callers[caller.key] = caller
         return caller.key
 
-    def run_functions(self, answer: Callable[[Invocation], Answer] | None) -> None:
-        """Let `answer` answer every call of a function, also those that moto itself makes."""
+    def run_functions(
+        self, answer: Callable[[Invocation], Answer] | None, run_schedule: Callable[[str], Answer] | None = None
+    ) -> None:
+        """Let `answer` answer every call of a function, also those of moto itself, and `run_schedule` run one now."""
         self._gate.functions = answer
+        self._gate.schedules = run_schedule
 
     def seed(self, path: str) -> None:
         """Make the ids of whatever is created next depend on `path` alone."""
@@ -246,6 +251,7 @@ class Gate:
         """Stand before an empty moto."""
         self.log: RequestLog | None = None
         self.functions: Callable[[Invocation], Answer] | None = None
+        self.schedules: Callable[[str], Answer] | None = None
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._lock = threading.Lock()
         self._refusals = Refusals()
@@ -284,6 +290,8 @@ class Gate:
         target = environ.get("HTTP_X_AMZ_TARGET", "")
         if target == "AmazonSQS.ReceiveMessage":
             return self._long_poll(environ, body)
+        if self.schedules is not None and environ["PATH_INFO"].startswith(SCHEDULES):
+            return self.schedules(environ["PATH_INFO"].removeprefix(SCHEDULES))
         if self.functions is not None and (invocation := _invocation(environ, body, region)):
             return self.functions(invocation)  # without the lock: the function itself will call
         with self._lock:

@@ -39,6 +39,19 @@ class ProcessStatus:
 
 
 @dataclass(slots=True, kw_only=True)
+class FunctionStatus:
+    """One function, as the status tells it. Errors count time-outs too."""
+
+    name: str
+    invocations: int
+    errors: int
+    timeouts: int
+    throttles: int
+    peak_mib: int
+    last_error: str
+
+
+@dataclass(slots=True, kw_only=True)
 class Status:
     """What the launcher says of itself."""
 
@@ -50,6 +63,7 @@ class Status:
     updated_s: float = 0.0
     urls: dict[str, str] = field(default_factory=dict)
     processes: list[ProcessStatus] = field(default_factory=list)
+    functions: list[FunctionStatus] = field(default_factory=list)
 
     @property
     def is_fresh(self) -> bool:
@@ -73,7 +87,8 @@ def read_status(layout: Layout) -> Status | None:
     try:
         told: dict[str, Any] = json.loads(status_file(layout).read_bytes())
         processes = [ProcessStatus(**process) for process in told.pop("processes")]
-        return Status(**told, processes=processes)
+        functions = [FunctionStatus(**function) for function in told.pop("functions")]
+        return Status(**told, processes=processes, functions=functions)
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import urllib.error
 import urllib.request
 from collections import Counter
 from decimal import Decimal
@@ -17,6 +18,7 @@ from local.assembly import Assembly, read_assembly
 from local.cloud import Cloud, StandIns
 from local.console import OUT, Step, step, table
 from local.control import ProcessStatus, Status, write_status
+from local.delivery.dispatcher import Dispatcher
 from local.deploy import NOT_REAL, REAL, Deployment, deploy
 from local.paths import PROJECT, Layout
 from local.recorded import RECORDED
@@ -53,6 +55,7 @@ class Launcher:
         self._urls: dict[str, str] = {}
         self._supervisor = Supervisor(layout.logs, self._report)
         self._cloud: Cloud | None = None
+        self._dispatcher: Dispatcher | None = None
 
     async def run(self) -> None:
         """Bring everything up, and stay until SIGINT or SIGTERM. Raises what a step raises, with all taken down."""
@@ -88,6 +91,8 @@ class Launcher:
         self._layout.demo.unlink(missing_ok=True)
         with step("stop"):
             await self._supervisor.stop()
+            if self._dispatcher is not None:
+                await asyncio.to_thread(self._dispatcher.stop)
             if self._cloud is not None:
                 await asyncio.to_thread(self._cloud.stop)
         control.status_file(self._layout).unlink(missing_ok=True)
@@ -133,6 +138,17 @@ class Launcher:
         declared = services.declared(deployment)
         ports = {each.name: [stand_ins.free_port() for _ in range(each.count)] for each in declared}
         injected = services.Injected(cloud=cloud, state=self._layout.state, ports=ports)
+        addresses = services.addresses_of(declared, injected)
+        with step("start to deliver events") as delivering:
+            self._dispatcher = Dispatcher(
+                deployment,
+                cloud,
+                logs=self._layout.logs,
+                inline=self._layout.run / "functions",
+                inject=lambda function: services.function_variables(function, addresses, injected),
+            )
+            self._dispatcher.start()
+            delivering.note(self._dispatcher.summary)
         for programs in services.programs(declared, injected):
             with step("start " + ", ".join(program.name for program in programs)):
                 await self._supervisor.start(*programs)
@@ -253,6 +269,7 @@ class Launcher:
                     )
                     for process in self._supervisor.processes
                 ],
+                functions=self._dispatcher.statuses() if self._dispatcher is not None else [],
             ),
         )
 
@@ -293,6 +310,16 @@ def fetch(url: str) -> bytes:
     with _WITHOUT_PROXY.open(url, timeout=FETCH_TIMEOUT_S) as answer:
         content: bytes = answer.read()
         return content
+
+
+def post(url: str) -> tuple[int, str]:
+    """Post nothing to a loopback address; return status and text of the answer. Raises OSError when none comes."""
+    request = urllib.request.Request(url, b"", method="POST")  # noqa: S310 - an address of our own
+    try:
+        with _WITHOUT_PROXY.open(request, timeout=FETCH_TIMEOUT_S) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
 
 
 def _unquoted(rest_url: str, symbols: list[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """What moto would answer wrongly is refused, or corrected, before it is asked. A wrong answer is never passed on."""
 
 import json
+import uuid
 from base64 import b64decode
 from collections import OrderedDict
 from hashlib import sha256
@@ -45,7 +46,11 @@ class Answer(NamedTuple):
     def error(cls, status: int, code: str, message: str) -> Self:
         """Return an error as the JSON protocols of AWS spell it."""
         body = msgspec.json.encode({"__type": code, "message": message})
-        headers = [("Content-Type", "application/x-amz-json-1.1"), ("x-amzn-errortype", code)]
+        headers = [
+            ("Content-Type", "application/x-amz-json-1.1"),
+            ("x-amzn-errortype", code),
+            ("x-amzn-RequestId", str(uuid.uuid4())),
+        ]
         return cls(f"{status} {code}", headers, body)
 
 

@@ -15,7 +15,9 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Final
 
+from local.callers import Caller
 from local.cloud import Cloud
+from local.delivery.functions import Function
 from local.deploy import Deployment, Resource, read_secret
 from local.providers import Wanted
 from local.resolve import Json
@@ -29,6 +31,7 @@ DATABASE_VARIABLE: Final = "DATABASE_URL"
 PASSWORDS: Final = "pgpass"
 _DATABASE_USER: Final = re.compile(r"postgresql://(\w+)@")
 _DESCRIPTOR: Final = re.compile(r"cat > \S*/service\.json <<'(\w+)'\n(.*?)\n\1\n", re.DOTALL)
+NO_ROLE: Final = "no role"
 _COMMAND: Final = re.compile(r"python3?")
 _ADDRESS: Final = re.compile(r"[\w.-]+:\d+")
 _HTTP: Final = "HTTP"
@@ -57,6 +60,9 @@ class Service:
     """Names by which others reach it."""
     health_path: str = ""
     """What its load balancer asks for; empty when a connection is proof enough."""
+    role: str = ""
+    """ARN of the role it acts as; empty for one without."""
+    region: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,14 +84,19 @@ def declared(deployment: Deployment) -> list[Service]:
     return services
 
 
+def addresses_of(services: Iterable[Service], injected: Injected) -> dict[str, str]:
+    """Return, for each address of the private network, the loopback address that stands for it."""
+    return {
+        f"{host}:{service.port}": f"{HOST}:{injected.ports[service.name][0]}"
+        for service in services
+        for host in service.hosts
+    } | injected.cloud.addresses
+
+
 def programs(services: Iterable[Service], injected: Injected) -> list[list[Program]]:
     """Return what to start, in steps: each step needs only what came before it."""
     by_name = {service.name: service for service in services}
-    addresses = {
-        f"{host}:{service.port}": f"{HOST}:{injected.ports[service.name][0]}"
-        for service in by_name.values()
-        for host in service.hosts
-    } | injected.cloud.addresses
+    addresses = addresses_of(by_name.values(), injected)
     registered = {f"{host}:{other.port}": other.name for other in by_name.values() for host in other.hosts}
     order: TopologicalSorter[str] = TopologicalSorter()
     for service in by_name.values():
@@ -106,15 +117,15 @@ def database_users(deployment: Deployment, cloud: Cloud) -> dict[str, str]:
     return {user: cloud.derive("database user", user, 24).hex() for user in sorted(set(_DATABASE_USER.findall(text)))}
 
 
-def aws_variables(cloud: Cloud, name: str) -> dict[str, str]:
-    """Return how a process reaches AWS. Each has an access key of its own, by which its role can be told."""
+def aws_variables(cloud: Cloud, role: str, region: str) -> dict[str, str]:
+    """Return how a process reaches AWS: by a key that belongs to its role, whose grants decide on its calls."""
     return {
-        "AWS_ACCESS_KEY_ID": f"LOCAL{re.sub('[^A-Z0-9]', '', name.upper())}",
+        "AWS_ACCESS_KEY_ID": cloud.key_of(Caller(role=role or NO_ROLE)),
         "AWS_SECRET_ACCESS_KEY": "unchecked",
-        "AWS_DEFAULT_REGION": cloud.region,
+        "AWS_DEFAULT_REGION": region,
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_ENDPOINT_URL": cloud.url,
-        "AWS_REGION": cloud.region,
+        "AWS_REGION": region,
         "NO_PROXY": "localhost,127.0.0.1",
     }
 
@@ -132,16 +143,14 @@ def _programs(service: Service, addresses: Mapping[str, str], injected: Injected
         yield Program(
             name=name,
             command=(sys.executable, *service.command[1:]),
-            environment=_environment(service, name, port, addresses, injected),
+            environment=_environment(service, port, addresses, injected),
             probe=_probe(service, port),
             address=f"{HOST}:{port}",
         )
 
 
-def _environment(
-    service: Service, name: str, port: int, addresses: Mapping[str, str], injected: Injected
-) -> dict[str, str]:
-    variables = {key: _rewritten(service, key, value, addresses) for key, value in service.environment.items()}
+def _environment(service: Service, port: int, addresses: Mapping[str, str], injected: Injected) -> dict[str, str]:
+    variables = {key: _rewritten(service.path, key, value, addresses) for key, value in service.environment.items()}
     for key, source in service.secrets.items():
         variables[key] = _secret(injected.cloud, source)
     # Replaced, never added: a template without them would fail in AWS, and fails here.
@@ -154,10 +163,26 @@ def _environment(
         variables["PGPASSFILE"] = str(injected.state / PASSWORDS)
     if service.health_path:
         variables["TRUSTED_PROXY"] = HOST
-    return {**base_variables(), **variables, **aws_variables(injected.cloud, name)}
+    return {**base_variables(), **variables, **aws_variables(injected.cloud, service.role, service.region)}
 
 
-def _rewritten(service: Service, key: str, value: str, addresses: Mapping[str, str]) -> str:
+def function_variables(function: Function, addresses: Mapping[str, str], injected: Injected) -> dict[str, str]:
+    """Return what a function's environment needs here besides what its template declares, or instead of it."""
+    declared_ = function.environment
+    variables = {key: _rewritten(function.label, key, value, addresses) for key, value in declared_.items()}
+    if DATABASE_VARIABLE in variables:
+        variables["PGPASSFILE"] = str(injected.state / PASSWORDS)
+    base = {name: os.environ[name] for name in ("LANG", "PATH", "TMPDIR") if name in os.environ}
+    return {
+        "TZ": ":UTC",
+        "POWERTOOLS_TRACE_DISABLED": "true",  # no daemon listens for traces here
+        **base,
+        **variables,
+        **aws_variables(injected.cloud, function.role, function.region),
+    }
+
+
+def _rewritten(path: str, key: str, value: str, addresses: Mapping[str, str]) -> str:
     """Return a value with every address of the private network replaced by the loopback port that stands for it."""
     value = _ADDRESS.sub(lambda found: addresses.get(found[0], found[0]), value)
     if value.startswith(_TLS_CACHE + HOST):
@@ -165,7 +190,7 @@ def _rewritten(service: Service, key: str, value: str, addresses: Mapping[str, s
     zones = {address.rpartition(":")[0].partition(".")[2] for address in addresses}
     for zone in zones:
         if found := re.search(rf"[\w.-]+\.{re.escape(zone)}(:\d+)?", value):
-            raise ServiceError(f"{service.path}: {key} names {found[0]}, which no service registers")
+            raise ServiceError(f"{path}: {key} names {found[0]}, which no service registers")
     return value
 
 
@@ -202,6 +227,7 @@ def _on_fargate(deployment: Deployment) -> Iterator[Service]:
             count=int(wanted.properties.get("DesiredCount", 1)),
             hosts=_hosts(wanted, deployment),
             health_path=_health_path(targets, deployment),
+            role=task.properties.get("TaskRoleArn", ""),
         )
 
 
@@ -220,7 +246,18 @@ def _on_instances(deployment: Deployment) -> Iterator[Service]:
             count=int(given.get("DesiredCapacity") or given["MinSize"]),
             hosts=(),
             health_path=_health_path(given.get("TargetGroupARNs", []), deployment),
+            role=_instance_role(template, deployment),
         )
+
+
+def _instance_role(template: Wanted, deployment: Deployment) -> str:
+    """Return the ARN of the role that a launch template hands to its instances; empty without one."""
+    named = template.properties["LaunchTemplateData"].get("IamInstanceProfile", {})
+    roles = {each.placed.ref: str(each.placed.attributes["Arn"]) for each in deployment.of_type("AWS::IAM::Role")}
+    for profile in deployment.of_type("AWS::IAM::InstanceProfile"):
+        if named.get("Arn") == profile.placed.attributes["Arn"] or named.get("Name") == profile.placed.ref:
+            return roles[profile.wanted.properties["Roles"][0]]
+    return ""
 
 
 def _descriptor(template: Wanted) -> dict[str, Json]:
@@ -243,6 +280,7 @@ def _service(
     count: int,
     hosts: tuple[str, ...],
     health_path: str,
+    role: str,
 ) -> Service:
     if len(command) < 3 or not _COMMAND.fullmatch(command[0]) or command[1] != "-m":  # noqa: PLR2004 - python -m module
         raise ServiceError(f"{wanted.path}: its command must be `python -m runtime.…`, was {command}")
@@ -265,6 +303,8 @@ def _service(
         count=count,
         hosts=hosts,
         health_path=health_path,
+        role=role,
+        region=wanted.region,
     )
 
 

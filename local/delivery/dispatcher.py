@@ -6,8 +6,10 @@ import json
 import logging
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -15,12 +17,13 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.cloud import Cloud, Invocation
+from local.control import FunctionStatus
 from local.delivery import functions, lake, mappings, rules
 from local.delivery.calls import AsynchronousCalls
 from local.delivery.functions import Function, function_name
 from local.delivery.mappings import Source
-from local.delivery.runner import PAYLOAD_BYTES_MAX, Runner, ThrottledError
-from local.delivery.schedules import Schedules
+from local.delivery.runner import PAYLOAD_BYTES_MAX, Count, Runner, ThrottledError
+from local.delivery.schedules import Schedules, UnknownScheduleError
 from local.delivery.targets import Targets
 from local.deploy import Deployment
 from local.refusals import Answer
@@ -71,7 +74,7 @@ class Dispatcher:
 
     def start(self) -> None:
         """Answer calls of functions, and look at sources from here on."""
-        self._cloud.run_functions(self.answer)
+        self._cloud.run_functions(self.answer, self._run_now)
         self._thread.start()
 
     def stop(self) -> None:
@@ -96,19 +99,31 @@ class Dispatcher:
             event = json.loads(invocation.payload or b"{}")
         except ValueError:
             return Answer.error(400, "InvalidRequestContentException", "Could not parse request body into json")
+        request_id = ("x-amzn-RequestId", str(uuid.uuid4()))
         if invocation.kind == "DryRun":
-            return Answer("204 No Content", [], b"")
+            return Answer("204 No Content", [request_id], b"")
         if invocation.kind == "Event":
             self._calls.accept(function, event)
-            return Answer("202 Accepted", [], b"")
+            return Answer("202 Accepted", [request_id], b"")
         try:
             outcome = self.runner.invoke(function, event)
         except ThrottledError as error:
             return Answer.error(429, "TooManyRequestsException", str(error))
-        headers = [("Content-Type", "application/json"), ("X-Amz-Executed-Version", "$LATEST")]
+        headers = [request_id, ("Content-Type", "application/json"), ("X-Amz-Executed-Version", "$LATEST")]
         if not outcome.is_success:
             headers.append(("X-Amz-Function-Error", "Unhandled"))
         return Answer("200 OK", headers, outcome.payload.encode())
+
+    @property
+    def summary(self) -> str:
+        """How much there is to deliver."""
+        return f"{len(self.functions)} functions, {len(self._sources)} sources, {len(self.schedules.all)} schedules"
+
+    def statuses(self) -> list[FunctionStatus]:
+        """Return how each function is."""
+        counts = self.runner.counts
+        labels = sorted(function.label for function in self.functions.values())
+        return [FunctionStatus(name=label, **asdict(counts.get(label) or Count())) for label in labels]
 
     def call(self, function: Function, event: Any) -> None:  # noqa: ANN401 - any JSON
         """Call a function without waiting for it."""
@@ -119,6 +134,12 @@ class Dispatcher:
         schedule = self.schedules.named(name)
         schedule.run(self._now())
         return schedule.label
+
+    def _run_now(self, name: str) -> Answer:
+        try:
+            return Answer("200 OK", [("Content-Type", "text/plain")], self.run_schedule(name).encode())
+        except UnknownScheduleError as error:
+            return Answer("404 Not Found", [("Content-Type", "text/plain")], str(error).encode())
 
     def settle(self, timeout_s: float) -> bool:
         """Wait until nothing is under way and nothing waits; return whether that came in time. For tests."""

@@ -1,7 +1,7 @@
 """Functions and what calls them. moto keeps them; the runner in `local/delivery/` runs their code.
 
-moto would echo every payload, would empty a queue whose mapping is enabled, and calls the function of a stream's mapping
-though it is disabled: so functions get no code there, and sources forget their mappings.
+moto would echo every payload, would empty a queue whose mapping is enabled, and calls the function of a stream's
+mapping though it is disabled: so functions get no code there, and sources forget their mappings.
 """
 
 import io
@@ -265,7 +265,7 @@ _SHOWN: Final = ("BatchSize", "EventSourceArn", "FunctionName")
 def _mute(source: str) -> None:
     """Let a queue, stream or table of moto forget the functions that follow it."""
     _arn, _aws, service, region, account, name = source.split(":", 5)
-    backend = get_backend(service)[account][region]
+    backend: Json = get_backend(service)[account][region]  # type: ignore[call-overload]
     match service:
         case "sqs":
             followed = backend.queues[name]

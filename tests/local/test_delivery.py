@@ -539,7 +539,6 @@ def test_a_state_machine_runs_functions_and_hears_of_their_errors(world: World) 
             "Machine": {
                 "Type": "AWS::StepFunctions::StateMachine",
                 "Properties": {
-                    "Definition": definition,
                     "DefinitionString": {"Fn::Sub": [json.dumps(definition), {"F": {"Ref": "F"}, "G": {"Ref": "G"}}]},
                     "RoleArn": {"Fn::GetAtt": ["Role", "Arn"]},
                 },

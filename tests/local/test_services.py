@@ -58,7 +58,11 @@ class World:
             "PortMappings": [{"ContainerPort": port}],
             **container,
         }
-        self.add(f"{name}Task", "AWS::ECS::TaskDefinition", {"ContainerDefinitions": [process]})
+        self.add(
+            f"{name}Task",
+            "AWS::ECS::TaskDefinition",
+            {"ContainerDefinitions": [process], "TaskRoleArn": f"arn:{name}Role"},
+        )
         self.add(f"{name}Name", "AWS::ServiceDiscovery::Service", {"Name": name, "DnsConfig": {"NamespaceId": "Zone"}})
         balancers = [{"TargetGroupArn": "Tasks"}] if name == "rest" else []
         self.add(
@@ -73,7 +77,10 @@ class World:
         )
 
     def instances(self, script: str) -> None:
-        data = {"LaunchTemplateData": {"UserData": base64.b64encode(script.encode()).decode()}}
+        self.add("Role", "AWS::IAM::Role", {})
+        self.add("Profile", "AWS::IAM::InstanceProfile", {"Roles": ["Role"]})
+        user_data = base64.b64encode(script.encode()).decode()
+        data = {"LaunchTemplateData": {"UserData": user_data, "IamInstanceProfile": {"Arn": "arn:Profile"}}}
         self.add("Template", "AWS::EC2::LaunchTemplate", data)
         self.add(
             "Group",
@@ -110,8 +117,10 @@ def test_services_are_read_from_tasks_and_from_launch_templates(world: World) ->
         port=7001,
         count=1,
         hosts=("engine.bursa.internal",),
+        role="arn:engineRole",
+        region=REGION,
     )
-    assert (ws.name, ws.count, ws.port, ws.health_path) == ("ws", 2, 8081, "/healthz")
+    assert (ws.name, ws.count, ws.port, ws.health_path, ws.role) == ("ws", 2, 8081, "/healthz", "arn:Role")
 
 
 Mutate = Callable[[World], None]
