@@ -529,7 +529,7 @@ def test_a_state_machine_runs_functions_and_hears_of_their_errors(world: World) 
                 "Catch": [{"ErrorEquals": ["ValueError"], "Next": "Caught"}],
                 "End": True,
             },
-            "Caught": {"Type": "Pass", "Result": "caught", "End": True},
+            "Caught": {"Type": "Pass", "Result": {"is": "caught"}, "End": True},
         },
     }
     world.start(
@@ -551,7 +551,7 @@ def test_a_state_machine_runs_functions_and_hears_of_their_errors(world: World) 
     while (told := client.describe_execution(executionArn=arn))["status"] == "RUNNING":
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    assert (told["status"], told["output"]) == ("SUCCEEDED", '"caught"')
+    assert (told["status"], told["output"]) == ("SUCCEEDED", '{"is": "caught"}')
     assert world.messages(count=1)[0]["event"] == {"n": 7}
 
 
