@@ -1,8 +1,17 @@
 """What every account holds, free and held, in the smallest units of each asset: holds before a match, settles after."""
 
-from runtime.shared.messages import EXTERNAL_ACCOUNT, FIRST_USER_ACCOUNT, BalanceChanged
+from runtime.engine.book import BookOrder
+from runtime.shared.messages import (
+    BUY,
+    EXTERNAL_ACCOUNT,
+    FEE_FROM_RECEIVED,
+    FIRST_USER_ACCOUNT,
+    NO_GROUP,
+    STOP_LOSS,
+    BalanceChanged,
+)
 
-__all__ = ["Account", "Accounts", "Holding"]
+__all__ = ["Account", "Accounts", "Holding", "OwnOrders"]
 
 
 class Holding:
@@ -19,10 +28,53 @@ class Holding:
         self.mark: int = 0
 
 
+class OwnOrders:
+    """An account's open orders in one market, oldest first, and how many of them are of a kind that is counted."""
+
+    __slots__ = ("algos", "buying", "icebergs", "lists", "orders")
+
+    def __init__(self) -> None:
+        """Start without orders."""
+        self.orders: dict[int, BookOrder] = {}
+        self.algos: int = 0
+        """Orders with a trigger, reached or not."""
+        self.icebergs: int = 0
+        self.lists: int = 0
+        self.buying: int = 0
+        """Lots of open buys; kept by whoever changes the lots of an open order."""
+
+    def add(self, order: BookOrder) -> None:
+        """Take an order that is open now."""
+        self.orders[order.order_id] = order
+        if order.side == BUY:
+            self.buying += order.remaining + order.reserve
+        if order.terms is not None:
+            self.algos += order.order_type >= STOP_LOSS
+            self.icebergs += order.terms.iceberg_lots > 0
+
+    def drop(self, order: BookOrder) -> None:
+        """Forget an order that is no longer open; its lots are off `buying` already."""
+        del self.orders[order.order_id]
+        if order.terms is not None:
+            self.algos -= order.order_type >= STOP_LOSS
+            self.icebergs -= order.terms.iceberg_lots > 0
+
+
 class Account:
     """A user or a house account. `clients` maps the client ids of open orders to (market, order id)."""
 
-    __slots__ = ("account", "clients", "holdings", "name", "open_orders", "tier", "updated_us")
+    __slots__ = (
+        "account",
+        "clients",
+        "fee_asset",
+        "holdings",
+        "lists",
+        "name",
+        "open_orders",
+        "tier",
+        "trade_group",
+        "updated_us",
+    )
 
     def __init__(self, account: int, name: str, tier: int) -> None:
         """Open the account, with nothing in it."""
@@ -31,9 +83,25 @@ class Account:
         self.tier: int = tier
         self.updated_us: int = 0
         self.holdings: dict[int, Holding] = {}
-        self.open_orders: dict[int, dict[int, None]] = {}
-        """Market → ids of open orders, oldest first."""
+        self.open_orders: dict[int, OwnOrders] = {}
+        """By market."""
         self.clients: dict[str, tuple[int, int]] = {}
+        self.lists: dict[str, int] = {}
+        """Client ids of open lists → their ids, oldest first."""
+        self.trade_group: int = NO_GROUP
+        self.fee_asset: int = FEE_FROM_RECEIVED
+
+    @property
+    def owner(self) -> int:
+        """What its orders have in common with those they must not trade with: the account, or its group below -1."""
+        return self.account if self.trade_group == NO_GROUP else -2 - self.trade_group
+
+    def own_orders(self, market: int) -> OwnOrders:
+        """Return the open orders in a market, to be added to."""
+        own = self.open_orders.get(market)
+        if own is None:
+            own = self.open_orders[market] = OwnOrders()
+        return own
 
     def free(self, asset: int) -> int:
         """Return the free units of `asset`."""

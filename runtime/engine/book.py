@@ -2,7 +2,8 @@
 
 Per side a dict of price levels and one sorted list of keys with the best at the end (asks negated), so that the best
 price is `[-1]` and an exhausted level is popped in constant time. A cancel is lazy: the order's remaining lots become
-0 and the dead entry is skipped when it reaches the front of its queue, or dropped when dead entries pile up.
+0 and the dead entry is skipped when it reaches the front of its queue, or dropped when dead entries pile up. An
+iceberg shows `remaining` lots and keeps the rest in `reserve`; shown anew, it goes to the end of its level.
 """
 
 from bisect import bisect_left, insort
@@ -12,12 +13,16 @@ from typing import Final
 from runtime.shared.messages import (
     BUY,
     NEW,
+    PARTIALLY_FILLED,
+    PENDING_NEW,
     SELL,
-    STP_EXPIRE_BOTH,
+    STP_DECREMENT,
     STP_EXPIRE_MAKER,
     STP_EXPIRE_TAKER,
     STP_NONE,
+    STP_TRANSFER,
     Order,
+    OrderTerms,
     PlaceOrder,
 )
 
@@ -29,10 +34,16 @@ FILLS_MAX: Final = 10_000
 """Fills of one order; what remains after so many expires. Keeps the events of one command below what a batch holds."""
 NO_BUDGET: Final = -1
 """No bound on price times lots."""
+NOBODY: Final = -1
+"""Owner of no order."""
 
 
 class BookOrder:
-    """An order while it lives: `remaining` lots still to be filled, 0 once it is gone from the book."""
+    """An order while it lives.
+
+    `remaining` lots are still to be filled, those of an iceberg's `reserve` besides; 0 once it is gone from the book.
+    Orders of one `owner`, an account or a group of them, do not trade with each other unless they ask to.
+    """
 
     __slots__ = (
         "account",
@@ -46,12 +57,16 @@ class BookOrder:
         "market",
         "order_id",
         "order_type",
+        "owner",
+        "prevented",
         "price",
         "quote_amount",
         "remaining",
+        "reserve",
         "side",
         "status",
         "stp",
+        "terms",
         "time_in_force",
         "updated_us",
     )
@@ -61,6 +76,7 @@ class BookOrder:
         self.order_id: int = order_id
         self.client_order_id: str = command.client_order_id
         self.account: int = command.account
+        self.owner: int = command.account
         self.market: int = command.market
         self.side: int = command.side
         self.order_type: int = command.order_type
@@ -69,6 +85,8 @@ class BookOrder:
         self.lots: int = command.lots
         self.quote_amount: int = command.quote_amount
         self.remaining: int = command.lots
+        self.reserve: int = 0
+        self.prevented: int = 0
         self.executed_lots: int = 0
         self.executed_quote: int = 0
         self.status: int = NEW
@@ -77,6 +95,12 @@ class BookOrder:
         self.created_us: int = time_us
         self.updated_us: int = time_us
         self.level: Level | None = None
+        self.terms: OrderTerms | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether the order may still trade."""
+        return self.status in (NEW, PARTIALLY_FILLED, PENDING_NEW)
 
     def view(self) -> Order:
         """Return the order as it stands, for a reply or an event."""
@@ -98,31 +122,50 @@ class BookOrder:
             self.expiry,
             self.created_us,
             self.updated_us,
+            self.terms,
         )
 
 
 class Level:
-    """Orders at one price in order of arrival; `lots` and `live` count those still alive."""
+    """Orders at one price in order of arrival.
 
-    __slots__ = ("live", "lots", "price", "queue")
+    `live` counts those still alive, `lots` what they show, `hidden` what they do not.
+    """
+
+    __slots__ = ("hidden", "live", "lots", "price", "queue")
 
     def __init__(self, price: int) -> None:
         """Open an empty level."""
         self.price: int = price
         self.lots: int = 0
+        self.hidden: int = 0
         self.live: int = 0
         self.queue: deque[BookOrder] = deque()
 
 
-class Taken:
-    """What a taker met: fills (maker, lots) at the maker's price, own orders expired, levels (price, lots left)."""
+class Prevention:
+    """A self-trade that did not happen: what was taken off either order, and what changed hands without a trade."""
 
-    __slots__ = ("expired", "fills", "prevented", "touched")
+    __slots__ = ("maker", "maker_lots", "price", "taker_lots", "transferred")
+
+    def __init__(self, maker: BookOrder, taker_lots: int, maker_lots: int, transferred: int) -> None:
+        """Note it."""
+        self.maker: BookOrder = maker
+        self.price: int = maker.price
+        self.taker_lots: int = taker_lots
+        self.maker_lots: int = maker_lots
+        self.transferred: int = transferred
+
+
+class Taken:
+    """What a taker met: fills (maker, lots) at the maker's price, self-trades prevented, levels (price, lots left)."""
+
+    __slots__ = ("fills", "prevented", "preventions", "touched")
 
     def __init__(self) -> None:
         """Nothing yet."""
         self.fills: list[tuple[BookOrder, int]] = []
-        self.expired: list[BookOrder] = []
+        self.preventions: list[Prevention] = []
         self.touched: list[tuple[int, int]] = []
         self.prevented: bool = False
         """True when self-trade prevention expires the taker's remainder."""
@@ -151,6 +194,11 @@ class OrderBook:
             return False
         return price >= best if side == BUY else price <= best
 
+    def is_crossed(self) -> bool:
+        """Tell whether bids and asks would match each other."""
+        bid, ask = self.best(BUY), self.best(SELL)
+        return bool(bid and ask) and bid >= ask
+
     def levels(self, side: int, count: int = -1) -> list[tuple[int, int]]:
         """Return (price, lots) of the best `count` levels (-1: all), best first."""
         keys = self._keys[side]
@@ -158,6 +206,10 @@ class OrderBook:
         chosen = reversed(keys if count < 0 else keys[max(0, len(keys) - count) :])
         prices = [key if side == BUY else -key for key in chosen]
         return [(price, levels[price].lots) for price in prices]
+
+    def supply(self, side: int) -> list[tuple[int, int]]:
+        """Return (price, lots) of every level of `side`, best first, with what icebergs hide."""
+        return [(price, lots + self._levels[side][price].hidden) for price, lots in self.levels(side)]
 
     def resting(self, side: int) -> list[BookOrder]:
         """Return every live order of `side`, best price first, oldest first within a price."""
@@ -178,6 +230,12 @@ class OrderBook:
             insort(self._keys[side], price if side == BUY else -price)
         level.queue.append(order)
         level.live += 1
+        terms = order.terms
+        if terms is not None and terms.iceberg_lots:
+            hidden = max(0, order.remaining - terms.iceberg_lots)
+            order.remaining -= hidden
+            order.reserve += hidden
+            level.hidden += order.reserve
         level.lots += order.remaining
         order.level = level
         self.orders[order.order_id] = order
@@ -190,8 +248,9 @@ class OrderBook:
             msg = f"order {order.order_id} is not on the book"
             raise ValueError(msg)
         level.lots -= order.remaining
+        level.hidden -= order.reserve
         level.live -= 1
-        order.remaining = 0
+        order.remaining = order.reserve = 0
         order.level = None
         del self.orders[order.order_id]
         if not level.live:
@@ -199,6 +258,43 @@ class OrderBook:
         elif len(level.queue) > _QUEUE_MIN and len(level.queue) > _QUEUE_FACTOR * level.live:
             level.queue = deque([entry for entry in level.queue if entry.remaining])
         return level.lots
+
+    def reduce(self, order: BookOrder, lots: int) -> int:
+        """Take `lots` off a resting order that has more; what it hides goes first. Return the lots of its level."""
+        level = order.level
+        assert level is not None
+        hidden = min(lots, order.reserve)
+        order.reserve -= hidden
+        level.hidden -= hidden
+        order.remaining -= lots - hidden
+        level.lots -= lots - hidden
+        return level.lots
+
+    def front(self, side: int) -> BookOrder | None:
+        """Return the order of `side` that is served next, None when that side is empty."""
+        keys = self._keys[side]
+        if not keys:
+            return None
+        queue = self._levels[side][keys[-1] if side == BUY else -keys[-1]].queue
+        while not queue[0].remaining:
+            queue.popleft()
+        return queue[0]
+
+    def serve(self, order: BookOrder, lots: int) -> None:
+        """Take `lots` off the order at the front of its side, at most what it shows; close its level if it was last."""
+        level = order.level
+        assert level is not None
+        level.lots -= lots
+        order.remaining -= lots
+        if not order.remaining:
+            self._exhausted(order, level)
+            if not level.live:
+                self._close_level(order.side, level.price)
+
+    def lots_at(self, side: int, price: int) -> int:
+        """Return the lots that show at a price."""
+        level = self._levels[side].get(price)
+        return level.lots if level else 0
 
     def _close_level(self, side: int, price: int) -> None:
         del self._levels[side][price]
@@ -209,10 +305,11 @@ class OrderBook:
         else:
             del keys[bisect_left(keys, key)]
 
-    def take(self, taker: BookOrder) -> Taken:
+    def take(self, taker: BookOrder, bound: int = 0) -> Taken:
         """Match `taker` against the other side, best price first, and reduce `remaining` of both sides of each fill.
 
-        A price of 0 takes any price. Levels and the order index are brought up to date; money is the caller's affair.
+        A price of 0 takes any price; nothing trades beyond `bound`, if there is one. Levels and the order index are
+        brought up to date; money is the caller's affair.
         """
         taken = Taken()
         side = taker.side
@@ -220,6 +317,8 @@ class OrderBook:
         keys = self._keys[opposite]
         levels = self._levels[opposite]
         limit = taker.price
+        if bound and (not limit or (limit > bound if side == BUY else limit < bound)):
+            limit = bound
         while taker.remaining and keys and not taken.prevented and len(taken.fills) < FILLS_MAX:
             price = keys[-1] if opposite == BUY else -keys[-1]
             if limit and (price > limit if side == BUY else price < limit):
@@ -243,8 +342,8 @@ class OrderBook:
             if not lots:
                 queue.popleft()
                 continue
-            if maker.account == taker.account and taker.stp != STP_NONE:
-                self._prevent_self_trade(taker.stp, maker, level, taken)
+            if maker.owner == taker.owner and taker.stp != STP_NONE:
+                remaining -= self.prevent(taker, remaining, maker, taken)
                 if taken.prevented:
                     break
                 continue
@@ -253,30 +352,67 @@ class OrderBook:
             level.lots -= lots
             maker.remaining -= lots
             if not maker.remaining:
-                queue.popleft()
-                level.live -= 1
-                maker.level = None
-                del self.orders[maker.order_id]
+                self._exhausted(maker, level)
             taken.fills.append((maker, lots))
         taker.remaining = remaining
 
-    def _prevent_self_trade(self, stp: int, maker: BookOrder, level: Level, taken: Taken) -> None:
-        """Expire what the taker's mode says; the maker is at the front of its queue."""
-        if stp in (STP_EXPIRE_MAKER, STP_EXPIRE_BOTH):
-            level.queue.popleft()
-            level.live -= 1
-            level.lots -= maker.remaining
-            maker.level = None
-            del self.orders[maker.order_id]
-            taken.expired.append(maker)  # keeps its remaining lots: the caller releases what they held
-        if stp in (STP_EXPIRE_TAKER, STP_EXPIRE_BOTH):
-            taken.prevented = True
+    def _exhausted(self, order: BookOrder, level: Level) -> None:
+        """Show more of the order at the front of its queue, at the end of it; or take it off if that was all."""
+        level.queue.popleft()
+        if order.reserve:
+            assert order.terms is not None
+            shown = min(order.reserve, order.terms.iceberg_lots)
+            order.reserve -= shown
+            order.remaining = shown
+            level.hidden -= shown
+            level.lots += shown
+            level.queue.append(order)
+            return
+        level.live -= 1
+        order.level = None
+        del self.orders[order.order_id]
 
-    def reachable(self, side: int, limit: int, lots: int, budget: int, own: dict[int, int]) -> tuple[int, int, bool]:
+    def prevent(self, taker: BookOrder, remaining: int, maker: BookOrder, taken: Taken) -> int:
+        """Do what the taker's mode says, the maker being at the front of its queue; return the lots the taker loses.
+
+        A maker that expires is off the book afterwards. Between two accounts of one group that both say TRANSFER, what
+        decrements them changes hands; anywhere else TRANSFER is DECREMENT.
+        """
+        mode = taker.stp
+        whole = maker.remaining + maker.reserve
+        if mode in (STP_DECREMENT, STP_TRANSFER):
+            lots = min(remaining, whole)
+            is_transfer = mode == maker.stp == STP_TRANSFER and maker.account != taker.account
+            taken.preventions.append(Prevention(maker, lots, lots, lots if is_transfer else 0))
+            taken.prevented = lots == remaining
+            if lots == whole:
+                self._expire(maker)
+            else:
+                self.reduce(maker, lots)
+            return lots
+        taken.prevented = mode != STP_EXPIRE_MAKER
+        taken.preventions.append(
+            Prevention(maker, remaining if taken.prevented else 0, 0 if mode == STP_EXPIRE_TAKER else whole, 0)
+        )
+        if mode != STP_EXPIRE_TAKER:
+            self._expire(maker)
+        return 0  # what expires with the taker is the caller's to note: it keeps its remaining lots until then
+
+    def _expire(self, maker: BookOrder) -> None:
+        """Take the order at the front of its queue off; a level without orders is left to the caller."""
+        level = maker.level
+        assert level is not None
+        level.queue.popleft()
+        level.live -= 1
+        level.lots -= maker.remaining
+        level.hidden -= maker.reserve
+        maker.level = None
+        del self.orders[maker.order_id]
+
+    def reachable(self, side: int, lots: int, budget: int, owner: int = NOBODY) -> tuple[int, int, bool]:
         """Return what a taker of `side` would get, changing nothing: lots, sum of price times lots, book too short.
 
-        `limit` 0 takes any price; `budget` bounds the sum (NO_BUDGET: nothing does). `own` is lots by price that the
-        taker must not count, its own orders.
+        `budget` bounds the sum (NO_BUDGET: nothing does). Orders of `owner` do not count.
         """
         opposite = 1 - side
         levels = self._levels[opposite]
@@ -285,9 +421,9 @@ class OrderBook:
             if got == lots:
                 break
             price = key if opposite == BUY else -key
-            if limit and (price > limit if side == BUY else price < limit):
-                break
-            there = min(levels[price].lots - own.get(price, 0), lots - got)
+            level = levels[price]
+            there = level.lots + level.hidden if owner == NOBODY else _lots_of_others(level, owner, lots - got)
+            there = min(there, lots - got)
             if budget != NO_BUDGET:
                 affordable = (budget - cost) // price
                 if affordable < there:
@@ -297,28 +433,50 @@ class OrderBook:
         is_short = got < lots and (budget == NO_BUDGET or budget - cost >= price)
         return got, cost, is_short
 
-    def can_fill(self, taker: BookOrder) -> bool:
+    def can_fill(self, taker: BookOrder, bound: int = 0) -> bool:
         """Tell whether `taker` would be filled whole, by at most FILLS_MAX fills, before self-trade prevention ends it.
 
-        Own orders do not count; where the taker's mode expires the taker, nothing behind the first of them does.
+        Own orders do not count; where the taker's mode takes from the taker, nothing behind the first of them does. An
+        iceberg counts for as many fills as it takes to show it all.
         """
         opposite = 1 - taker.side
+        limit = taker.price
+        if bound and (not limit or (limit > bound if taker.side == BUY else limit < bound)):
+            limit = bound
         got = fills = 0
         for key in reversed(self._keys[opposite]):
             price = key if opposite == BUY else -key
-            if taker.price and (price > taker.price if taker.side == BUY else price < taker.price):
+            if limit and (price > limit if taker.side == BUY else price < limit):
                 return False
             for maker in self._levels[opposite][price].queue:
                 if not maker.remaining:
                     continue
-                if maker.account == taker.account and taker.stp != STP_NONE:
+                if maker.owner == taker.owner and taker.stp != STP_NONE:
                     if taker.stp != STP_EXPIRE_MAKER:
                         return False
                     continue
-                got += maker.remaining
-                fills += 1
+                got += maker.remaining + maker.reserve
+                fills += _parts(maker)
+                if fills > FILLS_MAX:
+                    return False
                 if got >= taker.lots:
                     return True
-                if fills == FILLS_MAX:
-                    return False
         return False
+
+
+def _lots_of_others(level: Level, owner: int, wanted: int) -> int:
+    """Return the lots in a level that are not of `owner`, counting no further than `wanted`."""
+    lots = 0
+    for order in level.queue:
+        if order.remaining and order.owner != owner:
+            lots += order.remaining + order.reserve
+            if lots >= wanted:
+                break
+    return lots
+
+
+def _parts(order: BookOrder) -> int:
+    """Return in how many parts a resting order will have shown itself once it is filled."""
+    if not order.reserve or order.terms is None:
+        return 1
+    return 1 - (-order.reserve // order.terms.iceberg_lots)

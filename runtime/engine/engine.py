@@ -2,65 +2,67 @@
 
 No clock, no randomness, no input or output, no floats, no iteration over sets: the same commands give the same state,
 whoever replays them. Accounts hold funds before the book matches and settle after it; the two never see inside each
-other. Every reply can be derived from the commands alone, so the journal keeps commands and nothing else.
+other. Every reply can be derived from the commands alone, so the journal keeps commands and nothing else. Matching
+rules have a version of their own, which is sequenced: newer code plays older commands as they were played.
+
+This file holds what operators do: accounts, funds, markets, auctions. What orders do is in `trading`.
 """
 
 from typing import Final
 
-from runtime.engine.accounts import Account, Accounts, Holding
-from runtime.engine.book import FILLS_MAX, BookOrder, OrderBook, Taken
-from runtime.engine.rules import CLIENT_ID_LENGTH_MAX, refuse_order
+from runtime.engine.auction import equilibrium
+from runtime.engine.book import BookOrder
+from runtime.engine.market import Market
+from runtime.engine.rules import is_text
+from runtime.engine.trading import EVENTS_MAX, NEVER_US, PPM, Trading
+from runtime.engine.triggers import BASIS_POINTS
 from runtime.shared.messages import (
+    ALL_MARKETS,
+    AUCTION,
     BAD_AMOUNT,
     BAD_CATALOGUE,
     BAD_NAME,
+    BAD_PRICE,
     BUY,
-    CANCEL_ANY,
     CANCEL_ONLY,
-    CANCEL_ONLY_NEW,
-    CANCEL_RESTRICTED,
-    CANCELED,
-    CLIENT_ID_MISMATCH,
-    DUPLICATE_ORDER,
     DUPLICATE_TRANSFER,
-    EXEC_CANCELED,
-    EXEC_EXPIRED,
-    EXEC_NEW,
-    EXEC_TRADE,
     EXEC_TRADE_PREVENTION,
-    EXPIRED,
     EXPIRED_IN_MATCH,
     EXTERNAL_ACCOUNT,
     FEE_ACCOUNT,
+    FEE_FROM_RECEIVED,
     FILLED,
-    FOK,
-    GTC,
     HALT,
+    HELD,
     INSUFFICIENT_BALANCE,
-    INSUFFICIENT_LIQUIDITY,
-    LIMIT_MAKER,
-    MARKET,
-    MARKET_CLOSED,
-    NEW,
+    KEEP,
+    NO_GROUP,
     NOT_SUPPORTED,
-    PARTIALLY_FILLED,
+    RELEASED,
     ROUNDING_ACCOUNT,
+    RULES_2,
+    RULES_NEWEST,
     SELL,
+    SETTLED,
+    STP_DECREMENT,
+    STP_EXPIRE_BOTH,
+    STP_EXPIRE_MAKER,
+    STP_EXPIRE_TAKER,
     STP_NONE,
+    STP_TRANSFER,
     SUSPENSE_ACCOUNT,
-    TOO_MANY_ORDERS,
     TRADING,
-    UNFILLED_FOK_ORDER_EXPIRED,
-    UNFILLED_IOC_QUANTITY_EXPIRED,
     UNKNOWN_ACCOUNT,
     UNKNOWN_ASSET,
+    UNKNOWN_HOLD,
     UNKNOWN_MARKET,
-    UNKNOWN_ORDER,
     UNKNOWN_TIER,
-    WOULD_MATCH,
     AccountChanged,
     AccountOpened,
+    AccountOptionsChanged,
+    AmendOrder,
     CancelAll,
+    CancelList,
     CancelOrder,
     Command,
     Configure,
@@ -68,24 +70,30 @@ from runtime.shared.messages import (
     Deposit,
     Done,
     Event,
-    Fill,
-    LevelChanged,
+    FeeCharged,
+    HoldChanged,
+    HoldFunds,
+    HoldState,
     MarketSpec,
     MarketStatusChanged,
     OpenAccount,
     OrderChanged,
-    OrderPlaced,
-    OrdersCanceled,
+    PlaceList,
     PlaceOrder,
+    ReferencePriceChanged,
     Rejected,
+    ReleaseHold,
+    ReplaceOrder,
     Reply,
+    SelfTradePrevented,
+    SetAccountOptions,
     SetMarketStatus,
+    SetReferencePrice,
+    SettleHold,
     TierSpec,
-    Traded,
     Transferred,
 )
 
-PPM: Final = 1_000_000
 AMOUNT_LIMIT: Final = 2**62
 """Exclusive bound of what any account may hold of an asset, in units."""
 FEE_PPM_MAX: Final = 50_000
@@ -98,47 +106,30 @@ HOUSE: Final = (
     (ROUNDING_ACCOUNT, "house:rounding"),
     (SUSPENSE_ACCOUNT, "house:suspense"),
 )
+_STATUSES: Final = (TRADING, HALT, CANCEL_ONLY, AUCTION)
 
 
-class Market:
-    """One market: its book, its rules and its counters."""
-
-    __slots__ = ("book", "last_price", "last_trade_id", "spec", "status", "update_id")
-
-    def __init__(self, spec: MarketSpec) -> None:
-        """Open the market for trading, with an empty book."""
-        self.spec: MarketSpec = spec
-        self.book: OrderBook = OrderBook()
-        self.status: int = TRADING
-        self.update_id: int = 0
-        self.last_trade_id: int = 0
-        self.last_price: int = 0
-        """Price of the last trade in ticks, 0 before the first: the reference of the price band."""
-
-
-class Engine:
+class Engine(Trading):
     """The whole state of one market group."""
 
     def __init__(self) -> None:
         """Start with the house accounts and nothing to trade."""
-        self.accounts: Accounts = Accounts()
-        self.markets: dict[int, Market] = {}
+        super().__init__()
         self.assets: dict[int, None] = {}
-        self.tiers: dict[int, TierSpec] = {}
         self.transfers: dict[str, None] = {}
-        self.next_order_id: int = 1
-        self.sequence: int = 0
-        self.time_us: int = 0
-        self._events: list[Event] = []
+        self.holds: dict[str, HoldState] = {}
+        """Funds held for withdrawals, by reference."""
         for account, name in HOUSE:
             self.accounts.open(account, name, 0)
 
     def apply(self, sequence: int, time_us: int, command: Command) -> tuple[Reply, list[Event]]:
         """Carry out `command`, the next in sequence, at `time_us`; return its reply and what happened.
 
-        A command that is refused changes nothing but the sequence.
+        A command that is refused changes nothing but the sequence; but auctions whose time has come are ended first.
         """
         self.skip(sequence, time_us)
+        if time_us >= self.auction_due_us:
+            self._end_auctions()
         reply = self._dispatch(command)
         events = self._events
         events.extend(self.accounts.collect_changes(time_us))
@@ -158,278 +149,39 @@ class Engine:
             return self._place(command)
         if isinstance(command, CancelOrder):
             return self._cancel(command)
+        if isinstance(command, ReplaceOrder):
+            return self._replace(command)
         if isinstance(command, CancelAll):
             return self._cancel_all(command)
+        if isinstance(command, AmendOrder):
+            return self._amend(command)
+        if isinstance(command, PlaceList):
+            return self._place_list(command)
+        if isinstance(command, CancelList):
+            return self._cancel_list(command)
+        if isinstance(command, SetReferencePrice):
+            return self._set_reference_price(command)
+        return self._administer(command)
+
+    def _administer(self, command: Command) -> Reply:
         if isinstance(command, Deposit):
             return self._deposit(command)
+        if isinstance(command, HoldFunds):
+            return self._hold_funds(command)
+        if isinstance(command, SettleHold):
+            return self._settle_hold(command)
+        if isinstance(command, ReleaseHold):
+            return self._release_hold(command)
         if isinstance(command, OpenAccount):
             return self._open_account(command)
+        if isinstance(command, SetAccountOptions):
+            return self._set_options(command)
         if isinstance(command, Configure):
             return self._configure(command)
+        assert isinstance(command, SetMarketStatus)
         return self._set_status(command)
 
-    # ---- orders ------------------------------------------------------------------------------------------------
-
-    def _place(self, command: PlaceOrder) -> Reply:
-        account = self.accounts.accounts.get(command.account)
-        if account is None or not account.tier:
-            return Rejected(UNKNOWN_ACCOUNT)
-        market = self.markets.get(command.market)
-        if market is None:
-            return Rejected(UNKNOWN_MARKET)
-        if market.status != TRADING:
-            return Rejected(MARKET_CLOSED)
-        spec = market.spec
-        refused = refuse_order(command, spec, market.last_price)
-        if refused is not None:
-            return refused
-        if command.client_order_id in account.clients:
-            return Rejected(DUPLICATE_ORDER)
-        open_max = spec.open_orders_max * self.tiers[account.tier].open_orders_factor
-        if len(account.open_orders.get(command.market, ())) >= open_max:
-            return Rejected(TOO_MANY_ORDERS, str(open_max))
-        book = market.book
-        if command.order_type == LIMIT_MAKER and book.crosses(command.side, command.price):
-            return Rejected(WOULD_MATCH)
-        order = BookOrder(self.next_order_id, command, self.time_us)
-        given = spec.quote if order.side == BUY else spec.base
-        hold = self._requirement(order, account, market, account.free(given))
-        if hold > account.free(given):
-            return Rejected(INSUFFICIENT_BALANCE)
-        source = account.holding(given)
-        self.accounts.hold(source, hold, self.sequence)
-        self.next_order_id += 1
-        self._events.append(OrderChanged(EXEC_NEW, order.view()))
-        fills: list[Fill] = []
-        taken = Taken()
-        if order.time_in_force != FOK or book.can_fill(order):
-            taken = book.take(order)
-            fills = self._settle_all(order, account, taken, market)
-        self._finish(order, account, market, taken, source, hold)
-        return OrderPlaced(order.view(), fills)
-
-    def _own_lots(self, account: Account, market: Market, command: BookOrder) -> dict[int, int]:
-        """Return the account's own resting lots by price on the side that `command` takes from."""
-        side = 1 - command.side
-        own: dict[int, int] = {}
-        for order_id in account.open_orders.get(market.spec.id, ()):
-            order = market.book.orders[order_id]
-            if order.side == side:
-                own[order.price] = own.get(order.price, 0) + order.remaining
-        return own
-
-    def _requirement(self, order: BookOrder, account: Account, market: Market, free: int) -> int:
-        """Return what the order must hold, in units of the asset it gives, and set the lots of one by amount.
-
-        A limit order holds its full price. A market order holds what the book would cost it now; nothing can come
-        between, since this command is alone. One by amount wants as many lots as the amount buys, or where the book
-        runs out first, the most that a market order may have. The book is walked no further than `free` units reach:
-        a sum above `free` is more than that, not exact.
-        """
-        spec = market.spec
-        if order.order_type != MARKET:
-            return order.lots * (order.price * spec.quote_units if order.side == BUY else spec.lot_units)
-        if not order.quote_amount and order.side == SELL:
-            return order.lots * spec.lot_units
-        if order.quote_amount > free and order.side == BUY:
-            return order.quote_amount
-        own = self._own_lots(account, market, order) if order.stp != STP_NONE else {}
-        reachable = market.book.reachable
-        if not order.quote_amount:
-            lots, cost, is_short = reachable(BUY, 0, order.lots, free // spec.quote_units, own)
-            is_affordable = lots == order.lots or is_short
-            return cost * spec.quote_units if is_affordable else free + 1
-        budget = order.quote_amount // spec.quote_units
-        lots_max = spec.max_market_lots if order.side == BUY else min(spec.max_market_lots, free // spec.lot_units + 1)
-        lots, _, is_short = reachable(order.side, 0, lots_max, budget, own)
-        order.lots = order.remaining = spec.max_market_lots if is_short else lots
-        return order.quote_amount if order.side == BUY else lots * spec.lot_units
-
-    def _settle_all(self, order: BookOrder, account: Account, taken: Taken, market: Market) -> list[Fill]:
-        fills = [self._settle(order, account, maker, lots, market) for maker, lots in taken.fills]
-        for maker in taken.expired:
-            self._close_maker(maker, market)
-            self._free_remainder(maker, market)
-            maker.status = EXPIRED_IN_MATCH
-            maker.updated_us = self.time_us
-            self._events.append(OrderChanged(EXEC_TRADE_PREVENTION, maker.view()))
-        for price, lots in taken.touched:
-            self._level_changed(market, 1 - order.side, price, lots)
-        return fills
-
-    def _settle(self, taker: BookOrder, account: Account, maker: BookOrder, lots: int, market: Market) -> Fill:
-        """Exchange base for quote between the two, at the maker's price, less fees; both sides were held before."""
-        spec = market.spec
-        accounts = self.accounts
-        sequence = self.sequence
-        other = accounts.accounts[maker.account]
-        price = maker.price
-        base_amount = lots * spec.lot_units
-        quote_amount = price * lots * spec.quote_units
-        taker_ppm = self.tiers[account.tier].taker_ppm
-        maker_ppm = self.tiers[other.tier].maker_ppm
-        if taker.side == BUY:
-            buy, sell, buyer, seller, buyer_ppm, seller_ppm = taker, maker, account, other, taker_ppm, maker_ppm
-        else:
-            buy, sell, buyer, seller, buyer_ppm, seller_ppm = maker, taker, other, account, maker_ppm, taker_ppm
-        buyer_fee = base_amount * buyer_ppm // PPM  # rounded down: in favour of the customer
-        seller_fee = quote_amount * seller_ppm // PPM
-        paying = buyer.holding(spec.quote)
-        accounts.spend(paying, quote_amount, sequence)
-        if buy.order_type != MARKET and buy.price != price:  # held at its limit, bought cheaper
-            accounts.release(paying, (buy.price - price) * lots * spec.quote_units, sequence)
-        accounts.credit(buyer.holding(spec.base), base_amount - buyer_fee, sequence)
-        accounts.spend(seller.holding(spec.base), base_amount, sequence)
-        accounts.credit(seller.holding(spec.quote), quote_amount - seller_fee, sequence)
-        house = accounts.accounts[FEE_ACCOUNT]
-        if buyer_fee:
-            accounts.credit(house.holding(spec.base), buyer_fee, sequence)
-        if seller_fee:
-            accounts.credit(house.holding(spec.quote), seller_fee, sequence)
-        market.last_trade_id += 1
-        market.last_price = price
-        trade_id = market.last_trade_id
-        maker_is_buyer = maker is buy
-        for order in (maker, taker):
-            order.executed_lots += lots
-            order.executed_quote += quote_amount
-            order.status = FILLED if order.executed_lots == order.lots else PARTIALLY_FILLED
-            order.updated_us = self.time_us
-        if not maker.remaining:
-            self._close_maker(maker, market)
-        self._events.append(
-            Traded(
-                spec.id,
-                trade_id,
-                price,
-                lots,
-                maker_is_buyer,
-                buy.order_id,
-                sell.order_id,
-                buy.account,
-                sell.account,
-                buyer_fee,
-                seller_fee,
-            )
-        )
-        maker_fee, maker_asset = (buyer_fee, spec.base) if maker_is_buyer else (seller_fee, spec.quote)
-        taker_fee, taker_asset = (seller_fee, spec.quote) if maker_is_buyer else (buyer_fee, spec.base)
-        self._events.append(
-            OrderChanged(EXEC_TRADE, maker.view(), trade_id, price, lots, maker_fee, maker_asset, is_maker=True)
-        )
-        self._events.append(OrderChanged(EXEC_TRADE, taker.view(), trade_id, price, lots, taker_fee, taker_asset))
-        return Fill(trade_id, price, lots, taker_fee, taker_asset)
-
-    def _finish(
-        self, order: BookOrder, account: Account, market: Market, taken: Taken, source: Holding, hold: int
-    ) -> None:
-        """Rest the remainder of a good-till-canceled limit order; expire any other and free what it still holds."""
-        is_market = order.order_type == MARKET
-        is_whole = not taken.prevented and len(taken.fills) < FILLS_MAX
-        if order.remaining and not is_market and order.time_in_force == GTC and is_whole:
-            lots = market.book.rest(order)
-            account.open_orders.setdefault(order.market, {})[order.order_id] = None
-            account.clients[order.client_order_id] = (order.market, order.order_id)
-            self._level_changed(market, order.side, order.price, lots)
-            return
-        if is_market:
-            spent = order.executed_quote if order.side == BUY else order.executed_lots * market.spec.lot_units
-            if hold != spent:
-                self.accounts.release(source, hold - spent, self.sequence)
-        elif order.remaining:
-            self._free_remainder(order, market)
-        if order.executed_lots and not order.remaining:
-            return
-        order.remaining = 0
-        if order.quote_amount:
-            order.lots = order.executed_lots  # it never asked for lots: what it got is what it wanted
-        if taken.prevented:
-            order.status = EXPIRED_IN_MATCH
-            self._events.append(OrderChanged(EXEC_TRADE_PREVENTION, order.view()))
-            return
-        order.status = EXPIRED
-        if order.time_in_force == FOK:
-            order.expiry = UNFILLED_FOK_ORDER_EXPIRED
-        else:
-            order.expiry = INSUFFICIENT_LIQUIDITY if is_market else UNFILLED_IOC_QUANTITY_EXPIRED
-        self._events.append(OrderChanged(EXEC_EXPIRED, order.view()))
-
-    def _free_remainder(self, order: BookOrder, market: Market) -> None:
-        """Release what a limit order's remaining lots hold."""
-        spec = market.spec
-        account = self.accounts.accounts[order.account]
-        if order.side == BUY:
-            amount = order.remaining * order.price * spec.quote_units
-            self.accounts.release(account.holding(spec.quote), amount, self.sequence)
-        else:
-            self.accounts.release(account.holding(spec.base), order.remaining * spec.lot_units, self.sequence)
-
-    def _close_maker(self, order: BookOrder, market: Market) -> None:
-        """Forget an order that left the book, in its owner's account."""
-        account = self.accounts.accounts[order.account]
-        del account.open_orders[market.spec.id][order.order_id]
-        del account.clients[order.client_order_id]
-
-    def _level_changed(self, market: Market, side: int, price: int, lots: int) -> None:
-        market.update_id += 1
-        self._events.append(LevelChanged(market.spec.id, market.update_id, side, price, lots))
-
-    # ---- cancellations -------------------------------------------------------------------------------------------
-
-    def _cancel(self, command: CancelOrder) -> Reply:
-        account = self.accounts.accounts.get(command.account)
-        if account is None:
-            return Rejected(UNKNOWN_ACCOUNT)
-        market = self.markets.get(command.market)
-        if market is None:
-            return Rejected(UNKNOWN_MARKET)
-        if market.status == HALT:
-            return Rejected(MARKET_CLOSED)
-        if command.cancel_id and not _is_text(command.cancel_id, CLIENT_ID_LENGTH_MAX):
-            return Rejected(NOT_SUPPORTED, "cancel id")
-        order_id = command.order_id
-        if not order_id:
-            order_id = account.clients.get(command.client_order_id, (0, 0))[1]
-        order = market.book.orders.get(order_id)
-        if order is None or order.account != command.account:
-            return Rejected(UNKNOWN_ORDER)
-        if command.client_order_id and order.client_order_id != command.client_order_id:
-            return Rejected(CLIENT_ID_MISMATCH)
-        if command.restriction != CANCEL_ANY:
-            wanted = NEW if command.restriction == CANCEL_ONLY_NEW else PARTIALLY_FILLED
-            if order.status != wanted:
-                return Rejected(CANCEL_RESTRICTED)
-        return OrdersCanceled([self._cancel_order(order, market, command.cancel_id).order])
-
-    def _cancel_all(self, command: CancelAll) -> Reply:
-        account = self.accounts.accounts.get(command.account)
-        if account is None:
-            return Rejected(UNKNOWN_ACCOUNT)
-        market = self.markets.get(command.market)
-        if market is None:
-            return Rejected(UNKNOWN_MARKET)
-        if market.status == HALT:
-            return Rejected(MARKET_CLOSED)
-        if command.cancel_id and not _is_text(command.cancel_id, CLIENT_ID_LENGTH_MAX):
-            return Rejected(NOT_SUPPORTED, "cancel id")
-        order_ids = list(account.open_orders.get(command.market, ()))
-        if not order_ids:
-            return Rejected(UNKNOWN_ORDER)
-        orders = [market.book.orders[order_id] for order_id in order_ids]
-        return OrdersCanceled([self._cancel_order(order, market, command.cancel_id).order for order in orders])
-
-    def _cancel_order(self, order: BookOrder, market: Market, cancel_id: str) -> OrderChanged:
-        self._free_remainder(order, market)
-        lots = market.book.remove(order)
-        self._close_maker(order, market)
-        order.status = CANCELED
-        order.updated_us = self.time_us
-        changed = OrderChanged(EXEC_CANCELED, order.view(), cancel_id=cancel_id)
-        self._events.append(changed)
-        self._level_changed(market, order.side, order.price, lots)
-        return changed
-
-    # ---- accounts and configuration ------------------------------------------------------------------------------
+    # ---- funds ---------------------------------------------------------------------------------------------------
 
     def _deposit(self, command: Deposit) -> Reply:
         account = self.accounts.accounts.get(command.account)
@@ -437,7 +189,7 @@ class Engine:
             return Rejected(UNKNOWN_ACCOUNT)
         if command.asset not in self.assets:
             return Rejected(UNKNOWN_ASSET)
-        if not _is_text(command.reference, REFERENCE_LENGTH_MAX):
+        if not is_text(command.reference, REFERENCE_LENGTH_MAX):
             return Rejected(BAD_NAME, f"a reference has 1 to {REFERENCE_LENGTH_MAX} printable characters")
         if command.reference in self.transfers:
             return Rejected(DUPLICATE_TRANSFER)
@@ -450,8 +202,56 @@ class Engine:
         self._events.append(Transferred(command.account, command.asset, command.amount, command.reference))
         return Done()
 
+    def _hold_funds(self, command: HoldFunds) -> Reply:
+        account = self.accounts.accounts.get(command.account)
+        if account is None or not account.tier:
+            return Rejected(UNKNOWN_ACCOUNT)
+        if command.asset not in self.assets:
+            return Rejected(UNKNOWN_ASSET)
+        if not is_text(command.reference, REFERENCE_LENGTH_MAX):
+            return Rejected(BAD_NAME, f"a reference has 1 to {REFERENCE_LENGTH_MAX} printable characters")
+        if command.reference in self.transfers:
+            return Rejected(DUPLICATE_TRANSFER)
+        if command.amount <= 0:
+            return Rejected(BAD_AMOUNT, "more than 0")
+        if not self.accounts.hold(account.holding(command.asset), command.amount, self.sequence):
+            return Rejected(INSUFFICIENT_BALANCE)
+        self.transfers[command.reference] = None
+        self.holds[command.reference] = HoldState(command.account, command.asset, command.amount, command.reference)
+        self._events.append(HoldChanged(command.account, command.asset, command.amount, command.reference, HELD))
+        return Done()
+
+    def _settle_hold(self, command: SettleHold) -> Reply:
+        hold = self.holds.get(command.reference)
+        if hold is None:
+            return Rejected(UNKNOWN_HOLD)
+        if not 0 <= command.fee < hold.amount:
+            return Rejected(BAD_AMOUNT, f"a fee is 0 to less than the {hold.amount} units held")
+        del self.holds[command.reference]
+        accounts, sequence = self.accounts, self.sequence
+        sent = hold.amount - command.fee
+        accounts.spend(accounts.accounts[hold.account].holding(hold.asset), hold.amount, sequence)
+        accounts.credit(accounts.accounts[EXTERNAL_ACCOUNT].holding(hold.asset), sent, sequence)
+        self._events.append(HoldChanged(hold.account, hold.asset, hold.amount, hold.reference, SETTLED))
+        self._events.append(Transferred(hold.account, hold.asset, -sent, hold.reference))
+        if command.fee:
+            accounts.credit(accounts.accounts[FEE_ACCOUNT].holding(hold.asset), command.fee, sequence)
+            self._events.append(FeeCharged(hold.account, hold.asset, command.fee, hold.reference))
+        return Done()
+
+    def _release_hold(self, command: ReleaseHold) -> Reply:
+        hold = self.holds.pop(command.reference, None)
+        if hold is None:
+            return Rejected(UNKNOWN_HOLD)
+        holding = self.accounts.accounts[hold.account].holding(hold.asset)
+        self.accounts.release(holding, hold.amount, self.sequence)
+        self._events.append(HoldChanged(hold.account, hold.asset, hold.amount, hold.reference, RELEASED))
+        return Done()
+
+    # ---- accounts and configuration ------------------------------------------------------------------------------
+
     def _open_account(self, command: OpenAccount) -> Reply:
-        if not _is_text(command.name, NAME_LENGTH_MAX) or command.name.startswith("house:"):
+        if not is_text(command.name, NAME_LENGTH_MAX) or command.name.startswith("house:"):
             return Rejected(BAD_NAME, f"1 to {NAME_LENGTH_MAX} printable characters, not starting with house:")
         if command.tier not in self.tiers:
             return Rejected(UNKNOWN_TIER, f"known: {sorted(self.tiers)}")
@@ -467,6 +267,24 @@ class Engine:
         self._events.append(AccountChanged(account.account, account.name, account.tier))
         return AccountOpened(account.account)
 
+    def _set_options(self, command: SetAccountOptions) -> Reply:
+        account = self.accounts.accounts.get(command.account)
+        if account is None or not account.tier:
+            return Rejected(UNKNOWN_ACCOUNT)
+        if command.trade_group != KEEP and not NO_GROUP <= command.trade_group < AMOUNT_LIMIT:
+            return Rejected(NOT_SUPPORTED, f"trade group {command.trade_group}; {NO_GROUP} for none, or 0 and more")
+        if command.fee_asset not in (KEEP, FEE_FROM_RECEIVED) and command.fee_asset not in self.assets:
+            return Rejected(UNKNOWN_ASSET)
+        if command.trade_group != KEEP:
+            account.trade_group = command.trade_group
+            for own in account.open_orders.values():
+                for order in own.orders.values():
+                    order.owner = account.owner
+        if command.fee_asset != KEEP:
+            account.fee_asset = command.fee_asset
+        self._events.append(AccountOptionsChanged(account.account, account.trade_group, account.fee_asset))
+        return Done()
+
     def _configure(self, command: Configure) -> Reply:
         problem = self._configuration_problem(command)
         if problem:
@@ -481,15 +299,13 @@ class Engine:
                 self.markets[spec.id] = Market(spec)
             else:
                 market.spec = spec
-        self._events.append(Configured(command.assets, command.markets, command.tiers))
+        self.rules = command.rules
+        self._events.append(Configured(command.assets, command.markets, command.tiers, command.rules))
         return Done()
 
     def _configuration_problem(self, command: Configure) -> str:
-        for tier in command.tiers:
-            if not 1 <= tier.id <= ID_MAX or tier.open_orders_factor < 1:
-                return f"tier {tier.id}: ids are 1 to {ID_MAX}, the factor of open orders at least 1"
-            if not (0 <= tier.maker_ppm <= FEE_PPM_MAX and 0 <= tier.taker_ppm <= FEE_PPM_MAX):
-                return f"tier {tier.id}: fees are 0 to {FEE_PPM_MAX} ppm"
+        if not self.rules <= command.rules <= RULES_NEWEST:
+            return f"rules {command.rules}: {self.rules} are in force, this engine knows up to {RULES_NEWEST}"
         if not all(0 <= asset <= ID_MAX for asset in command.assets):
             return f"assets: ids are 0 to {ID_MAX}"
         for spec in command.markets:
@@ -501,22 +317,168 @@ class Engine:
             known = self.markets.get(spec.id)
             if known and _scale(known.spec) != _scale(spec):
                 return f"market {spec.id}: assets, lot and tick of a known market cannot change"
+        return self._tier_problem(command.tiers)
+
+    def _tier_problem(self, changed: list[TierSpec]) -> str:
+        for tier in changed:
+            if not 1 <= tier.id <= ID_MAX or tier.open_orders_factor < 1:
+                return f"tier {tier.id}: ids are 1 to {ID_MAX}, the factor of open orders at least 1"
+            if not (-FEE_PPM_MAX <= tier.maker_ppm <= FEE_PPM_MAX and 0 <= tier.taker_ppm <= FEE_PPM_MAX):
+                return f"tier {tier.id}: fees are 0 to {FEE_PPM_MAX} ppm, for a maker also as much below 0"
+        tiers = {**self.tiers, **{tier.id: tier for tier in changed}}.values()
+        rebate = -min((tier.maker_ppm for tier in tiers), default=0)
+        if any(tier.taker_ppm < rebate for tier in tiers):
+            return f"tiers: a maker gets {rebate} ppm back, so no taker may pay less"
         return ""
 
     def _set_status(self, command: SetMarketStatus) -> Reply:
+        is_all = command.market == ALL_MARKETS and self.rules >= RULES_2
+        chosen = sorted(self.markets) if is_all else [command.market]
+        if any(number not in self.markets for number in chosen):
+            return Rejected(UNKNOWN_MARKET)
+        known = _STATUSES if self.rules >= RULES_2 else _STATUSES[:3]
+        if command.status not in known:
+            return Rejected(NOT_SUPPORTED, f"status {command.status}; known: {', '.join(map(str, known))}")
+        for number in chosen:
+            self._change_status(self.markets[number], command.status)
+        self.expect_auctions()
+        return Done()
+
+    def _set_reference_price(self, command: SetReferencePrice) -> Reply:
         market = self.markets.get(command.market)
         if market is None:
             return Rejected(UNKNOWN_MARKET)
-        if command.status not in (TRADING, HALT, CANCEL_ONLY):
-            return Rejected(NOT_SUPPORTED, f"status {command.status}; known: {TRADING}, {HALT}, {CANCEL_ONLY}")
-        market.status = command.status
-        self._events.append(MarketStatusChanged(command.market, command.status))
+        if command.price and not market.spec.min_ticks <= command.price <= market.spec.max_ticks:
+            return Rejected(BAD_PRICE, f"{market.spec.min_ticks} to {market.spec.max_ticks} ticks, or 0")
+        is_new = market.reference_price != command.price
+        market.reference_price = command.price
+        market.reference_us = self.time_us
+        if is_new:
+            self._events.append(ReferencePriceChanged(command.market, command.price))
         return Done()
 
+    # ---- auctions ------------------------------------------------------------------------------------------------
 
-def _is_text(text: str, length_max: int) -> bool:
-    """Tell whether any store can hold `text`: not empty, bounded, without control characters."""
-    return 1 <= len(text) <= length_max and text.isprintable()
+    def _change_status(self, market: Market, status: int) -> None:
+        """Set a status. A book that crosses matches at one price before it trades on."""
+        if status == AUCTION:
+            self._begin_auction(market)
+            return
+        if status == TRADING and (market.status == AUCTION or market.book.is_crossed()):
+            market.status = AUCTION
+            market.until_us = self.time_us
+            self._end_auction(market)
+            return
+        market.status = status
+        market.until_us = market.auction_price = 0
+        self._events.append(MarketStatusChanged(market.spec.id, status))
+
+    def _end_auctions(self) -> None:
+        for number in sorted(self.markets):
+            market = self.markets[number]
+            if market.status == AUCTION and market.until_us <= self.time_us:
+                self._end_auction(market)
+        self.expect_auctions()
+
+    def expect_auctions(self) -> None:
+        """Note when the next auction ends."""
+        self.auction_due_us = min(
+            (market.until_us for market in self.markets.values() if market.status == AUCTION), default=NEVER_US
+        )
+
+    def _end_auction(self, market: Market) -> None:
+        """Match what crosses at the one price, then trade on; what one command cannot match is left to the next."""
+        book = market.book
+        if not market.auction_price:
+            reference = market.reference(self.time_us)
+            market.auction_price, _ = equilibrium(book.supply(BUY), book.supply(SELL), reference)
+        touched: dict[tuple[int, int], None] = {}
+        is_done = False
+        while not is_done and len(self._events) < EVENTS_MAX:
+            bid, ask = book.front(BUY), book.front(SELL)
+            if bid is None or ask is None or bid.price < market.auction_price or ask.price > market.auction_price:
+                is_done = True
+            else:
+                touched[BUY, bid.price] = touched[SELL, ask.price] = None
+                self._match_in_auction(bid, ask, market)
+        for side, price in touched:
+            self._level_changed(market, side, price, book.lots_at(side, price))
+        if not is_done:
+            market.until_us = self.time_us
+            return
+        market.status = TRADING
+        market.until_us = market.auction_price = market.window_us = market.window_price = 0
+        self._events.append(MarketStatusChanged(market.spec.id, TRADING))
+        self._follow_up(market)
+
+    def _match_in_auction(self, bid: BookOrder, ask: BookOrder, market: Market) -> None:
+        """Let the two orders at the front trade at the auction's price; the older one counts as the maker."""
+        maker, taker = (bid, ask) if bid.order_id < ask.order_id else (ask, bid)
+        account = self.accounts.accounts[taker.account]
+        if maker.owner == taker.owner and taker.stp != STP_NONE:
+            self._prevent_in_auction(taker, maker, market)
+            return
+        if taker.terms is not None and taker.terms.list_id:
+            self._starts(taker, market)
+        lots = min(bid.remaining, ask.remaining)
+        market.book.serve(bid, lots)
+        market.book.serve(ask, lots)
+        if taker.side == BUY:
+            account.open_orders[market.spec.id].buying -= lots
+        self._settle(taker, account, maker, lots, market.auction_price, market)
+        if taker.status == FILLED:
+            self._close(taker, account)
+
+    def _prevent_in_auction(self, taker: BookOrder, maker: BookOrder, market: Market) -> None:
+        """Do what the newer order's mode says. Both are on the book, so TRANSFER is DECREMENT here."""
+        mode = taker.stp
+        open_lots = [order.remaining + order.reserve for order in (taker, maker)]
+        is_decrement = mode in (STP_DECREMENT, STP_TRANSFER)
+        if is_decrement:
+            taker_lots = maker_lots = min(open_lots)
+        else:
+            taker_lots = open_lots[0] if mode in (STP_EXPIRE_TAKER, STP_EXPIRE_BOTH) else 0
+            maker_lots = open_lots[1] if mode in (STP_EXPIRE_MAKER, STP_EXPIRE_BOTH) else 0
+        market.last_match_id += 1
+        group = self.accounts.accounts[taker.account].trade_group
+        self._events.append(
+            SelfTradePrevented(
+                market.spec.id,
+                market.last_match_id,
+                taker.order_id,
+                maker.order_id,
+                taker.account,
+                maker.account,
+                group,
+                mode,
+                market.auction_price,
+                taker_lots,
+                maker_lots,
+                0,
+                taker.side,
+            )
+        )
+        for order, lots in ((taker, taker_lots), (maker, maker_lots)):
+            if lots:
+                self._take_off(order, lots, market)
+
+    def _take_off(self, order: BookOrder, lots: int, market: Market) -> None:
+        """Take lots off a resting order, which ends if those were its last."""
+        if order.terms is not None and order.terms.list_id:
+            self._starts(order, market)
+        is_last = lots == order.remaining + order.reserve
+        if not is_last:
+            self._free(order, lots, market)
+            if order.side == BUY:
+                self.accounts.accounts[order.account].open_orders[order.market].buying -= lots
+            market.book.reduce(order, lots)
+            order.updated_us = self.time_us
+        order.prevented += lots
+        self._note_prevention(order, market)
+        if is_last:
+            self._end(order, market, EXPIRED_IN_MATCH, EXEC_TRADE_PREVENTION)
+        else:
+            self._events.append(OrderChanged(EXEC_TRADE_PREVENTION, order.view()))
 
 
 def _is_sound(spec: MarketSpec) -> bool:
@@ -532,6 +494,19 @@ def _is_sound(spec: MarketSpec) -> bool:
         and 0 < spec.min_notional <= spec.max_notional < AMOUNT_LIMIT
         and 0 < spec.band_down_ppm < PPM < spec.band_up_ppm
         and spec.open_orders_max > 0
+        and _is_sound_beside(spec)
+    )
+
+
+def _is_sound_beside(spec: MarketSpec) -> bool:
+    """Tell the same of what came with triggers, icebergs, lists and auctions."""
+    return (
+        min(spec.algo_orders_max, spec.iceberg_parts_max, spec.iceberg_orders_max, spec.lists_max, spec.amends_max) >= 0
+        and 0 <= spec.max_position < AMOUNT_LIMIT
+        and 0 <= spec.trailing_min <= spec.trailing_max < BASIS_POINTS
+        and spec.reference_age_us >= 0
+        and 0 <= spec.interruption_ppm < PPM
+        and (not spec.interruption_ppm or min(spec.interruption_window_us, spec.auction_us) > 0)
     )
 
 

@@ -18,7 +18,7 @@ from runtime.engine.file_log import FileLog, LogError
 from runtime.engine.replica import Entry, Replica
 from runtime.shared.catalogue import Catalogue
 from runtime.shared.frames import pack_list
-from runtime.shared.messages import Configure, Done, Happened, Rejected, Replied, encode
+from runtime.shared.messages import RULES_NEWEST, Configure, Done, Happened, Rejected, Replied, encode
 
 logger = logging.getLogger(__name__)
 
@@ -110,12 +110,13 @@ class Leader:
         specs, tiers = catalogue.specs(), catalogue.tier_specs()
         assets = [asset.id for asset in catalogue.assets]
         if (
-            all(spec.id in engine.markets and engine.markets[spec.id].spec == spec for spec in specs)
+            engine.rules == RULES_NEWEST
+            and all(spec.id in engine.markets and engine.markets[spec.id].spec == spec for spec in specs)
             and all(engine.tiers.get(tier.id) == tier for tier in tiers)
             and all(asset in engine.assets for asset in assets)
         ):
             return
-        entry = Entry(f"leader-{self.epoch}", 1, 0, Configure(assets, specs, tiers))
+        entry = Entry(f"leader-{self.epoch}", 1, 0, Configure(assets, specs, tiers, RULES_NEWEST))
         time_us, data = self.seal([entry])
         self.make_durable(data)
         (replied,) = self.apply(time_us, [entry])

@@ -5,15 +5,19 @@ from runtime.shared.messages import (
     BUY,
     EXTERNAL_ACCOUNT,
     FIRST_USER_ACCOUNT,
+    LIST_EXECUTING,
     SELL,
     AccountState,
     Answer,
     AskAccount,
+    AskHold,
+    AskLists,
     AskMarket,
     AskOpenOrders,
     AskOrder,
     Balance,
     MarketState,
+    OpenLists,
     OpenOrders,
     Order,
     Question,
@@ -34,6 +38,10 @@ def answer(replica: Replica, question: Question) -> Answer:
         return _open_orders(replica, question)
     if isinstance(question, AskMarket):
         return _market(replica, question.market)
+    if isinstance(question, AskLists):
+        return _lists(replica, question.account)
+    if isinstance(question, AskHold):
+        return replica.engine.holds.get(question.reference, Unknown())
     return _totals(replica)
 
 
@@ -43,7 +51,15 @@ def _account(replica: Replica, number: int) -> Answer:
         return Unknown()
     held = [account.holdings[asset] for asset in sorted(account.holdings)]
     balances = [Balance(holding.asset, holding.free, holding.held) for holding in held]
-    return AccountState(account.account, account.name, account.tier, balances, account.updated_us)
+    return AccountState(
+        account.account,
+        account.name,
+        account.tier,
+        balances,
+        account.updated_us,
+        account.trade_group,
+        account.fee_asset,
+    )
 
 
 def _order(replica: Replica, question: AskOrder) -> Answer:
@@ -52,8 +68,9 @@ def _order(replica: Replica, question: AskOrder) -> Answer:
     if account is None or market is None:
         return Unknown()
     order_id = question.order_id or account.clients.get(question.client_order_id, (0, 0))[1]
-    order = market.book.orders.get(order_id)
-    if order is None or order.account != question.account:
+    own = account.open_orders.get(question.market)
+    order = own.orders.get(order_id) if own is not None else None
+    if order is None:
         return OpenOrders([])
     return OpenOrders([order.view()])
 
@@ -65,9 +82,8 @@ def _open_orders(replica: Replica, question: AskOpenOrders) -> Answer:
     wanted = account.open_orders if question.market == ALL_MARKETS else [question.market]
     orders: list[Order] = []
     for market in wanted:
-        orders += [
-            replica.engine.markets[market].book.orders[order].view() for order in account.open_orders.get(market, ())
-        ]
+        own = account.open_orders.get(market)
+        orders += [order.view() for order in own.orders.values()] if own is not None else []
     return OpenOrders(sorted(orders, key=lambda order: order.order_id))
 
 
@@ -83,7 +99,18 @@ def _market(replica: Replica, number: int) -> Answer:
         market.last_price,
         market.book.levels(BUY),
         market.book.levels(SELL),
+        market.reference_price if market.is_fresh(replica.engine.time_us) else 0,
+        market.until_us,
+        market.reference_us,
     )
+
+
+def _lists(replica: Replica, number: int) -> Answer:
+    account = replica.engine.accounts.accounts.get(number)
+    if account is None:
+        return Unknown()
+    placed = [replica.engine.lists[list_id] for list_id in account.lists.values()]
+    return OpenLists([each.view(LIST_EXECUTING, each.created_us) for each in placed])
 
 
 def _totals(replica: Replica) -> Totals:
@@ -101,5 +128,7 @@ def _totals(replica: Replica) -> Totals:
             else:
                 users += amount
         rows.append((asset, users, house, outside))
-    open_orders = sum(len(market.book.orders) for market in engine.markets.values())
+    open_orders = sum(
+        len(own.orders) for account in engine.accounts.accounts.values() for own in account.open_orders.values()
+    )
     return Totals(rows, len(engine.accounts.accounts), open_orders, replica.state_hash())

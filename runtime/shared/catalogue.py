@@ -20,6 +20,8 @@ TICKS_LIMIT: Final = 2**53
 AMOUNT_LIMIT: Final = 2**62
 """Exclusive bound of any amount in smallest units: what fits the integers of msgpack and of a compiled engine."""
 PPM: Final = 1_000_000
+US: Final = 1_000_000
+"""Microseconds in a second."""
 
 
 class CatalogueError(ValueError):
@@ -73,6 +75,23 @@ class Market(_Frozen):
     """Highest price accepted, as a share of the reference price."""
     open_orders_max: int = Field(default=200, ge=1, le=200)
     """MAX_NUM_ORDERS of an account in this market; a tier may multiply it."""
+    algo_orders_max: int = Field(default=20, ge=0, le=200)
+    """MAX_NUM_ALGO_ORDERS: how many of them may have a trigger; 0: there are no stop orders."""
+    iceberg_parts_max: int = Field(default=100, ge=0, le=1000)
+    """ICEBERG_PARTS; 0: there are no icebergs."""
+    iceberg_orders_max: int = Field(default=20, ge=0, le=200)
+    lists_max: int = Field(default=20, ge=0, le=200)
+    amends_max: int = Field(default=10, ge=0, le=1000)
+    max_position: DecimalText = "0"
+    """Most of the base asset that an account may have and be buying; 0: no bound."""
+    trailing_min_bips: int = Field(default=10, ge=1, lt=10_000)
+    trailing_max_bips: int = Field(default=2_000, ge=1, lt=10_000)
+    reference_age_s: int = Field(default=60, ge=1, le=3_600)
+    """After that a reference price is stale, and price bands refer to the last trade again."""
+    interruption_ppm: int = Field(default=100_000, ge=0, lt=PPM)
+    """How far prices may move within `interruption_window_s` before an auction interrupts trading; 0: without end."""
+    interruption_window_s: int = Field(default=60, ge=1, le=86_400)
+    auction_s: int = Field(default=30, ge=1, le=86_400)
 
     @cached_property
     def symbol(self) -> str:
@@ -102,7 +121,8 @@ class Tier(_Frozen):
 
     id: int = Field(ge=0, le=255)
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{1,30}$")
-    maker_ppm: int = Field(ge=0, le=50_000)
+    maker_ppm: int = Field(ge=-50_000, le=50_000)
+    """Below 0 it is a rebate, paid out of the taker's fee."""
     taker_ppm: int = Field(ge=0, le=50_000)
     orders_per_10s: int = Field(ge=1, le=10_000_000)
     orders_per_day: int = Field(ge=1, le=1_000_000_000)
@@ -137,6 +157,10 @@ class Catalogue(_Frozen):
                 raise ValueError(msg)
         for market in self.markets:
             self._check_market(market)
+        rebate, fee = -min(tier.maker_ppm for tier in self.tiers), min(tier.taker_ppm for tier in self.tiers)
+        if fee < rebate:
+            msg = f"tiers: no taker_ppm may be below the highest rebate {rebate}, was {fee}"
+            raise ValueError(msg)
         return self
 
     def _check_market(self, market: Market) -> None:
@@ -153,6 +177,8 @@ class Catalogue(_Frozen):
             least, most = _scaled(getattr(market, low)), _scaled(getattr(market, high))
             if not 0 < least <= most:
                 raise _refusal(market, low, f"more than zero and at most {high} {getattr(market, high)}")
+        if market.trailing_min_bips > market.trailing_max_bips:
+            raise _refusal(market, "trailing_min_bips", f"at most trailing_max_bips {market.trailing_max_bips}")
         if market.ticks(market.max_price) >= TICKS_LIMIT:
             raise _refusal(market, "max_price", f"fewer than {TICKS_LIMIT} ticks of {market.tick}")
         if _scaled(market.max_quantity) // _scaled(market.lot) >= LOTS_LIMIT:
@@ -209,6 +235,18 @@ class Catalogue(_Frozen):
             band_down_ppm=market.band_down_ppm,
             band_up_ppm=market.band_up_ppm,
             open_orders_max=market.open_orders_max,
+            algo_orders_max=market.algo_orders_max,
+            iceberg_parts_max=market.iceberg_parts_max,
+            iceberg_orders_max=market.iceberg_orders_max,
+            lists_max=market.lists_max,
+            amends_max=market.amends_max,
+            max_position=parse_decimal(market.max_position, base.decimals),
+            trailing_min=market.trailing_min_bips,
+            trailing_max=market.trailing_max_bips,
+            reference_age_us=market.reference_age_s * US,
+            interruption_ppm=market.interruption_ppm,
+            interruption_window_us=market.interruption_window_s * US,
+            auction_us=market.auction_s * US,
         )
 
     def specs(self) -> list[MarketSpec]:
@@ -261,6 +299,8 @@ def _check_steps(market: Market, base: Asset, quote: Asset) -> None:
         units[field] = _scaled(market.lot), f"a multiple of the lot {market.lot}"
     for field in ("min_notional", "max_notional"):
         units[field] = 10 ** (DECIMALS_MAX - quote.decimals), f"a multiple of 10**-{quote.decimals} {quote.name}"
+    if _scaled(market.max_position) % 10 ** (DECIMALS_MAX - base.decimals):
+        raise _refusal(market, "max_position", f"a multiple of 10**-{base.decimals} {base.name}, or 0")
     for field, (unit, allowed) in units.items():
         value = _scaled(getattr(market, field))
         if value == 0 or value % unit:

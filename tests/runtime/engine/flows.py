@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SPECS = CATALOGUE.specs()
-CONFIGURE = m.Configure([asset.id for asset in CATALOGUE.assets], SPECS, CATALOGUE.tier_specs())
+CONFIGURE = m.Configure([asset.id for asset in CATALOGUE.assets], SPECS, CATALOGUE.tier_specs(), m.RULES_NEWEST)
 MIDDLE = {1: 6_000_000, 2: 300_000, 3: 950_000, 4: 480_000}
 
 

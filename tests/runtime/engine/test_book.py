@@ -65,8 +65,8 @@ def test_reachable_is_what_a_taker_gets(steps: list[tuple], side: int, lots: int
         book.take(order)
         if order.remaining:
             book.rest(order)
-    got, cost, is_short = book.reachable(side, 0, lots, NO_BUDGET, {})
-    bounded, bounded_cost, _ = book.reachable(side, 0, lots, budget, {})
+    got, cost, is_short = book.reachable(side, lots, NO_BUDGET)
+    bounded, bounded_cost, _ = book.reachable(side, lots, budget)
     assert bounded_cost <= budget
     assert bounded <= got
     taker = BookOrder(999, PlaceOrder(9, 1, side, MARKET, GTC, 0, lots, 0, "", 0), 0)
