@@ -89,7 +89,9 @@ def book(workload: Workload) -> Result:
 
 def opening() -> Iterator[m.Command]:
     """Configure, open the accounts and fund them."""
-    yield m.Configure([asset.id for asset in CATALOGUE.assets], CATALOGUE.specs(), CATALOGUE.tier_specs())
+    yield m.Configure(
+        [asset.id for asset in CATALOGUE.assets], CATALOGUE.specs(), CATALOGUE.tier_specs(), m.RULES_NEWEST
+    )
     for number in range(ACCOUNTS):
         yield m.OpenAccount(f"user{number}", 1 + number % 3)
     for number in range(ACCOUNTS):
@@ -253,7 +255,7 @@ def memory() -> Result:
     engine.apply(
         sequence + 1,
         sequence + 1,
-        m.Configure(list(engine.assets), [_with_room(spec)], list(engine.tiers.values())),
+        m.Configure(list(engine.assets), [_with_room(spec)], list(engine.tiers.values()), m.RULES_NEWEST),
     )
     sequence += 1
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -15,6 +15,7 @@ class Mutant:
     test: str
 
 
+_TRADING: Final = "runtime/engine/trading.py"
 _BOOK: Final = "tests/runtime/engine/test_book.py"
 _ENGINE: Final = "tests/runtime/engine/test_engine.py"
 _LOGS: Final = "tests/runtime/engine/test_logs.py"
@@ -76,28 +77,28 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a cancel keeps the hold",
-        "runtime/engine/engine.py",
-        "        self._free_remainder(order, market)\n        lots = market.book.remove(order)",
-        "        lots = market.book.remove(order)",
+        _TRADING,
+        "        if order.status != PENDING_NEW:\n            self._free(order, lots, market)",
+        "        if False:\n            self._free(order, lots, market)",
         _ENGINE,
     ),
     Mutant(
         "the house collects a fee twice",
-        "runtime/engine/engine.py",
-        "accounts.credit(house.holding(spec.base), buyer_fee, sequence)",
-        "accounts.credit(house.holding(spec.base), 2 * buyer_fee, sequence)",
+        _TRADING,
+        "self.accounts.credit(house.holding(base), base_fee, self.sequence)",
+        "self.accounts.credit(house.holding(base), 2 * base_fee, self.sequence)",
         _ENGINE,
     ),
     Mutant(
         "a better price is not refunded",
-        "runtime/engine/engine.py",
-        "if buy.order_type != MARKET and buy.price != price:",
-        "if False:",
+        _TRADING,
+        "if buy.price and buy.price != price:  # held",
+        "if False:  # held",
         _ENGINE,
     ),
     Mutant(
         "an update id is skipped",
-        "runtime/engine/engine.py",
+        _TRADING,
         "market.update_id += 1",
         "market.update_id += 1 + (lots == 0)",
         _ENGINE,
@@ -105,8 +106,8 @@ MUTANTS: Final = (
     Mutant(
         "the newest order of a level is served first",
         "runtime/engine/book.py",
-        "level.queue.append(order)",
-        "level.queue.appendleft(order)",
+        "level.queue.append(order)\n        level.live",
+        "level.queue.appendleft(order)\n        level.live",
         _BOOK,
     ),
     Mutant(

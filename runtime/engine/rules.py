@@ -44,7 +44,7 @@ from runtime.shared.messages import (
 PPM: Final = 1_000_000
 CLIENT_ID_LENGTH_MAX: Final = 36
 STOPS: Final = (STOP_LOSS, STOP_LOSS_LIMIT)
-TAKE_PROFITS: Final = (TAKE_PROFIT, TAKE_PROFIT_LIMIT)
+PROFITS: Final = (LIMIT_MAKER, TAKE_PROFIT, TAKE_PROFIT_LIMIT)
 _SIZES: Final = {OCO: 2, OTO: 2, OTOCO: 3}
 
 
@@ -180,7 +180,7 @@ def _refuse_pair(above: PlaceOrder, below: PlaceOrder) -> Rejected | None:
     if above.side != below.side or above.lots != below.lots:
         return Rejected(NOT_SUPPORTED, "sides or quantities of a pair")
     stop, profit = (above, below) if above.side == BUY else (below, above)
-    if stop.order_type not in STOPS or profit.order_type not in (LIMIT_MAKER, *TAKE_PROFITS):
+    if stop.order_type not in STOPS or profit.order_type not in PROFITS:
         return Rejected(NOT_SUPPORTED, "types of a pair")
     high, low = above.stop_price or above.price, below.stop_price or below.price
     if high and low and high <= low:

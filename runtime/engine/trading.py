@@ -65,7 +65,9 @@ from runtime.shared.messages import (
     STOP_LOSS,
     STOP_ON_FAILURE,
     STP_DECREMENT,
-    STP_NONE,
+    STP_EXPIRE_BOTH,
+    STP_EXPIRE_MAKER,
+    STP_EXPIRE_TAKER,
     STP_TRANSFER,
     TOO_MANY_ALGO_ORDERS,
     TOO_MANY_AMENDS,
@@ -276,9 +278,7 @@ class Trading:
             return order.remaining * spec.lot_units
         if order.quote_amount > free and order.side == BUY:
             return order.quote_amount
-        own = account.open_orders.get(spec.id)
-        has_others = account.trade_group != NO_GROUP or (own is not None and own.orders)
-        owner = order.owner if order.stp != STP_NONE and has_others else NOBODY
+        owner = self._skipped(order, account)
         reachable = market.book.reachable
         if not order.quote_amount:
             lots, cost, is_short = reachable(BUY, order.remaining, free // spec.quote_units, owner)
@@ -289,6 +289,14 @@ class Trading:
         lots, _, is_short = reachable(order.side, lots_max, budget, owner)
         order.lots = order.remaining = spec.max_market_lots if is_short else lots
         return order.quote_amount if order.side == BUY else lots * spec.lot_units
+
+    def _skipped(self, order: BookOrder, account: Account) -> int:
+        """Return whose orders a taker passes over for nothing: its own, where the maker of a self-trade expires."""
+        if order.stp not in (STP_EXPIRE_TAKER, STP_EXPIRE_MAKER, STP_EXPIRE_BOTH):
+            return NOBODY  # it takes them, or they take from it: either way they count
+        own = account.open_orders.get(order.market)
+        has_own = account.trade_group != NO_GROUP or (own is not None and own.orders)
+        return order.owner if has_own else NOBODY
 
     # ---- matching ------------------------------------------------------------------------------------------------
 

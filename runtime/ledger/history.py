@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import psycopg
-from msgspec import Struct
+from msgspec import Struct, structs
 from psycopg_pool import AsyncConnectionPool
 
 from runtime.ledger.migrate import SCHEMA_VERSION
-from runtime.shared.messages import Order
+from runtime.shared.messages import FEE_FROM_RECEIVED, Order, OrderList, OrderTerms
 from runtime.shared.settings import Login
 
 logger = logging.getLogger(__name__)
@@ -37,15 +37,30 @@ _START_RETRY_S: Final = 0.5
 
 _ORDERS: Final = (
     "SELECT order_id, client_order_id, account, market, side, order_type, time_in_force, price, lots, quote_amount,"
-    " executed_lots, executed_quote, status, stp, expiry, created_us, updated_us FROM orders WHERE "
+    " executed_lots, executed_quote, status, stp, expiry, created_us, updated_us, stop_price, trailing_delta,"
+    " iceberg_lots, list_id, working_us, trailing_us, prevented_lots, prevented_match_id, amends, hold_price"
+    " FROM orders WHERE "
 )
-"""Columns in the order of `Order`."""
+"""Columns in the order of `Order`, then of `OrderTerms`."""
+_PLAIN_COLUMNS: Final = len(Order.__struct_fields__) - 1
+_LISTS: Final = (
+    "SELECT list_id, account, market, kind, client_list_id, status,"
+    " ARRAY(SELECT order_id FROM orders WHERE orders.list_id = order_lists.list_id ORDER BY order_id),"
+    " ARRAY(SELECT client_order_id FROM orders WHERE orders.list_id = order_lists.list_id ORDER BY order_id),"
+    " created_us, updated_us FROM order_lists WHERE "
+)
+_PREVENTED: Final = (
+    "SELECT market, match_id, taker_order_id, maker_order_id, trade_group, mode, price, taker_lots, maker_lots, time_us"
+    " FROM prevented_matches WHERE "
+)
 _TRADES: Final = "SELECT trade_id, price, lots, buyer_is_maker, time_us FROM trades WHERE "
 _BUYS: Final = (
-    "SELECT market, trade_id, buy_order_id, price, lots, buyer_fee, true, buyer_is_maker, time_us FROM trades WHERE "
+    "SELECT market, trade_id, buy_order_id, price, lots, buyer_fee, true, buyer_is_maker, time_us, buyer_fee_asset"
+    " FROM trades WHERE "
 )
 _SALES: Final = (
-    "SELECT market, trade_id, sell_order_id, price, lots, seller_fee, false, NOT buyer_is_maker, time_us"
+    "SELECT market, trade_id, sell_order_id, price, lots, seller_fee, false, NOT buyer_is_maker, time_us,"
+    " seller_fee_asset"
     " FROM trades WHERE "
 )
 
@@ -69,7 +84,10 @@ class PublicTrade(Struct, frozen=True, gc=False):
 
 
 class AccountTrade(Struct, frozen=True, gc=False):
-    """One side of a trade, as its owner sees it. The fee is in the base asset for a buyer, else in the quote asset."""
+    """One side of a trade, as its owner sees it.
+
+    The fee is in `fee_asset`, and if that is below 0 in what the side received: base for a buyer, else quote.
+    """
 
     market: int
     trade_id: int
@@ -79,6 +97,22 @@ class AccountTrade(Struct, frozen=True, gc=False):
     fee: int
     is_buyer: bool
     is_maker: bool
+    time_us: int
+    fee_asset: int = FEE_FROM_RECEIVED
+
+
+class PreventedMatch(Struct, frozen=True, gc=False):
+    """Two orders of one owner that met and did not trade."""
+
+    market: int
+    match_id: int
+    taker_order_id: int
+    maker_order_id: int
+    trade_group: int
+    mode: int
+    price: int
+    taker_lots: int
+    maker_lots: int
     time_us: int
 
 
@@ -145,6 +179,20 @@ async def _not_ready(login: str | Login) -> str:
     return "" if version >= SCHEMA_VERSION else f"the ledger's schema version {SCHEMA_VERSION}, is {version}"
 
 
+def _order(row: Sequence[Any]) -> Order:
+    """Return the order in a row of _ORDERS."""
+    beside = row[_PLAIN_COLUMNS:]
+    order = Order(*row[:_PLAIN_COLUMNS])
+    return order if beside[0] is None else structs.replace(order, terms=OrderTerms(*beside))
+
+
+def _list(row: Sequence[Any]) -> OrderList:
+    """Return the list in a row of _LISTS."""
+    list_id, account, market, kind, client_list_id, status, order_ids, client_ids, created_us, updated_us = row
+    orders = list(zip(order_ids, client_ids, strict=True))
+    return OrderList(list_id, account, market, kind, client_list_id, status, orders, created_us, updated_us)
+
+
 def _whole_trades(sides: list[AccountTrade], limit: int) -> list[AccountTrade]:
     """Return the first `limit` of sides sorted by trade, and the other side of the last one if it comes next."""
     is_split = len(sides) > limit and sides[limit].trade_id == sides[limit - 1].trade_id
@@ -208,7 +256,7 @@ class History:
             _ORDERS + "order_id = %s AND account = %s AND market = %s",
             (order_id, account, market),
         )
-        return Order(*rows[0]) if rows else None
+        return _order(rows[0]) if rows else None
 
     async def order_by_client_id(self, account: int, market: int, client_order_id: str) -> Order | None:
         """Return the newest of the account's orders with that client id: it is unique among open orders only."""
@@ -216,7 +264,7 @@ class History:
             _ORDERS + "account = %s AND client_order_id = %s AND market = %s ORDER BY order_id DESC LIMIT 1",
             (account, client_order_id, market),
         )
-        return Order(*rows[0]) if rows else None
+        return _order(rows[0]) if rows else None
 
     async def all_orders(
         self,
@@ -240,7 +288,64 @@ class History:
             forward=order_id is not None or start_us is not None,
             limit=limit,
         )
-        return [Order(*row) for row in rows]
+        return [_order(row) for row in rows]
+
+    # ---- lists and self-trades ---------------------------------------------------------------------------------
+
+    async def list_by_id(self, account: int, list_id: int) -> OrderList | None:
+        """Return one list of the account, open or done."""
+        rows = await self._rows(_LISTS + "list_id = %s AND account = %s", (list_id, account))
+        return _list(rows[0]) if rows else None
+
+    async def list_by_client_id(self, account: int, client_list_id: str) -> OrderList | None:
+        """Return the newest of the account's lists with that client id."""
+        rows = await self._rows(
+            _LISTS + "account = %s AND client_list_id = %s ORDER BY list_id DESC LIMIT 1", (account, client_list_id)
+        )
+        return _list(rows[0]) if rows else None
+
+    async def all_lists(
+        self,
+        account: int,
+        *,
+        from_id: int | None = None,
+        start_us: int | None = None,
+        end_us: int | None = None,
+        limit: int = 500,
+    ) -> list[OrderList]:
+        """Return the account's lists from `from_id` on, or created from `start_us` to `end_us`, both included."""
+        where = _Where(account=account)
+        where.between("list_id", from_id, None)
+        where.between("created_us", start_us, end_us)
+        forward = from_id is not None or start_us is not None
+        return [_list(row) for row in await self._page(_LISTS, where, by=("list_id",), forward=forward, limit=limit)]
+
+    async def prevented_matches(
+        self,
+        account: int,
+        market: int,
+        *,
+        match_id: int | None = None,
+        order_id: int | None = None,
+        from_id: int | None = None,
+        limit: int = 500,
+    ) -> list[PreventedMatch]:
+        """Return self-trades of the account that were prevented: one, those of an order, or from `from_id` on."""
+        rows = await self._rows(
+            _PREVENTED + "(taker = %(account)s OR maker = %(account)s) AND market = %(market)s"
+            " AND (%(match_id)s::int8 IS NULL OR match_id = %(match_id)s)"
+            " AND (%(order_id)s::int8 IS NULL OR taker_order_id = %(order_id)s OR maker_order_id = %(order_id)s)"
+            " AND match_id >= coalesce(%(from_id)s::int8, 0) ORDER BY match_id LIMIT %(limit)s",
+            {
+                "account": account,
+                "market": market,
+                "match_id": match_id,
+                "order_id": order_id,
+                "from_id": from_id,
+                "limit": min(limit, PAGE_MAX),
+            },
+        )
+        return [PreventedMatch(*row) for row in rows]
 
     # ---- trades ------------------------------------------------------------------------------------------------
 

@@ -11,15 +11,20 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from runtime.shared.messages import (
+    BUY,
     EXTERNAL_ACCOUNT,
     FEE_ACCOUNT,
     AccountChanged,
     BalanceChanged,
     Configured,
+    FeeCharged,
     Happened,
+    ListChanged,
     MarketSpec,
     Order,
     OrderChanged,
+    OrderList,
+    SelfTradePrevented,
     Traded,
     Transferred,
 )
@@ -76,6 +81,26 @@ class TradeRow(NamedTuple):
     seller_fee: int
     time_us: int
     sequence: int
+    buyer_fee_asset: int
+    seller_fee_asset: int
+
+
+class PreventedMatchRow(NamedTuple):
+    """A row of `prevented_matches`."""
+
+    market: int
+    match_id: int
+    taker_order_id: int
+    maker_order_id: int
+    taker: int
+    maker: int
+    trade_group: int
+    mode: int
+    price: int
+    taker_lots: int
+    maker_lots: int
+    transferred: int
+    time_us: int
 
 
 class Posting(NamedTuple):
@@ -127,6 +152,8 @@ class Rows:
     postings: list[Posting] = field(default_factory=list)
     transfers: list[TransferRow] = field(default_factory=list)
     balances: dict[tuple[int, int], BalanceRow] = field(default_factory=dict)
+    order_lists: dict[int, OrderList] = field(default_factory=dict)
+    prevented_matches: list[PreventedMatchRow] = field(default_factory=list)
 
 
 def project(batch: Sequence[Happened], position: int, markets: Mapping[int, Scale]) -> Rows:
@@ -145,25 +172,12 @@ def project(batch: Sequence[Happened], position: int, markets: Mapping[int, Scal
         for index, event in enumerate(happened.events):
             if isinstance(event, OrderChanged):
                 rows.orders[event.order.order_id] = event.order
-            elif isinstance(event, Traded):
-                scale = rows.markets.get(event.market) or markets[event.market]
-                rows.trades.append(_trade(event, happened))
-                _post(rows, index, _settlement(event, scale))
             elif isinstance(event, BalanceChanged):
                 reported.append(event)
-            elif isinstance(event, Transferred):
-                rows.transfers.append(
-                    TransferRow(
-                        happened.sequence,
-                        index,
-                        event.account,
-                        event.asset,
-                        event.amount,
-                        event.reference,
-                        happened.time_us,
-                    )
-                )
-                _post(rows, index, _transfer(event))
+            elif isinstance(event, Traded | SelfTradePrevented | Transferred | FeeCharged):
+                _project_money(rows, index, event, markets)
+            elif isinstance(event, ListChanged):
+                rows.order_lists[event.order_list.list_id] = event.order_list
             elif isinstance(event, AccountChanged):
                 rows.accounts[event.account] = AccountRow(event.account, event.name, event.tier, happened.time_us)
             elif isinstance(event, Configured):
@@ -172,7 +186,49 @@ def project(batch: Sequence[Happened], position: int, markets: Mapping[int, Scal
     return rows
 
 
-def _trade(traded: Traded, happened: Happened) -> TradeRow:
+def _project_money(
+    rows: Rows, index: int, event: Traded | SelfTradePrevented | Transferred | FeeCharged, markets: Mapping[int, Scale]
+) -> None:
+    """Note an event that moves money, with its entry."""
+    sequence, time_us = rows.sequence, rows.time_us
+    if isinstance(event, Traded):
+        rows.trades.append(_trade(event, rows))
+        _post(rows, index, _settlement(event, rows.markets.get(event.market) or markets[event.market]))
+    elif isinstance(event, SelfTradePrevented):
+        rows.prevented_matches.append(_prevented_match(event, time_us))
+        _post(rows, index, _group_transfer(event, rows.markets.get(event.market) or markets[event.market]))
+    elif isinstance(event, Transferred):
+        rows.transfers.append(
+            TransferRow(sequence, index, event.account, event.asset, event.amount, event.reference, time_us)
+        )
+        _post(rows, index, _transfer(event))
+    else:
+        _post(
+            rows,
+            index,
+            [(event.account, event.asset, -event.fee, FEE), (FEE_ACCOUNT, event.asset, event.fee, FEE)],
+        )
+
+
+def _prevented_match(event: SelfTradePrevented, time_us: int) -> PreventedMatchRow:
+    return PreventedMatchRow(
+        market=event.market,
+        match_id=event.match_id,
+        taker_order_id=event.taker_order_id,
+        maker_order_id=event.maker_order_id,
+        taker=event.taker,
+        maker=event.maker,
+        trade_group=event.trade_group,
+        mode=event.mode,
+        price=event.price,
+        taker_lots=event.taker_lots,
+        maker_lots=event.maker_lots,
+        transferred=event.transferred,
+        time_us=time_us,
+    )
+
+
+def _trade(traded: Traded, rows: Rows) -> TradeRow:
     return TradeRow(
         market=traded.market,
         trade_id=traded.trade_id,
@@ -185,8 +241,10 @@ def _trade(traded: Traded, happened: Happened) -> TradeRow:
         seller=traded.seller,
         buyer_fee=traded.buyer_fee,
         seller_fee=traded.seller_fee,
-        time_us=happened.time_us,
-        sequence=happened.sequence,
+        time_us=rows.time_us,
+        sequence=rows.sequence,
+        buyer_fee_asset=traded.buyer_fee_asset,
+        seller_fee_asset=traded.seller_fee_asset,
     )
 
 
@@ -195,18 +253,36 @@ Line = tuple[int, int, int, int]
 
 
 def _settlement(traded: Traded, scale: Scale) -> list[Line]:
-    """Return the entry of a trade: base for quote at full amounts, then each side's fee in what it received."""
+    """Return the entry of a trade: base for quote at full amounts, then each side's fee, in what it received or chose.
+
+    A rebate is a fee below 0.
+    """
     base = traded.lots * scale.lot_units
     quote = traded.price * traded.lots * scale.quote_units
+    buyer_asset = scale.base if traded.buyer_fee_asset < 0 else traded.buyer_fee_asset
+    seller_asset = scale.quote if traded.seller_fee_asset < 0 else traded.seller_fee_asset
     return [
         (traded.seller, scale.base, -base, TRADE),
         (traded.buyer, scale.base, base, TRADE),
         (traded.buyer, scale.quote, -quote, TRADE),
         (traded.seller, scale.quote, quote, TRADE),
-        (traded.buyer, scale.base, -traded.buyer_fee, FEE),
-        (FEE_ACCOUNT, scale.base, traded.buyer_fee, FEE),
-        (traded.seller, scale.quote, -traded.seller_fee, FEE),
-        (FEE_ACCOUNT, scale.quote, traded.seller_fee, FEE),
+        (traded.buyer, buyer_asset, -traded.buyer_fee, FEE),
+        (FEE_ACCOUNT, buyer_asset, traded.buyer_fee, FEE),
+        (traded.seller, seller_asset, -traded.seller_fee, FEE),
+        (FEE_ACCOUNT, seller_asset, traded.seller_fee, FEE),
+    ]
+
+
+def _group_transfer(event: SelfTradePrevented, scale: Scale) -> list[Line]:
+    """Return the entry of what changed hands between two accounts of one group instead of being traded."""
+    base = event.transferred * scale.lot_units
+    quote = event.price * event.transferred * scale.quote_units
+    buyer, seller = (event.taker, event.maker) if event.taker_side == BUY else (event.maker, event.taker)
+    return [
+        (seller, scale.base, -base, TRADE),
+        (buyer, scale.base, base, TRADE),
+        (buyer, scale.quote, -quote, TRADE),
+        (seller, scale.quote, quote, TRADE),
     ]
 
 

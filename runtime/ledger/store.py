@@ -6,8 +6,8 @@ from typing import Any, Final, NamedTuple
 
 from psycopg import AsyncConnection, AsyncCursor, sql
 
-from runtime.ledger.projection import DisagreementError, Posting, Rows, Scale, TradeRow, TransferRow
-from runtime.shared.messages import Order
+from runtime.ledger.projection import DisagreementError, Posting, PreventedMatchRow, Rows, Scale, TradeRow, TransferRow
+from runtime.shared.messages import Order, OrderList, OrderTerms
 
 
 class PositionMovedError(RuntimeError):
@@ -48,6 +48,7 @@ async def write(connection: AsyncConnection, group: str, position: int, rows: Ro
         await _merge(cursor, _MARKETS, ((market, *scale) for market, scale in rows.markets.items()))
         await _merge(cursor, _ACCOUNTS, rows.accounts.values())
         await _merge(cursor, _ORDERS, map(_order_values, rows.orders.values()))
+        await _merge(cursor, _ORDER_LISTS, map(_list_values, rows.order_lists.values()))
         await _merge(cursor, _BALANCES, (balance[:-1] for balance in rows.balances.values()))
 
 
@@ -75,12 +76,15 @@ class _Table(NamedTuple):
     changed: tuple[str, ...] = ()
 
 
+_PLAIN: Final = tuple(name for name in Order.__struct_fields__ if name != "terms")
+_NO_TERMS: Final = (None,) * len(OrderTerms.__struct_fields__)
 _APPENDED: Final = (
     _Table(
         "trades",
         TradeRow._fields,
-        ("int4", *("int8",) * 3, "bool", *("int8",) * 8),
+        ("int4", *("int8",) * 3, "bool", *("int8",) * 8, "int4", "int4"),
     ),
+    _Table("prevented_matches", PreventedMatchRow._fields, ("int4", *("int8",) * 6, "int2", *("int8",) * 5)),
     _Table("postings", Posting._fields, ("int8", "int4", "int2", "int8", "int4", "int8", "int2", "int8")),
     _Table("transfers", TransferRow._fields, ("int8", "int4", "int8", "int4", "int8", "text", "int8")),
 )
@@ -96,10 +100,23 @@ _ACCOUNTS: Final = _Table(
 )
 _ORDERS: Final = _Table(
     "orders",
-    Order.__struct_fields__,
-    ("int8", "text", "int8", "int4", *("int2",) * 3, *("int8",) * 5, *("int2",) * 3, "int8", "int8"),
+    (*_PLAIN, *OrderTerms.__struct_fields__),
+    (
+        *("int8", "text", "int8", "int4", *("int2",) * 3, *("int8",) * 5, *("int2",) * 3, "int8", "int8"),
+        *("int8", "int4", *("int8",) * 6, "int4", "int8"),
+    ),
     ("order_id",),
-    ("executed_lots", "executed_quote", "status", "expiry", "updated_us"),
+    (
+        *("client_order_id", "lots", "executed_lots", "executed_quote", "status", "expiry", "updated_us"),
+        *("working_us", "trailing_us", "prevented_lots", "prevented_match_id", "amends"),
+    ),
+)
+_ORDER_LISTS: Final = _Table(
+    "order_lists",
+    ("list_id", "account", "market", "kind", "client_list_id", "status", "created_us", "updated_us"),
+    ("int8", "int8", "int4", "int2", "text", "int2", "int8", "int8"),
+    ("list_id",),
+    ("status", "updated_us"),
 )
 _BALANCES: Final = _Table(
     "balances",
@@ -111,7 +128,13 @@ _BALANCES: Final = _Table(
 
 
 def _order_values(order: Order) -> tuple[Any, ...]:
-    return tuple(getattr(order, name) for name in Order.__struct_fields__)
+    terms = order.terms
+    beside = _NO_TERMS if terms is None else tuple(getattr(terms, name) for name in OrderTerms.__struct_fields__)
+    return (*(getattr(order, name) for name in _PLAIN), *beside)
+
+
+def _list_values(placed: OrderList) -> tuple[Any, ...]:
+    return tuple(getattr(placed, name) for name in _ORDER_LISTS.columns)
 
 
 async def _append(cursor: AsyncCursor, table: _Table, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from config.markets import CATALOGUE
 from runtime.engine.replica import Entry, Replica
 from runtime.shared import messages as m
@@ -28,26 +30,168 @@ def opening(users: int = 4) -> Iterator[m.Command]:
 
 
 def random_commands(seed: int, count: int, users: int = 4) -> Iterator[m.Command]:
-    """Orders of every kind around a middle, cancels of orders that may exist, nonsense now and then."""
+    """Orders of every kind around a middle, changes of orders that may exist, nonsense now and then."""
     draw = random.Random(seed)
-    next_order = 1
+    flow = Flow(draw, users)
     for number in range(count):
-        account = 1000 + draw.randrange(users)
-        market = draw.choice((1, 1, 1, 2, 3, 4))
-        kind = draw.random()
-        if kind < 0.25:
-            yield m.CancelOrder(account, market, draw.randint(max(1, next_order - 60), next_order), "", "c")
-        elif kind < 0.27:
-            yield m.CancelAll(account, market)
-        elif kind < 0.29:
-            yield m.Deposit(account, draw.randint(1, 5), draw.choice((0, 1, 10**9)), f"r{draw.randint(0, 200)}")
-        elif kind < 0.295:
-            yield m.SetMarketStatus(market, draw.choice((m.TRADING, m.TRADING, m.HALT, m.CANCEL_ONLY)))
-        elif kind < 0.30:
-            yield m.SetMarketStatus(market, m.TRADING)
-        else:
-            yield _order(draw, account, market, number)
-            next_order += 1
+        yield flow.command(number)
+
+
+class Flow:
+    """Draws commands; knows what it has asked for, not what became of it."""
+
+    def __init__(self, draw: random.Random, users: int) -> None:
+        self.draw = draw
+        self.users = users
+        self.recent: list[m.PlaceOrder] = []
+        self.lists = 0
+        self.holds = [""]
+        self.kinds = (
+            (0.42, self.place),
+            (0.60, self.cancel),
+            (0.68, self.stop),
+            (0.72, self.iceberg),
+            (0.77, self.replace),
+            (0.82, self.amend),
+            (0.88, self.place_list),
+            (0.90, lambda *_: m.CancelList(self.account(), 1, draw.randint(1, self.lists + 1), "", "c")),
+            (0.92, lambda *_: m.CancelAll(self.account(), self.market())),
+            (0.945, self.transfer),
+            (0.955, self.options),
+            (0.97, lambda *_: m.SetReferencePrice(1, draw.choice((0, MIDDLE[1], MIDDLE[1] + 50)))),
+            (0.975, self.status),
+            (1.00, lambda *_: m.SetMarketStatus(self.market(), m.TRADING)),
+        )
+
+    def account(self) -> int:
+        return 1000 + self.draw.randrange(self.users)
+
+    def market(self) -> int:
+        return self.draw.choice((1, 1, 1, 2, 3, 4))
+
+    def command(self, number: int) -> m.Command:
+        chance = self.draw.random()
+        command = next(make for share, make in self.kinds if chance < share)(number)
+        placed = {m.PlaceOrder: lambda: [command], m.ReplaceOrder: lambda: [command.place]}
+        self.recent += placed.get(type(command), lambda: getattr(command, "orders", []))()
+        del self.recent[:-60]
+        return command
+
+    def place(self, number: int) -> m.PlaceOrder:
+        return _order(self.draw, self.account(), self.market(), number)
+
+    def cancel(self, _: int) -> m.CancelOrder:
+        draw = self.draw
+        if not self.recent or draw.random() < 0.1:
+            return m.CancelOrder(self.account(), self.market(), draw.randint(0, 100), "", "c")
+        order = draw.choice(self.recent)
+        return m.CancelOrder(order.account, order.market, 0, order.client_order_id, "c", draw.choice((0, 0, 0, 1, 2)))
+
+    def stop(self, number: int) -> m.PlaceOrder:
+        draw, market = self.draw, self.market()
+        order_type = draw.choice((m.STOP_LOSS, m.STOP_LOSS_LIMIT, m.TAKE_PROFIT, m.TAKE_PROFIT_LIMIT))
+        has_limit = order_type in (m.STOP_LOSS_LIMIT, m.TAKE_PROFIT_LIMIT)
+        trailing = draw.choice((0, 0, 10, 11, 25))
+        stop = 0 if trailing and draw.random() < 0.5 else self.near(market)
+        return m.PlaceOrder(
+            self.account(),
+            market,
+            draw.randrange(2),
+            order_type,
+            draw.choice((m.GTC, m.GTC, m.IOC, m.FOK)) if has_limit else m.GTC,
+            self.near(market) if has_limit else 0,
+            draw.randint(1, 3000) * 10,
+            0,
+            f"s{number}",
+            draw.randrange(6),
+            stop,
+            trailing,
+        )
+
+    def near(self, market: int) -> int:
+        return MIDDLE[market] + self.draw.randint(-20, 20)
+
+    def iceberg(self, number: int) -> m.PlaceOrder:
+        order = self.place(number)
+        if order.order_type == m.MARKET:
+            return order
+        iceberg = max(10, order.lots // self.draw.randint(1, 12))
+        return msgspec.structs.replace(order, time_in_force=m.GTC, iceberg_lots=iceberg)
+
+    def replace(self, number: int) -> m.ReplaceOrder:
+        place = self.place(number)
+        cancel = self.cancel(number)
+        if self.draw.random() < 0.9:
+            place = msgspec.structs.replace(place, account=cancel.account, market=cancel.market)
+        return m.ReplaceOrder(cancel, place, self.draw.randrange(2))
+
+    def amend(self, number: int) -> m.AmendOrder:
+        cancel = self.cancel(number)
+        name = self.draw.choice(("", "", f"a{number}"))
+        order_id, client_id, lots = cancel.order_id, cancel.client_order_id, self.draw.randint(1, 2000) * 10
+        return m.AmendOrder(cancel.account, cancel.market, order_id, client_id, lots, name)
+
+    def place_list(self, number: int) -> m.PlaceList:
+        draw = self.draw
+        self.lists += 1
+        account, market, kind = self.account(), self.market(), draw.randrange(3)
+        side, lots, stp = draw.randrange(2), draw.randint(1, 3000) * 10, draw.randrange(6)
+        above, below = MIDDLE[market] + draw.randint(1, 15), MIDDLE[market] - draw.randint(1, 15)
+        stop_type = draw.choice((m.STOP_LOSS, m.STOP_LOSS_LIMIT))
+        profit_type = draw.choice((m.LIMIT_MAKER, m.LIMIT_MAKER, m.TAKE_PROFIT, m.TAKE_PROFIT_LIMIT))
+
+        def leg(order_type: int, price: int, name: str) -> m.PlaceOrder:
+            has_limit = order_type not in (m.STOP_LOSS, m.TAKE_PROFIT)
+            limit = 0 if not has_limit else price if order_type == m.LIMIT_MAKER else self.near(market)
+            stop = price if order_type >= m.STOP_LOSS else 0
+            return m.PlaceOrder(account, market, side, order_type, m.GTC, limit, lots, 0, f"{name}{number}", stp, stop)
+
+        types = (stop_type, profit_type) if side == m.BUY else (profit_type, stop_type)
+        pair = [leg(types[0], above, "u"), leg(types[1], below, "d")]
+        works = m.PlaceOrder(
+            account,
+            market,
+            1 - side,
+            m.LIMIT,
+            m.GTC,
+            self.near(market),
+            draw.randint(1, 3000) * 10,
+            0,
+            f"w{number}",
+            stp,
+        )
+        orders = {m.OCO: pair, m.OTO: [works, draw.choice((pair[0], pair[1], _market_order(works, number)))]}
+        return m.PlaceList(account, market, kind, f"l{number}", orders.get(kind, [works, *pair]))
+
+    def transfer(self, number: int) -> m.Command:
+        draw = self.draw
+        reference = draw.choice(self.holds)
+        amount = draw.choice((0, 1, 10**9))
+        self.holds = [*self.holds[-20:], f"h{number}"]
+        return draw.choice(
+            (
+                m.Deposit(self.account(), draw.randint(1, 5), amount, f"r{draw.randint(0, 200)}"),
+                m.HoldFunds(self.account(), draw.randint(1, 5), amount, f"h{number}"),
+                m.HoldFunds(self.account(), draw.randint(1, 4), 10**9, f"h{number}"),
+                m.HoldFunds(self.account(), draw.randint(1, 4), amount, reference),
+                m.SettleHold(reference, draw.choice((0, 5))),
+                m.ReleaseHold(reference),
+            )
+        )
+
+    def options(self, _: int) -> m.SetAccountOptions:
+        draw = self.draw
+        return m.SetAccountOptions(self.account(), draw.choice((-2, -1, 7, 7, 8)), draw.choice((-2, -1, 1, 3, 9)))
+
+    def status(self, _: int) -> m.SetMarketStatus:
+        market = self.draw.choice((1, 2, 3, 4, m.ALL_MARKETS))
+        return m.SetMarketStatus(market, self.draw.choice((m.TRADING, m.AUCTION, m.AUCTION, m.HALT, m.CANCEL_ONLY)))
+
+
+def _market_order(like: m.PlaceOrder, number: int) -> m.PlaceOrder:
+    return m.PlaceOrder(
+        like.account, like.market, 1 - like.side, m.MARKET, m.IOC, 0, like.lots, 0, f"m{number}", like.stp
+    )
 
 
 def _order(draw: random.Random, account: int, market: int, number: int) -> m.PlaceOrder:
@@ -56,7 +200,7 @@ def _order(draw: random.Random, account: int, market: int, number: int) -> m.Pla
     away = int(draw.expovariate(1 / 15)) - 6
     price = MIDDLE[market] + (away if side else -away)
     lots = draw.randint(1, 5000) * 10
-    stp = draw.choice((m.STP_NONE, m.STP_EXPIRE_MAKER, m.STP_EXPIRE_TAKER, m.STP_EXPIRE_BOTH))
+    stp = draw.randrange(6)
     client = f"c{number}" if draw.random() < 0.95 else f"c{draw.randint(0, 5)}"
     if order_type == m.MARKET:
         if draw.random() < 0.4:
@@ -83,20 +227,6 @@ def totals(replica: Replica) -> dict[int, int]:
         for asset, holding in account.holdings.items():
             sums[asset] = sums.get(asset, 0) + holding.free + holding.held
     return sums
-
-
-def held_by_orders(replica: Replica) -> dict[tuple[int, int], int]:
-    """What open orders must hold by account and asset, computed from the orders alone."""
-    held: dict[tuple[int, int], int] = {}
-    for market in replica.engine.markets.values():
-        for order in market.book.orders.values():
-            spec = market.spec
-            if order.side == m.BUY:
-                key, amount = (order.account, spec.quote), order.remaining * order.price * spec.quote_units
-            else:
-                key, amount = (order.account, spec.base), order.remaining * spec.lot_units
-            held[key] = held.get(key, 0) + amount
-    return held
 
 
 class NaiveBook:

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runtime.engine.audit import check_conservation
 from runtime.engine.engine import Engine
 from runtime.engine.replica import Replica
 from runtime.shared import messages as m
-from tests.runtime.engine.flows import CONFIGURE, entries, held_by_orders, opening, random_commands, totals
+from tests.runtime.engine.flows import CONFIGURE, entries, opening, random_commands, totals
 
 BTC, ETH, USDT, IDR = 1, 2, 3, 4
 ALICE, BOB = 1000, 1001
@@ -167,7 +168,7 @@ def test_texts_that_no_store_can_hold_are_refused(desk: Desk, text: str) -> None
 def test_an_unsound_market_is_refused(change: dict) -> None:
     fields = {field: getattr(CONFIGURE.markets[0], field) for field in CONFIGURE.markets[0].__struct_fields__}
     unsound = m.MarketSpec(**(fields | change))
-    reply, _ = Engine().apply(1, 1, m.Configure(CONFIGURE.assets, [unsound], CONFIGURE.tiers))
+    reply, _ = Engine().apply(1, 1, m.Configure(CONFIGURE.assets, [unsound], CONFIGURE.tiers, m.RULES_NEWEST))
     assert isinstance(reply, m.Rejected)
 
 
@@ -244,7 +245,7 @@ def test_duplicate_client_ids_and_deposits(desk: Desk) -> None:
 def test_markets_cannot_change_their_scale(desk: Desk) -> None:
     spec = CONFIGURE.markets[0]
     changed = m.MarketSpec(spec.id, spec.base, spec.quote, spec.lot_units * 10, *list(_fields(spec))[4:])
-    reply = desk.do(m.Configure(CONFIGURE.assets, [changed], CONFIGURE.tiers))
+    reply = desk.do(m.Configure(CONFIGURE.assets, [changed], CONFIGURE.tiers, m.RULES_NEWEST))
     assert isinstance(reply, m.Rejected)
     assert reply.reason == m.BAD_CATALOGUE
 
@@ -266,8 +267,4 @@ def test_nothing_is_created_lost_or_held_in_vain(seed: int) -> None:
             if isinstance(event, m.LevelChanged):
                 assert event.update_id == update_ids.get(event.market, 0) + 1
                 update_ids[event.market] = event.update_id
-    held = held_by_orders(replica)
-    for account in replica.engine.accounts.accounts.values():
-        for asset, holding in account.holdings.items():
-            assert holding.held == held.get((account.account, asset), 0)
-            assert holding.free >= 0 or account.account == m.EXTERNAL_ACCOUNT
+    check_conservation(replica.engine)

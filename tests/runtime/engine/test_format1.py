@@ -1,4 +1,4 @@
-"""A journal, its events and a snapshot written before RULES_2, kept for ever: newer code must read them as they were."""
+"""A journal, its events and a snapshot from before RULES_2, kept for ever: newer code reads them as they were."""
 
 import shutil
 from pathlib import Path

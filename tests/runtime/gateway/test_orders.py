@@ -21,6 +21,7 @@ from runtime.shared.messages import (
     LIMIT,
     LIMIT_MAKER,
     MARKET,
+    RULES_NEWEST,
     SELL,
     STP_EXPIRE_MAKER,
     STP_NONE,
@@ -131,7 +132,7 @@ def test_what_the_gateway_takes_the_engine_takes_and_money_is_exact(
     if not isinstance(command, PlaceOrder):
         assert command == -1013  # never too much precision with so few digits
         return
-    assert refuse_order(command, listing.spec, 0) is None
+    assert refuse_order(command, listing.spec, 0, 0, RULES_NEWEST) is None
     assert Decimal(listing.price_text(command.price)) == price
     assert Decimal(listing.quantity_text(command.lots)) == quantity
     notional = listing.quote_text(command.price * command.lots * listing.spec.quote_units)

@@ -48,7 +48,9 @@ class LocalEngine:
         self.core = Engine()
         self.history: list[m.Happened] = []
         self.on_event: Callable[[m.Happened], None] = lambda _: None
-        self.apply(m.Configure(sorted(CATALOGUE.asset_by_id), CATALOGUE.specs(), CATALOGUE.tier_specs()))
+        self.apply(
+            m.Configure(sorted(CATALOGUE.asset_by_id), CATALOGUE.specs(), CATALOGUE.tier_specs(), m.RULES_NEWEST)
+        )
 
     def apply(self, command: m.Command) -> m.Replied:
         sequence, time_us = self.core.sequence + 1, time.time_ns() // 1000

@@ -18,6 +18,7 @@ from runtime.shared.messages import (
     LIMIT,
     LIMIT_MAKER,
     MARKET,
+    RULES_NEWEST,
     SELL,
     STP_EXPIRE_MAKER,
     STP_NONE,
@@ -64,7 +65,9 @@ class Feed:
 def funded_feed() -> Feed:
     """An engine with the catalogue and two funded accounts."""
     feed = Feed()
-    feed.do(Configure([asset.id for asset in CATALOGUE.assets], CATALOGUE.specs(), CATALOGUE.tier_specs()))
+    feed.do(
+        Configure([asset.id for asset in CATALOGUE.assets], CATALOGUE.specs(), CATALOGUE.tier_specs(), RULES_NEWEST)
+    )
     for account, name in ((ANA, "ana"), (BUDI, "budi")):
         feed.do(OpenAccount(name, 1))
         for asset in CATALOGUE.assets:
