@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import time
 from typing import Any
 
 import pytest
@@ -18,7 +19,9 @@ SYMBOL = "ETHIDR"
 LANES = 6
 UNSURE_CODES = {-1001, -1006, -1007, -1008}
 """Refusals that leave open whether the command took effect."""
+NO_LINK = -1008
 NOTHING_OPEN = -2011
+LINK_TIMEOUT_S = 15.0
 
 
 @pytest.fixture
@@ -84,13 +87,25 @@ class Load:
         await asyncio.gather(*lanes)
 
 
+async def patiently(session: Session, method: str) -> Any:
+    """Send a request until the gateway has its link to the engine again, a pause after the engine is well."""
+    deadline = time.monotonic() + LINK_TIMEOUT_S
+    while True:
+        try:
+            return await session.call(method, symbol=SYMBOL)
+        except RefusedError as error:
+            if error.code != NO_LINK or time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.1)
+
+
 async def trade_through(exchange: Exchange, victim: str, seed: int) -> None:
     session = await exchange.session()
     await _cancel_all(session)
     load = Load(exchange, seed)
     await load.kill_in_the_middle(victim, seconds=2.0)
     final = await exchange.session()
-    orders = await final.call("openOrders.status", symbol=SYMBOL)
+    orders = await patiently(final, "openOrders.status")
     found = {order["clientOrderId"]: order["orderId"] for order in orders}
     assert len(orders) == len(found), "an order stands twice"
     sure = {name: number for name, number in load.standing.items() if name not in load.unsure}
@@ -103,7 +118,7 @@ async def trade_through(exchange: Exchange, victim: str, seed: int) -> None:
 
 async def _cancel_all(session: Session) -> None:
     try:
-        await session.call("openOrders.cancelAll", symbol=SYMBOL)
+        await patiently(session, "openOrders.cancelAll")
     except RefusedError as error:
         if error.code != NOTHING_OPEN:
             raise
