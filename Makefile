@@ -49,7 +49,9 @@ soak: setup-dev ## the long seeded tests (BUDGET=15m)
 synth: setup ## synthesize every environment, or one (ENV=dev), with the rule packs enforced
 	@rm -rf cdk.out && ENV=$(ENV) $(CDK) synth --quiet --no-notices --output cdk.out
 
-deploy: setup ## deploy to AWS with the CDK (ENV=dev); refuses sample values and expired acceptances
+deps: setup .build/lambda/python ## fetch what functions import, as hashed wheels for Graviton
+
+deploy: setup deps ## deploy to AWS with the CDK (ENV=dev); refuses sample values and expired acceptances
 	@test -n "$(ENV)" || { echo "which environment? make deploy ENV=dev"; exit 2; }
 	@rm -rf cdk.out && ENV=$(ENV) $(CDK) synth --quiet --no-notices --output cdk.out
 	@$(PYTHON) -m scripts.preflight $(ENV)
@@ -58,7 +60,7 @@ deploy: setup ## deploy to AWS with the CDK (ENV=dev); refuses sample values and
 bench: setup .build/bench/.installed ## benchmarks, as ratios to a baseline of the same run (ONLY=name)
 	@$(PYTHON) -m bench $(if $(ONLY),--only $(ONLY))
 
-reports deps: ## not built yet
+reports: ## not built yet
 	@echo "make $@ is not built yet"; exit 2
 
 clean: down ## forget everything the exchange has kept here
@@ -105,6 +107,10 @@ node_modules/.installed: package.json package-lock.json web/package.json
 	@echo "installing the CDK command line and web packages ..."
 	@npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
+
+.build/lambda/python: runtime/functions-requirements.txt | .venv/.installed
+	@echo "fetching what functions import ..."
+	@$(PYTHON) -m scripts.function_libraries fetch && touch $@
 
 web/dist/index.html: node_modules/.installed $(WEB)
 	@echo "building the trading screen ..."

@@ -29,7 +29,21 @@ def problems(name: str, report: Path, today: date) -> list[str]:
         found.append("docker is not on PATH: the deployment builds and pushes the services' image")
     if not report.exists():
         return [*found, f"{report} is missing: synthesize first (`make synth ENV={name}`)"]
+    found += [
+        f"function {path} has no libraries: `make deps`, then synthesize again"
+        for path in bare_functions(report.parent)
+    ]
     return found + [f"an accepted finding expired: {text}" for text in expired(report, today)]
+
+
+def bare_functions(assembly: Path) -> list[str]:
+    """Return the functions in the templates of `assembly` that were synthesized without the layer of libraries."""
+    return sorted(
+        f"{template.name.removesuffix('.template.json')}/{logical_id}"
+        for template in assembly.glob("assembly-*/*.template.json")
+        for logical_id, resource in json.loads(template.read_text())["Resources"].items()
+        if resource["Type"] == "AWS::Lambda::Function" and not resource["Properties"].get("Layers")
+    )
 
 
 def expired(report: Path, today: date) -> list[str]:

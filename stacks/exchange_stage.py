@@ -9,10 +9,12 @@ from exchange_constructs.stack_alarms import watch_every_stack
 from stacks.data_stack import DataStack
 from stacks.engine_stack import EngineStack
 from stacks.foundation_stack import FoundationStack
+from stacks.functions_stack import FunctionsStack
 from stacks.gateway_stack import GatewayStack
 from stacks.ledger_stack import LedgerStack
 from stacks.market_data_stack import MarketDataStack
 from stacks.network_stack import NetworkStack
+from stacks.notifications_stack import NotificationsStack
 from stacks.observability_stack import ObservabilityStack
 
 
@@ -27,6 +29,8 @@ class ExchangeStage(Stage):
         self.network = NetworkStack(self, "Network", config=config, keys=keys)
         network = self.network.network
         self.data = DataStack(self, "Data", config=config, keys=keys, network=network)
+        self.functions = FunctionsStack(self, "Functions", config=config, keys=keys, network=network)
+        platform = self.functions.platform
         self.engine = EngineStack(
             self,
             "Engine",
@@ -49,6 +53,9 @@ class ExchangeStage(Stage):
             data=self.data,
             engine=self.engine,
             market_data=self.market_data,
+        )
+        self.notifications = NotificationsStack(
+            self, "Notifications", config=config, platform=platform, business_events=self.data.events
         )
         alarms = watch_every_stack(self, config=config, home=self.foundation, topics=self.foundation.topics)
         self.observability = ObservabilityStack(self, "Observability", config=config, alarms=alarms)

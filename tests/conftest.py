@@ -96,10 +96,12 @@ def synth_app() -> Callable[[Path], Any]:
 
 @pytest.fixture(scope="session")
 def exchanges(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exchange]:
-    """Every environment by name, made by the very Stage that is deployed."""
+    """Every environment by name, made by the very Stage that is deployed, whether `make deps` has run here or not."""
+    from exchange_constructs import runtime_code  # noqa: PLC0415 - as above
     from stacks.exchange_stage import ExchangeStage  # noqa: PLC0415 - as above
 
     folder = tmp_path_factory.mktemp("assembly")
+    runtime_code.LIBRARIES = folder / "none"
     app = new_app(folder)
     environments = load_environments()
     try:

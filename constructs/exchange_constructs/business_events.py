@@ -1,5 +1,6 @@
 """Business events, such as an account opened or a market halted: one bus, with archive, replay, dead letters."""
 
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 from aws_cdk import Duration, RemovalPolicy, Stack
@@ -11,6 +12,7 @@ from constructs import Construct
 
 from config.model import Environment
 from exchange_constructs.nag import accept
+from runtime.shared.business_events import BusinessEvent
 
 
 class BusinessEvents(Construct):
@@ -72,6 +74,24 @@ class BusinessEvents(Construct):
                 principals=[iam.AnyPrincipal()],
                 conditions={"StringNotEquals": {"aws:PrincipalAccount": Stack.of(self).account}},
             )
+        )
+
+    @staticmethod
+    def pattern(
+        *kinds: type[BusinessEvent], detail: Mapping[str, Sequence[object]] | None = None
+    ) -> events.EventPattern:
+        """Return the pattern of these events of the catalogue, narrowed to those whose `detail` has one of the values.
+
+        Raises ValueError for a field that one of them does not have: such a rule would never match.
+        """
+        for kind in kinds:
+            if unknown := set(detail or {}) - set(kind.model_fields):
+                known = ", ".join(kind.model_fields)
+                raise ValueError(f"{kind.detail_type} has the fields {known}, not {', '.join(sorted(unknown))}")
+        return events.EventPattern(
+            source=sorted({kind.source for kind in kinds}),
+            detail_type=sorted({kind.detail_type for kind in kinds}),
+            detail=detail,
         )
 
     def grant_publish(self, grantee: iam.IGrantable) -> None:

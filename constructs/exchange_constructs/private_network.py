@@ -19,14 +19,17 @@ DATA: Final = "Data"
 ENDPOINTS: Final = {
     "Ecr": ec2.InterfaceVpcEndpointAwsService.ECR,
     "EcrDocker": ec2.InterfaceVpcEndpointAwsService.ECR_DOCKER,
+    "Events": ec2.InterfaceVpcEndpointAwsService.EVENTBRIDGE,
     "Logs": ec2.InterfaceVpcEndpointAwsService.CLOUDWATCH_LOGS,
     "Kafka": ec2.InterfaceVpcEndpointAwsService.KAFKA,
     "Kinesis": ec2.InterfaceVpcEndpointAwsService.KINESIS_STREAMS,
     "Kms": ec2.InterfaceVpcEndpointAwsService.KMS,
     "Secrets": ec2.InterfaceVpcEndpointAwsService.SECRETS_MANAGER,
+    "Sns": ec2.InterfaceVpcEndpointAwsService.SNS,
+    "Sqs": ec2.InterfaceVpcEndpointAwsService.SQS,
     "Ssm": ec2.InterfaceVpcEndpointAwsService.SSM,
 }
-"""What the services call: image pulls, logs, journal brokers, trade stream, keys, secrets, parameters."""
+"""What the services call: image pulls, the event bus, logs, brokers, streams, keys, secrets, topics, queues."""
 
 
 class PrivateNetwork(Construct):

@@ -1,16 +1,26 @@
-"""The container image of all services: the only module that knows where `runtime/` lies."""
+"""What runs, as it is published: the image of all services, the code of functions.
 
+The only module that knows where `runtime/` lies.
+"""
+
+import ast
+from collections.abc import Iterator
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Final
 
+from aws_cdk import IgnoreMode
 from aws_cdk import aws_ecr_assets as ecr_assets
+from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from exchange_constructs.nag import accept
 from exchange_constructs.service_role import ServiceRole
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
+LIBRARIES = ROOT / ".build" / "lambda"
+"""Where `make deps` puts what functions import; absent until a deployment needs it."""
 
 
 class RuntimeImage(ecr_assets.DockerImageAsset):
@@ -36,3 +46,65 @@ class RuntimeImage(ecr_assets.DockerImageAsset):
             reason="ecr:GetAuthorizationToken knows no resources; what may be pulled is bounded to one repository",
             expires=date(2027, 11, 30),
         )
+
+
+def function_code(service: str) -> lambda_.Code:
+    """Return `runtime/<service>` and every package of `runtime/` that it imports, under the same import paths.
+
+    A change to a service that it does not import leaves the code, and so the function, as it is.
+    Raises ValueError for a service that is not there.
+    """
+    packages = sorted(_needed(service))
+    return lambda_.Code.from_asset(
+        str(ROOT),
+        ignore_mode=IgnoreMode.GIT,
+        exclude=[
+            "/*",
+            "!/runtime",
+            "/runtime/*",
+            "!/runtime/__init__.py",
+            *(f"!/runtime/{package}" for package in packages),
+            "__pycache__",
+            "*.so",
+            "*.md",
+        ],
+    )
+
+
+def function_libraries() -> lambda_.Code | None:
+    """Return what `make deps` fetched for functions, or None where it has not run: synth fetches nothing."""
+    return lambda_.Code.from_asset(str(LIBRARIES)) if (LIBRARIES / "python").is_dir() else None
+
+
+def _needed(service: str) -> set[str]:
+    """Return `service` and the packages of `runtime/` that it imports, directly or through others."""
+    if not (ROOT / "runtime" / service / "__init__.py").exists():
+        known = ", ".join(sorted(path.parent.name for path in (ROOT / "runtime").glob("*/__init__.py")))
+        raise ValueError(f"service must be a package in runtime/ ({known}), was {service!r}")
+    found: set[str] = set()
+    waiting = {service, "shared"}
+    while waiting:
+        package = waiting.pop()
+        found.add(package)
+        waiting |= _imported(package) - found
+    return found
+
+
+@cache
+def _imported(package: str) -> frozenset[str]:
+    """Return the packages of `runtime/` that the modules of `package` name in import statements."""
+    return frozenset(
+        parts[1]
+        for path in (ROOT / "runtime" / package).rglob("*.py")
+        for name in _names(ast.parse(path.read_text()))
+        if (parts := name.split("."))[0] == "runtime" and len(parts) > 1
+    )
+
+
+def _names(module: ast.Module) -> Iterator[str]:
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            # `from runtime import ledger` names the package last
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)

@@ -32,6 +32,20 @@ def test_an_expired_acceptance_is_refused(report: Path) -> None:
     assert preflight.expired(report, date(2027, 7, 1)) == ["AwsSolutions-S1 on Dev/Data/Bucket, until 2027-06-30"]
 
 
+def test_a_function_without_its_libraries_is_refused(report: Path) -> None:
+    folder = report.parent / "assembly-Dev"
+    folder.mkdir()
+    functions = {
+        "Bare": {"Type": "AWS::Lambda::Function", "Properties": {}},
+        "Whole": {"Type": "AWS::Lambda::Function", "Properties": {"Layers": [{"Ref": "Libraries"}]}},
+    }
+    (folder / "DevEvents.template.json").write_text(json.dumps({"Resources": functions}))
+    found = preflight.problems("dev", report, date(2026, 12, 1))
+    assert [problem for problem in found if "libraries" in problem] == [
+        "function DevEvents/Bare has no libraries: `make deps`, then synthesize again"
+    ]
+
+
 def test_an_unknown_environment_and_a_missing_report_are_named(tmp_path: Path) -> None:
     assert preflight.problems("qa", tmp_path / "none", date(2026, 12, 1)) == [
         "ENV: must be one of dev, staging, prod, was 'qa'"

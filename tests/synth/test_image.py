@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+FUNCTIONS_ONLY = "aws_lambda_powertools"
 
 
 def assets(exchange: Any) -> list[tuple[Path, dict[str, Any]]]:
@@ -66,6 +67,13 @@ def test_every_library_that_a_service_imports_is_in_the_image() -> None:
                 imported |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
                 imported.add(node.module.split(".")[0])
-    imported -= {*sys.stdlib_module_names, "runtime"}
+    imported -= {*sys.stdlib_module_names, "runtime", FUNCTIONS_ONLY}
     assert imported
     assert {name for name in imported if not installed & {*provides.get(name, ())}} == set()
+
+
+def test_no_process_loads_what_only_functions_have() -> None:
+    users = {path for path in (ROOT / "runtime").rglob("*.py") if FUNCTIONS_ONLY in path.read_text()}
+    assert {path.relative_to(ROOT / "runtime") for path in users if not path.name.startswith("handler")} == {
+        Path("shared/functions.py")
+    }
