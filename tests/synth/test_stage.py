@@ -70,7 +70,9 @@ def _identity(exchange: Any, path: str, resource: dict[str, Any]) -> str:
     properties = resource.get("Properties", {})
     if "SecurityGroup" in resource["Type"] and "Description" in properties:
         return str(properties["Description"])
-    return str(properties.get("AlarmName", path.split("AllowEventRule")[0])).removeprefix(f"Bursa-{exchange.config.name}-")
+    return str(properties.get("AlarmName", path.split("AllowEventRule", maxsplit=1)[0])).removeprefix(
+        f"Bursa-{exchange.config.name}-"
+    )
 
 
 def test_environments_differ_in_values_not_in_structure(exchanges: dict[str, Any]) -> None:
