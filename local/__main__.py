@@ -180,7 +180,8 @@ def write_tiers() -> int:
         resource["Type"]
         for stack in read_assembly(folder, "dev").stacks
         for resource in stack.resources.values()
-        if resource["Type"] != "AWS::CDK::Metadata"
+        # What a condition governs is a switch, and off in dev.
+        if resource["Type"] != "AWS::CDK::Metadata" and "Condition" not in resource
     }
     tiers: dict[str, list[str]] = {REAL: [], NOT_REAL: []}
     for name in sorted(types):

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from aws_cdk import Environment as Target
 from aws_cdk import Stack
 from constructs import Construct
 
@@ -13,9 +14,17 @@ ZONES: Final = "abc"
 class ExchangeStack(Stack):
     """A stack that knows the zones of its region, so that synth asks nobody, and that guards what is retained."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, config: Environment, description: str) -> None:
-        """Create an empty stack in the environment's account and region, taken from the Stage."""
-        super().__init__(scope, construct_id, description=description, termination_protection=config.retained)
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: Environment,
+        description: str,
+        env: Target | None = None,
+    ) -> None:
+        """Create an empty stack in `env`, or in the environment's own account and region, taken from the Stage."""
+        super().__init__(scope, construct_id, description=description, termination_protection=config.retained, env=env)
 
     @property
     def availability_zones(self) -> list[str]:

@@ -7,6 +7,8 @@ from constructs import Construct
 from config.model import Environment
 from exchange_constructs.stack_alarms import watch_every_stack
 from stacks.data_stack import DataStack
+from stacks.edge_stack import EdgeStack
+from stacks.edge_store_stack import EdgeStoreStack
 from stacks.engine_stack import EngineStack
 from stacks.foundation_stack import FoundationStack
 from stacks.functions_stack import FunctionsStack
@@ -16,10 +18,11 @@ from stacks.market_data_stack import MarketDataStack
 from stacks.network_stack import NetworkStack
 from stacks.notifications_stack import NotificationsStack
 from stacks.observability_stack import ObservabilityStack
+from stacks.web_stack import WebStack
 
 
 class ExchangeStage(Stage):
-    """Keys, network, stores; then the engine, what follows its events, and the gateways."""
+    """Keys, network, stores; then the engine, what follows its events, the gateways, and the edge."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Environment) -> None:
         """Create the stacks and hand each what it needs of the ones before."""
@@ -57,5 +60,8 @@ class ExchangeStage(Stage):
         self.notifications = NotificationsStack(
             self, "Notifications", config=config, platform=platform, business_events=self.data.events
         )
-        alarms = watch_every_stack(self, config=config, home=self.foundation, topics=self.foundation.topics)
+        self.web = WebStack(self, "Web", config=config)
+        self.edge_store = EdgeStoreStack(self, "EdgeStore", config=config, foundation=self.foundation)
+        self.edge = EdgeStack(self, "Edge", config=config, web=self.web, store=self.edge_store, gateway=self.gateway)
+        alarms = watch_every_stack(self, config=config, topics=(self.foundation.topics, self.edge.topics))
         self.observability = ObservabilityStack(self, "Observability", config=config, alarms=alarms)

@@ -62,6 +62,116 @@ class EncryptionKeys(Construct):
         )
 
 
+class EdgeStoreKeys(Construct):
+    """The key of what the edge keeps in Jakarta: a copy of the site and the logs of clients' requests."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: Environment) -> None:
+        """Let CloudFront read the site with it and the log service write logs, both on behalf of this account only."""
+        super().__init__(scope, construct_id)
+        stack = Stack.of(self)
+        self.edge = kms.Key(
+            self,
+            "Edge",
+            description=f"{config.name}: copy of the site, logs of the edge",
+            enable_key_rotation=True,
+            removal_policy=RemovalPolicy.RETAIN if config.retained else RemovalPolicy.DESTROY,
+        )
+        # The distribution is made later and in another region, so its account stands in the condition.
+        distributions = f"arn:{stack.partition}:cloudfront::{stack.account}:distribution/*"
+        self.edge.add_to_resource_policy(
+            iam.PolicyStatement(
+                actions=["kms:Decrypt"],
+                resources=["*"],
+                principals=[iam.ServicePrincipal("cloudfront.amazonaws.com")],
+                conditions={
+                    "StringEquals": {"aws:SourceAccount": stack.account},
+                    "ArnLike": {"aws:SourceArn": distributions},
+                },
+            )
+        )
+        self.edge.add_to_resource_policy(
+            _use(
+                iam.ServicePrincipal("delivery.logs.amazonaws.com"),
+                {"StringEquals": {"aws:SourceAccount": stack.account}},
+            )
+        )
+
+
+class WebKeys(Construct):
+    """The key of the web region, which holds the built site and nothing else."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: Environment) -> None:
+        """Let Amplify read bundles with it, on behalf of this account only."""
+        super().__init__(scope, construct_id)
+        self.bundle = kms.Key(
+            self,
+            "Bundle",
+            description=f"{config.name}: bundles of the trading screen",
+            enable_key_rotation=True,
+            removal_policy=RemovalPolicy.RETAIN if config.retained else RemovalPolicy.DESTROY,
+        )
+        self.bundle.add_to_resource_policy(
+            iam.PolicyStatement(
+                actions=["kms:Decrypt"],
+                resources=["*"],
+                principals=[iam.ServicePrincipal("amplify.amazonaws.com")],
+                conditions={"StringEquals": {"aws:SourceAccount": Stack.of(self).account}},
+            )
+        )
+
+
+class EdgeKeys(Construct):
+    """The keys of the edge region: messages to operators, and the key that signs the zone."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: Environment) -> None:
+        """Create both. Route 53 signs only with a key in us-east-1, on the curve P-256, which cannot be rotated."""
+        super().__init__(scope, construct_id)
+        stack = Stack.of(self)
+        removal_policy = RemovalPolicy.RETAIN if config.retained else RemovalPolicy.DESTROY
+        self.messages = kms.Key(
+            self,
+            "Messages",
+            description=f"{config.name}: messages of the edge to operators",
+            enable_key_rotation=True,
+            removal_policy=removal_policy,
+        )
+        for service in ("budgets.amazonaws.com", "cloudwatch.amazonaws.com"):
+            self.messages.add_to_resource_policy(
+                _use(iam.ServicePrincipal(service), {"StringEquals": {"aws:SourceAccount": stack.account}})
+            )
+        self.zone = kms.Key(
+            self,
+            "Zone",
+            description=f"{config.name}: signs the DNS zone",
+            key_spec=kms.KeySpec.ECC_NIST_P256,
+            key_usage=kms.KeyUsage.SIGN_VERIFY,
+            removal_policy=removal_policy,
+        )
+        signing = iam.ServicePrincipal("dnssec-route53.amazonaws.com")
+        self.zone.add_to_resource_policy(
+            iam.PolicyStatement(
+                actions=["kms:DescribeKey", "kms:GetPublicKey", "kms:Sign"],
+                resources=["*"],
+                principals=[signing],
+                conditions={
+                    "StringEquals": {"aws:SourceAccount": stack.account},
+                    "ArnLike": {"aws:SourceArn": f"arn:{stack.partition}:route53:::hostedzone/{config.hosted_zone_id}"},
+                },
+            )
+        )
+        self.zone.add_to_resource_policy(
+            iam.PolicyStatement(
+                actions=["kms:CreateGrant"],
+                resources=["*"],
+                principals=[signing],
+                conditions={
+                    "StringEquals": {"aws:SourceAccount": stack.account},
+                    "Bool": {"kms:GrantIsForAWSResource": "true"},
+                },
+            )
+        )
+
+
 def _use(principal: iam.IPrincipal, conditions: dict[str, dict[str, str]]) -> iam.PolicyStatement:
     """Let `principal` encrypt and decrypt under `conditions`. In a key policy, * is the key itself."""
     return iam.PolicyStatement(

@@ -61,12 +61,24 @@ class PrivateBucket(s3.Bucket):
     """Objects under our own key. Old versions stay for OLD_VERSIONS_DAYS."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, config: Environment, key: kms.IKey, access_logs: s3.IBucket
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: Environment,
+        key: kms.IKey,
+        access_logs: s3.IBucket | None,
+        name: str | None = None,
+        kept_days: int | None = None,
     ) -> None:
-        """Create the bucket; its access records go to `access_logs` under the construct's path."""
+        """Create the bucket; its access records go to `access_logs`, or, in a region without one, to the trail only.
+
+        Give a `name` only where AWS prescribes it. Objects leave after `kept_days`; None keeps them.
+        """
         super().__init__(
             scope,
             construct_id,
+            bucket_name=name,
             encryption=s3.BucketEncryption.KMS,
             encryption_key=key,
             bucket_key_enabled=True,
@@ -75,15 +87,25 @@ class PrivateBucket(s3.Bucket):
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             removal_policy=RemovalPolicy.RETAIN if config.retained else RemovalPolicy.DESTROY,
             server_access_logs_bucket=access_logs,
-            server_access_logs_prefix=f"s3/{construct_id.lower()}/",
+            server_access_logs_prefix=f"s3/{construct_id.lower()}/" if access_logs else None,
             metrics=[s3.BucketMetrics(id=ENTIRE_BUCKET)],
             lifecycle_rules=[
                 s3.LifecycleRule(
+                    expiration=None if kept_days is None else Duration.days(kept_days),
                     noncurrent_version_expiration=Duration.days(OLD_VERSIONS_DAYS),
                     abort_incomplete_multipart_upload_after=Duration.days(1),
                 )
             ],
         )
+        if access_logs is None:
+            accept(
+                self,
+                "AwsSolutions-S1",
+                *(f"{pack}-S3BucketLoggingEnabled" for pack in (HIPAA, NIST, PCI)),
+                reason="Its region holds public files only and no log bucket; the trail records every object access",
+                expires=date(2027, 11, 30),
+                owner="security",
+            )
         _accept_one_region(self)
 
 

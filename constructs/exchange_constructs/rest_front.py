@@ -35,7 +35,7 @@ class RestFront(Construct):
         group = ec2.SecurityGroup(
             self, "Access", vpc=network.vpc, description="REST clients, from inside only", allow_all_outbound=False
         )
-        group.add_ingress_rule(network.inside, ec2.Port.tcp(443), "CloudFront's interfaces in this network")
+        group.add_ingress_rule(_origin_facing(config), ec2.Port.tcp(443), "CloudFront, by its VPC origin")
         self.balancer = elb.ApplicationLoadBalancer(
             self,
             "Balancer",
@@ -74,7 +74,9 @@ class RestFront(Construct):
                 acm.Certificate(
                     self,
                     "Certificate",
-                    domain_name=f"api.{zone.zone_name}",
+                    # CloudFront passes on the name that the viewer asked for, and checks the certificate against it.
+                    domain_name=zone.zone_name,
+                    subject_alternative_names=[f"api.{zone.zone_name}"],
                     validation=acm.CertificateValidation.from_dns(zone),
                 )
             ],
@@ -82,3 +84,11 @@ class RestFront(Construct):
             default_target_groups=[self.target_group],
         )
         WebFirewall(self, "Firewall", config=config, protects=self.balancer, logs_key=logs_key)
+
+
+def _origin_facing(config: Environment) -> ec2.IPeer:
+    """CloudFront as a source of traffic: its prefix list, or the group that it gives its interfaces here."""
+    known_by = config.edge.origin_facing
+    if known_by.startswith("pl-"):
+        return ec2.Peer.prefix_list(known_by)
+    return ec2.Peer.security_group_id(known_by)

@@ -108,14 +108,14 @@ def _name(stack: Stack, resource: IConstruct) -> str:
 
 
 def watch_every_stack(
-    stage: Stage, *, config: Environment, home: Stack, topics: OperatorTopics
+    stage: Stage, *, config: Environment, topics: tuple[OperatorTopics, ...]
 ) -> tuple[StackAlarms, ...]:
-    """Give each stack of `stage` its alarms. They tell `topics`, which are in `home`, or a pair of their own.
+    """Give each stack of `stage` its alarms. They tell the pair of `topics` that is near, or a pair of their own.
 
     An alarm can tell a topic of its own region and account only.
     """
     alarms = []
-    pairs = {(home.account, home.region): topics}
+    pairs = {(Stack.of(pair).account, Stack.of(pair).region): pair for pair in topics}
     for stack in [cast(Stack, child) for child in stage.node.children if Stack.is_stack(child)]:
         where = (stack.account, stack.region)
         if where not in pairs:

@@ -1,6 +1,7 @@
 """What is stored: under our keys, kept where it must be kept, logged for a set time."""
 
 import json
+import re
 from typing import Any
 
 KEY_OF = {  # type → where its key is named
@@ -31,14 +32,25 @@ FROZEN = {  # ids of what holds data: a changed id makes an empty twin of it
     "AWS::DynamoDB::GlobalTable": {"Data/ApiKeysTable10D26ED3", "Functions/PlatformIdempotencyTable6A0EAFE6"},
     "AWS::Kinesis::Stream": {"Data/TradesStream2434DEFC"},
     "AWS::KMS::Key": {
+        "Edge/KeysMessagesE856B267",
+        "Edge/KeysZone351ED2DD",
+        "EdgeStore/KeysEdge980EF3A1",
         "Foundation/KeysApiSecrets3E1F2AE6",
         "Foundation/KeysDataA2F7C5E6",
         "Foundation/KeysLogs7981C88C",
         "Foundation/KeysMessagesE856B267",
+        "Web/KeysBundle16F639F6",
+        "Web/OperatorsKeyE687A59E",
     },
     "AWS::MSK::Cluster": {"Data/JournalProvisionedFEF74248"},
     "AWS::RDS::DBCluster": {"Data/DatabaseCluster5B53A178"},
-    "AWS::S3::Bucket": {"Engine/SnapshotsBucket4B2233F7", "Foundation/AccessLogs8B620ECA"},
+    "AWS::S3::Bucket": {
+        "EdgeStore/LogsBucket5C52C3D2",
+        "EdgeStore/SiteCopyBucketD70FEA56",
+        "Engine/SnapshotsBucket4B2233F7",
+        "Foundation/AccessLogs8B620ECA",
+        "Web/ScreenBundles36957968",
+    },
 }
 
 
@@ -52,7 +64,7 @@ def test_everything_stored_is_under_a_key_of_ours(exchange: Any) -> None:
         for step in where:
             assert isinstance(value, list) or step in value, f"{path} names no key"
             value = value[step]
-        assert "Keys" in exchange.text(value), f"{path} is under {exchange.text(value)}"
+        assert re.search("Keys|OperatorsKey", exchange.text(value)), f"{path} is under {exchange.text(value)}"
         seen.add(resource["Type"])
     assert KEY_OF.keys() - seen <= {"AWS::MSK::Cluster", "AWS::SecretsManager::Secret"}
 
@@ -65,7 +77,7 @@ def test_the_one_bucket_under_another_key_is_encrypted_too(exchange: Any) -> Non
 
 def test_keys_turn_every_year(exchange: Any) -> None:
     for path, key in exchange.of_type("AWS::KMS::Key"):
-        assert key["EnableKeyRotation"] is True, path
+        assert key.get("KeyUsage") == "SIGN_VERIFY" or key["EnableKeyRotation"] is True, path
 
 
 def test_buckets_are_private_versioned_and_refuse_plain_http(exchange: Any) -> None:

@@ -33,7 +33,17 @@ def test_every_rule_names_one_port_and_a_reason(exchange: Any) -> None:
         assert rule["FromPort"] == rule["ToPort"], path
         assert rule.get("Description"), path
         inside = rule.get("CidrIp") in {exchange.config.network.cidr, *ANYWHERE}
-        assert inside or "SourceSecurityGroupId" in rule, path
+        from_cloudfront = rule.get("SourcePrefixListId") == exchange.config.edge.origin_facing
+        assert inside or from_cloudfront or "SourceSecurityGroupId" in rule, path
+
+
+def test_the_private_balancer_hears_cloudfront_and_nobody_else(exchange: Any) -> None:
+    sources = [
+        {key: value for key, value in rule.items() if key.startswith(("Source", "Cidr"))}
+        for path, rule in rules(exchange, "Ingress")
+        if path.startswith("Gateway/RestFront")
+    ]
+    assert sources == [{"SourcePrefixListId": exchange.config.edge.origin_facing}]
 
 
 def test_outgoing_traffic_goes_to_a_named_group_or_to_the_endpoints(exchange: Any) -> None:
@@ -112,7 +122,7 @@ def test_the_websocket_gateway_sees_the_clients_address_and_drains_slowly(exchan
 def test_the_private_balancer_stands_behind_the_web_firewall(exchange: Any) -> None:
     ((_, association),) = exchange.of_type("AWS::WAFv2::WebACLAssociation")
     assert "RestFrontBalancer" in exchange.text(association["ResourceArn"])
-    ((_, acl),) = exchange.of_type("AWS::WAFv2::WebACL")
+    (acl,) = [acl for _, acl in exchange.of_type("AWS::WAFv2::WebACL") if acl["Scope"] == "REGIONAL"]
     assert len(acl["Rules"]) >= 2
 
 

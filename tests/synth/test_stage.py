@@ -13,6 +13,9 @@ DEPLOYED_IN_ORDER = [
     "Ledger",
     "Gateway",
     "Notifications",
+    "Web",
+    "EdgeStore",
+    "Edge",
     "Observability",
 ]
 

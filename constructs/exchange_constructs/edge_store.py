@@ -1,0 +1,77 @@
+"""What the edge keeps in Jakarta: a copy of the trading screen, and the logs of clients' requests."""
+
+from aws_cdk import Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from config.model import Environment
+from exchange_constructs.private_bucket import PrivateBucket
+
+
+class SiteCopy(Construct):
+    """The same bundle as Amplify serves, for when Amplify, or its region, does not answer."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, config: Environment, key: kms.IKey, access_logs: s3.IBucket
+    ) -> None:
+        """Create the bucket, which distributions of this account alone may read."""
+        super().__init__(scope, construct_id)
+        stack = Stack.of(self)
+        self.bucket = PrivateBucket(self, "Bucket", config=config, key=key, access_logs=access_logs)
+        self.bucket.add_to_resource_policy(
+            iam.PolicyStatement(
+                actions=["s3:GetObject"],
+                resources=[self.bucket.arn_for_objects("*")],
+                principals=[iam.ServicePrincipal("cloudfront.amazonaws.com")],
+                conditions={
+                    "StringEquals": {"aws:SourceAccount": stack.account},
+                    "ArnLike": {"aws:SourceArn": f"arn:{stack.partition}:cloudfront::{stack.account}:distribution/*"},
+                },
+            )
+        )
+
+
+class EdgeLogs(Construct):
+    """Requests that CloudFront answered and those the web firewall refused. They hold addresses, so they stay here."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, config: Environment, key: kms.IKey, access_logs: s3.IBucket
+    ) -> None:
+        """Create the bucket; the web firewall takes one only under a name that begins like this."""
+        super().__init__(scope, construct_id)
+        stack = Stack.of(self)
+        self.bucket = PrivateBucket(
+            self,
+            "Bucket",
+            config=config,
+            key=key,
+            access_logs=access_logs,
+            name=f"aws-waf-logs-{config.name}-edge-{stack.account}",
+            kept_days=config.log_retention_days,
+        )
+        writer = iam.ServicePrincipal("delivery.logs.amazonaws.com")
+        from_us = {
+            "StringEquals": {"aws:SourceAccount": stack.account},
+            "ArnLike": {"aws:SourceArn": f"arn:{stack.partition}:logs:{config.edge_region}:{stack.account}:*"},
+        }
+        self.bucket.add_to_resource_policy(
+            iam.PolicyStatement(
+                actions=["s3:PutObject"],
+                resources=[self.bucket.arn_for_objects("*")],
+                principals=[writer],
+                conditions={
+                    **from_us,
+                    "StringEquals": {**from_us["StringEquals"], "s3:x-amz-acl": "bucket-owner-full-control"},
+                },
+            )
+        )
+        self.bucket.add_to_resource_policy(
+            iam.PolicyStatement(
+                actions=["s3:GetBucketAcl", "s3:ListBucket"],
+                resources=[self.bucket.bucket_arn],
+                principals=[writer],
+                conditions=from_us,
+            )
+        )

@@ -1,0 +1,20 @@
+"""A part that configuration turns on or off, and that stands in the template of every environment all the same."""
+
+from aws_cdk import CfnCondition, CfnMapping, CfnResource, Fn
+from constructs import Construct, IConstruct
+
+
+class Switch(CfnCondition):
+    """A condition that holds while `on`. What it governs is reviewed and tested in every environment."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, on: bool) -> None:
+        """Write the state into a mapping: a parameter would keep its old value at the next deployment."""
+        state = CfnMapping(scope, f"{construct_id}State", mapping={"Switch": {"On": "yes" if on else "no"}})
+        super().__init__(scope, construct_id, expression=Fn.condition_equals(state.find_in_map("Switch", "On"), "yes"))
+
+    def governs(self, *parts: IConstruct) -> None:
+        """Create every resource of `parts` only while the switch is on; nothing else may refer to them."""
+        for part in parts:
+            for resource in part.node.find_all():
+                if isinstance(resource, CfnResource):
+                    resource.cfn_options.condition = self

@@ -1,0 +1,60 @@
+"""Where the trading screen is served from: Amplify, outside Indonesia, so it holds files that anyone may read."""
+
+from typing import Final
+
+from aws_cdk import Stack
+from aws_cdk import aws_amplify as amplify
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from constructs import Construct
+
+from config.model import Environment
+from exchange_constructs.private_bucket import PrivateBucket
+
+BRANCH: Final = "live"
+
+
+class TradingScreen(Construct):
+    """An Amplify app without a repository: `scripts.publish_site` puts a build into the bucket and starts it there.
+
+    The bucket keeps old builds, so that going back is publishing an earlier version.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: Environment, key: kms.IKey) -> None:
+        """Create the app, its one branch and the bucket that Amplify alone may read."""
+        super().__init__(scope, construct_id)
+        self.bundles = PrivateBucket(self, "Bundles", config=config, key=key, access_logs=None)
+        self.app = amplify.CfnApp(
+            self,
+            "App",
+            name=f"bursa-{config.name}",
+            description=f"{config.name}: trading screen, static files only",
+            platform="WEB",
+        )
+        branch = amplify.CfnBranch(
+            self,
+            "Branch",
+            app_id=self.app.attr_app_id,
+            branch_name=BRANCH,
+            stage="PRODUCTION",
+            enable_auto_build=False,
+            enable_pull_request_preview=False,
+        )
+        self.bundles.add_to_resource_policy(
+            iam.PolicyStatement(
+                actions=["s3:GetObject", "s3:ListBucket"],
+                resources=[self.bundles.bucket_arn, self.bundles.arn_for_objects("*")],
+                principals=[iam.ServicePrincipal("amplify.amazonaws.com")],
+                conditions={
+                    "StringEquals": {
+                        "aws:SourceAccount": Stack.of(self).account,
+                        "aws:SourceArn": branch.attr_arn,
+                    }
+                },
+            )
+        )
+
+    @property
+    def host(self) -> str:
+        """Name under which Amplify serves the branch."""
+        return f"{BRANCH}.{self.app.attr_default_domain}"
