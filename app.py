@@ -14,7 +14,8 @@ from stacks.exchange_stage import ExchangeStage
 settings = json.loads(Path(__file__).with_name("cdk.json").read_text())  # read here, so that the CDK CLI is not needed
 app = cdk.App(context=settings["context"], outdir=os.environ.get("CDK_OUTDIR", settings["output"]))
 try:
-    environments = load_environments(app.node.try_get_context("ENV") or os.environ.get("ENV") or None)
+    chosen = app.node.try_get_context("ENV") or os.environ.get("ENV") or None
+    environments = load_environments(chosen, account=os.environ.get("EMBEDDED_ACCOUNT"))
 except ConfigError as error:
     sys.exit(str(error))
 for config in environments:

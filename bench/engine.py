@@ -20,6 +20,7 @@ from config.markets import CATALOGUE
 from local.paths import PROJECT
 from runtime.engine import INTERPRETED
 from runtime.engine.engine import Engine
+from runtime.engine.follower import Follower
 from runtime.engine.leader import Leader
 from runtime.engine.replica import Entry
 from runtime.shared import messages as m
@@ -170,7 +171,7 @@ def core() -> Result:
 
 def _journaled(work: list[m.Command], folder: Path) -> tuple[float, list[bytes]]:
     """Lead a group on a file journal through `work` in batches; return the seconds and the bytes of each batch."""
-    leader = Leader(folder, "main")
+    leader = Leader(Follower.of_files(folder, "main"))
     leader.take_over()
     everything = [Entry("bench", n, max(0, n - BATCH), command) for n, command in enumerate([*opening(), *work], 1)]
     sealed = []
@@ -230,7 +231,7 @@ def recovery() -> Result:
     _journaled(work, scratch / "journal")
     best = 0.0
     for _ in range(REPEATS):
-        leader = Leader(scratch / "journal", "main")
+        leader = Leader(Follower.of_files(scratch / "journal", "main"))
         started = time.process_time()
         leader.take_over()
         best = max(best, leader.replica.sequence / (time.process_time() - started))

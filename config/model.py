@@ -8,7 +8,7 @@ import importlib
 import ipaddress
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -291,8 +291,11 @@ def samples(value: object, path: str = "") -> dict[str, str]:
     return found
 
 
-def load_environments(only: str | None = None) -> tuple[Environment, ...]:
-    """Return the checked environments, or only the one called `only`. Raises ConfigError; no other error escapes."""
+def load_environments(only: str | None = None, *, account: str | None = None) -> tuple[Environment, ...]:
+    """Return the checked environments, or only the one called `only`. Raises ConfigError; no other error escapes.
+
+    `account` takes the place of theirs: the embedded AWS has one, for whichever environment it runs.
+    """
     try:
         environments: tuple[Environment, ...] = importlib.import_module("config.environments").ENVIRONMENTS
     except ValidationError as error:  # a catalogue entry refuses itself as it is built
@@ -303,7 +306,11 @@ def load_environments(only: str | None = None) -> tuple[Environment, ...]:
     if not chosen:
         names = ", ".join(environment.name for environment in environments)
         raise ConfigError(f"ENV: must be one of {names}, was {only!r}")
-    return tuple(checked(environment) for environment in chosen)
+    found = tuple(checked(environment) for environment in chosen)
+    if account is None:
+        return found
+    single = Accounts.single(Sample(account))
+    return tuple(replace(environment, accounts=single) for environment in found)
 
 
 def _place(error: Exception) -> str:

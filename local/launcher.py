@@ -193,7 +193,8 @@ class Launcher:
                 kms=cloud.client("kms"),
             )
             keys = demo.kept_keys(self._layout.state / "clients.json")
-            credited = await demo.seed(f"{HOST}:{ports[engine.name][0]}", catalogue, store, keys)
+            address = ",".join(f"{HOST}:{port}" for port in ports[engine.name])
+            credited = await demo.seed(address, catalogue, store, keys)
             seeding.note(f"{len(keys)} accounts, {credited} deposits credited now")
         return catalogue, keys
 

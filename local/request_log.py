@@ -83,6 +83,14 @@ def changes_data(service: str, target: str, method: str, path: str, query: str) 
     return False
 
 
+def is_lease(service: str, body: bytes) -> bool:
+    """Return whether a request to DynamoDB is about a lease: it names a process that lives now, and is not kept.
+
+    It is renewed twice a second; and whoever led when this cloud ended does not live any more.
+    """
+    return service == "dynamodb" and b'"lease_of"' in body
+
+
 def upload_id(record_query: str, answer: bytes) -> str:
     """Return the multipart upload that a request names, or that its answer has just opened; otherwise an empty text."""
     query = parse_qs(record_query, keep_blank_values=True)

@@ -85,9 +85,12 @@ def declared(deployment: Deployment) -> list[Service]:
 
 
 def addresses_of(services: Iterable[Service], injected: Injected) -> dict[str, str]:
-    """Return, for each address of the private network, the loopback address that stands for it."""
+    """Return, for each address of the private network, the loopback address that stands for it.
+
+    A name has one address for each process behind it: in AWS the resolver tells them, here they stand in a list.
+    """
     return {
-        f"{host}:{service.port}": f"{HOST}:{injected.ports[service.name][0]}"
+        f"{host}:{service.port}": ",".join(f"{HOST}:{port}" for port in injected.ports[service.name])
         for service in services
         for host in service.hosts
     } | injected.cloud.addresses

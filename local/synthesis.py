@@ -29,6 +29,10 @@ _NOT_INPUTS: Final = frozenset({"__pycache__"})
 _OUTPUT: Final = PROJECT / ".local" / "cdk.out"
 
 
+ACCOUNT: Final = "123456789012"
+"""The one account that the embedded AWS has: whichever environment runs here runs in it, with its sizes as declared."""
+
+
 class SynthesisError(RuntimeError):
     """The synthesis failed: an error in the code or an open finding. The message is what the tools said."""
 
@@ -78,6 +82,7 @@ def _run(environment: str, folder: Path) -> None:
         **os.environ,
         "CDK_DISABLE_CLI_TELEMETRY": "true",
         "ENV": environment,
+        "EMBEDDED_ACCOUNT": ACCOUNT,
         "JSII_RUNTIME_PACKAGE_CACHE": "enabled",
         "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20",
     }

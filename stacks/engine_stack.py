@@ -8,6 +8,7 @@ from constructs import Construct
 from config.model import Environment
 from exchange_constructs.encryption_keys import EncryptionKeys
 from exchange_constructs.fargate_service import FargateService
+from exchange_constructs.lease_table import LeaseTable
 from exchange_constructs.private_network import PrivateNetwork
 from exchange_constructs.process import NAMESPACE, Process
 from exchange_constructs.snapshot_store import SnapshotStore
@@ -29,7 +30,7 @@ class EngineStack(ExchangeStack):
         network: PrivateNetwork,
         data: DataStack,
     ) -> None:
-        """Create cluster, private zone, snapshot bucket and engine."""
+        """Create cluster, private zone, snapshot bucket, lease table and engine."""
         super().__init__(scope, construct_id, config=config, description="Matching engine")
         self.cluster = ecs.Cluster(
             self, "Cluster", vpc=network.vpc, container_insights_v2=ecs.ContainerInsights.ENHANCED
@@ -38,6 +39,7 @@ class EngineStack(ExchangeStack):
             self, "Namespace", name=NAMESPACE, vpc=network.vpc, description="How services find each other"
         )
         self.snapshots = SnapshotStore(self, "Snapshots", config=config, key=keys.data, access_logs=access_logs)
+        self.leases = LeaseTable(self, "Leases", config=config, key=keys.data)
         self.engine = FargateService(
             self,
             "Engine",
@@ -51,8 +53,10 @@ class EngineStack(ExchangeStack):
                     "GROUP": "main",
                     "JOURNAL_CLUSTER_ARN": data.journal.cluster_arn,
                     "SNAPSHOT_BUCKET": self.snapshots.bucket.bucket_name,
+                    "LEASE_TABLE": self.leases.table.table_name,
                 },
             ),
+            hands_over=True,
             cluster=self.cluster,
             namespace=self.namespace,
             catalogue=data.catalogue,
@@ -60,4 +64,5 @@ class EngineStack(ExchangeStack):
         )
         data.journal.grant_append_and_read(self.engine.role)
         self.snapshots.grant_write_and_read(self.engine.role)
+        self.leases.grant_hold(self.engine.role)
         self.engine.connections.allow_to_default_port(data.journal.connections, "commands to the journal")

@@ -36,8 +36,8 @@ MUTANTS: Final = (
     Mutant(
         "a reply leaves before its batch is written",
         "runtime/engine/leader.py",
-        "        self.journal.append(data)",
-        "        self.late, data = data, getattr(self, 'late', b'')\n        self.journal.append(data)",
+        "        self.journal.append(data, self.replica.sequence + 1)",
+        "        self.late, data = data, getattr(self, 'late', b'')\n        self.journal.append(data, 1)",
         _KILL,
     ),
     Mutant(
@@ -64,14 +64,14 @@ MUTANTS: Final = (
     Mutant(
         "damage in the middle is cut like a torn tail",
         "runtime/engine/file_log.py",
-        "        if rest and not self._derivable:",
+        "        if not self._derivable and (later := _intact_batch_in(rest)) is not None:",
         "        if False:",
         _LOGS,
     ),
     Mutant(
         "two leaders at once",
         "runtime/engine/file_log.py",
-        "fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)",
         "pass",
         _LOGS,
     ),

@@ -82,15 +82,19 @@ class CommandJournal(Construct):
             actions=["kafka-cluster:AlterTransactionalId", "kafka-cluster:DescribeTransactionalId"],
             resource_arns=[self._arn_of("transactional-id")],
         )
+        # The library asks who coordinates the group it was named, though no group is ever joined.
+        iam.Grant.add_to_principal(
+            grantee=grantee, actions=["kafka-cluster:DescribeGroup"], resource_arns=[self._arn_of("group")]
+        )
         accept(
             grantee.policy,
-            *(f"AwsSolutions-IAM5[Resource::{self._arn_of(kind)}]" for kind in ("topic", "transactional-id")),
+            *(f"AwsSolutions-IAM5[Resource::{self._arn_of(kind)}]" for kind in ("topic", "transactional-id", "group")),
             reason="Topics and writers are named after market groups; the pattern is bounded to this one cluster",
             expires=date(2027, 11, 30),
         )
 
     def _arn_of(self, kind: str) -> str:
-        """Return the ARN pattern of this cluster's topics or transactional ids; its UUID is known to AWS only."""
+        """Return the ARN pattern of this cluster's topics, transactional ids or groups; only AWS knows its UUID."""
         return Arn.format(
             ArnComponents(
                 service="kafka",

@@ -25,7 +25,8 @@ TASKS: Final = "ecs-tasks.amazonaws.com"
 class FargateService(Construct):
     """Runs a process as a non-root user on a read-only disk; a deployment that does not come up is rolled back.
 
-    A service of one task is stopped before its successor starts: its process is a single writer or holds state.
+    A service of one task is stopped before its successor starts: its process is a single writer or holds state. Where
+    processes hand over to each other by themselves, successors start first: none is stopped before they are healthy.
     """
 
     def __init__(
@@ -40,8 +41,9 @@ class FargateService(Construct):
         namespace: servicediscovery.INamespace,
         catalogue: CatalogueParameter,
         logs_key: kms.IKey,
+        hands_over: bool = False,
     ) -> None:
-        """Create the service with `size.task_count` tasks."""
+        """Create the service with `size.task_count` tasks; `hands_over` says that old and new may run side by side."""
         super().__init__(scope, construct_id)
         self.process = process
         self.image = RuntimeImage(self, "Image")
@@ -59,8 +61,8 @@ class FargateService(Construct):
             cluster=cluster,
             task_definition=task,
             desired_count=size.task_count,
-            min_healthy_percent=100 - 100 // size.task_count,
-            max_healthy_percent=100 if size.task_count == 1 else 200,
+            min_healthy_percent=100 if hands_over else 100 - 100 // size.task_count,
+            max_healthy_percent=100 if size.task_count == 1 and not hands_over else 200,
             circuit_breaker=ecs.DeploymentCircuitBreaker(enable=True, rollback=True),
             vpc_subnets=ec2.SubnetSelection(subnet_group_name=APPLICATION),
             security_groups=[group],

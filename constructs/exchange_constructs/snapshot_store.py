@@ -1,9 +1,9 @@
 """Where engines keep snapshots of their state, so that a restart replays only the tail of the journal."""
 
 from datetime import date
-from typing import cast
+from typing import Final, cast
 
-from aws_cdk import CfnElement, Stack
+from aws_cdk import CfnElement, Duration, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
@@ -14,9 +14,15 @@ from exchange_constructs.nag import accept
 from exchange_constructs.private_bucket import PrivateBucket
 from exchange_constructs.service_role import ServiceRole
 
+KEPT_DAYS: Final = 30
+"""Older snapshots leave. None is needed to keep anything: without one a start replays the journal, which is whole."""
+
 
 class SnapshotStore(Construct):
-    """A bucket of snapshots, in the stack of the engine, its one user. What is written is never changed."""
+    """A bucket of snapshots, in the stack of the engine, its one user. What is written is never changed.
+
+    The engine deletes nothing: a rule of the bucket does, by age.
+    """
 
     def __init__(
         self, scope: Construct, construct_id: str, *, config: Environment, key: kms.IKey, access_logs: s3.IBucket
@@ -25,6 +31,7 @@ class SnapshotStore(Construct):
         super().__init__(scope, construct_id)
         self._key = key
         self.bucket = PrivateBucket(self, "Bucket", config=config, key=key, access_logs=access_logs)
+        self.bucket.add_lifecycle_rule(expiration=Duration.days(KEPT_DAYS))
 
     def grant_write_and_read(self, grantee: ServiceRole) -> None:
         """Let `grantee` add, list and read snapshots, but delete none."""

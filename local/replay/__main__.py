@@ -70,7 +70,7 @@ async def replay(layout: Layout, feed: Path, market: Market, *, keep: bool) -> i
     if status is None or not control.is_running(layout) or "ws_api_url" not in status.urls:
         return _unusable("no exchange is running here; `make up DETACH=1` starts one")
     lines = sum(1 for _ in read_feed(feed, market.symbol))
-    engine = EngineLink(next(process.address for process in status.processes if process.name.startswith("engine")))
+    engine = EngineLink(",".join(each.address for each in status.processes if each.name.startswith("engine")))
     await engine.start()
     with _maker_paused(layout.run / "pause", market.symbol):
         before = await _totals(engine)

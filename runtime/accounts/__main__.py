@@ -34,7 +34,7 @@ from runtime.shared.engine_link import EngineError, EngineLink
 from runtime.shared.messages import CANCEL_ONLY, EXTERNAL_ACCOUNT, HALT, TRADING, AskAccount
 from runtime.shared.money import MoneyError, format_decimal, parse_decimal
 from runtime.shared.settings import (
-    ADDRESS_PATTERN,
+    ADDRESSES_PATTERN,
     DATABASE_URL_PATTERN,
     database_login,
     read_catalogue_parameter,
@@ -64,7 +64,7 @@ class AccountsSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
-    engine_address: str = Field(pattern=ADDRESS_PATTERN)
+    engine_address: str = Field(pattern=ADDRESSES_PATTERN)
     catalogue_parameter: str = Field(min_length=1)
     database_url: str = Field(default="", pattern=rf"{DATABASE_URL_PATTERN}|^$")
     api_key_table: str = ""

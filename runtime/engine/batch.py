@@ -3,17 +3,23 @@
 Layout, big endian: magic, format, group, epoch, first sequence, time, count, body length, previous hash, CRC, body.
 A reader accepts a batch only if its CRC holds, its previous hash is the hash of the batch before, its epoch is not
 older and its first sequence is the next. A batch with count 0 is the marker with which a leader opens its epoch.
+
+Formats: in 1 a marker has no body; since 2 its body says who opened the epoch (`Opened`). Both are read, 2 is written;
+one log may hold both, as it does after an upgrade. A program that reads only 1 refuses a log that holds a 2.
 """
 
 import struct
 import zlib
 from dataclasses import dataclass
 from hashlib import blake2b
-from mmap import mmap
 from typing import Final
 
+import msgspec
+
 MAGIC: Final = b"BRSA"
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""What is written."""
+FORMATS_READ: Final = frozenset({1, 2})
 GROUP_BYTES: Final = 16
 HASH_BYTES: Final = 16
 BODY_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -28,10 +34,18 @@ class BatchError(ValueError):
     """Bytes that cannot stand where they stand; the message says why."""
 
 
+class Opened(msgspec.Struct, frozen=True, array_like=True):
+    """What the marker of an epoch tells of the process that opened it. New fields are added at the end."""
+
+    member: str
+    """Its name in the lease; a new one in each life of a process."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """A batch as read back. `hash` is what the next batch must name as its previous hash."""
 
+    format: int
     group: str
     epoch: int
     first_sequence: int
@@ -58,6 +72,18 @@ class Chain:
         self.epoch = 0
         self.next_sequence = 1
         self.hash = GENESIS
+
+    def copy(self) -> "Chain":
+        """Return a chain that stands where this one does."""
+        other = Chain(self.group)
+        other.set(self.epoch, self.next_sequence, self.hash)
+        return other
+
+    def set(self, epoch: int, next_sequence: int, previous: bytes) -> None:
+        """Stand behind the batch whose hash is `previous`."""
+        self.epoch = epoch
+        self.next_sequence = next_sequence
+        self.hash = previous
 
     def seal(self, time_us: int, count: int, body: bytes) -> bytes:
         """Return the bytes of the next batch and advance over it."""
@@ -101,7 +127,14 @@ def _digest(header: bytes, body: bytes) -> bytes:
     return digest.digest()
 
 
-def parse_batch(data: bytes | mmap, offset: int) -> tuple[Batch, int] | None:
+def marker_of(batch: Batch) -> Opened | None:
+    """Return what an epoch's marker tells; None for a batch of commands, or a marker of format 1."""
+    if batch.count or not batch.body:
+        return None
+    return msgspec.msgpack.decode(batch.body, type=Opened)
+
+
+def parse_batch(data: bytes, offset: int) -> tuple[Batch, int] | None:
     """Return the batch at `offset` and where it ends, or None when the bytes there are not a whole, intact batch.
 
     Raises BatchError for an intact batch of a format that this program does not read.
@@ -120,7 +153,8 @@ def parse_batch(data: bytes | mmap, offset: int) -> tuple[Batch, int] | None:
     (crc,) = _CRC.unpack_from(data, offset + _HEADER.size)
     if zlib.crc32(body, zlib.crc32(header)) != crc:
         return None
-    if version != FORMAT:
-        raise BatchError(f"batch of format {version}; this program reads {FORMAT}")
+    if version not in FORMATS_READ:
+        known = " and ".join(str(each) for each in sorted(FORMATS_READ))
+        raise BatchError(f"batch of format {version}, written by a newer program; this one reads {known}")
     name = group.rstrip(b"\0").decode()
-    return Batch(name, epoch, first_sequence, time_us, count, previous, body, _digest(header, body)), end
+    return Batch(version, name, epoch, first_sequence, time_us, count, previous, body, _digest(header, body)), end

@@ -5,104 +5,104 @@ repeats what it led to, for consumers, and is filled up from the command log whe
 """
 
 import logging
+import secrets
 import time
-from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from runtime.engine.batch import Batch
-from runtime.engine.file_log import FileLog, LogError
+from runtime.engine.batch import Opened
+from runtime.engine.event_log import EventLog, LogError
+from runtime.engine.follower import Follower, Recent, Unpublished
 from runtime.engine.replica import Entry, Replica
+from runtime.engine.snapshots import Snapshot
 from runtime.shared.catalogue import Catalogue
 from runtime.shared.frames import pack_list
-from runtime.shared.messages import RULES_NEWEST, Configure, Done, Happened, Rejected, Replied, encode
+from runtime.shared.messages import RULES_NEWEST, Configure, Done, Rejected, Replied, encode
 
 logger = logging.getLogger(__name__)
 
-_decode_entries: Final = msgspec.msgpack.Decoder(list[Entry]).decode
-RECENT_BYTES_MAX: Final = 64 * 1024 * 1024
-"""Newest event batches kept in memory for followers; older ones are read from the event log."""
 CATCH_UP_BYTES: Final = 1024 * 1024
 PUBLISH_BYTES: Final = 1024 * 1024
-EMIT_COMMANDS: Final = 512
-"""Commands per event batch while the event log is filled up."""
-PROGRESS_S: Final = 2.0
-
-
-def now_us() -> int:
-    """Return the time in microseconds since 1970."""
-    return time.time_ns() // 1000
-
-
-class Recent:
-    """An event batch in memory: the sequences it covers, and its bytes."""
-
-    __slots__ = ("first", "following", "payload")
-
-    def __init__(self, first: int, following: int, payload: bytes) -> None:
-        """Cover `first` up to but not including `following`."""
-        self.first = first
-        self.following = following
-        self.payload = payload
+MARKERS_MAX: Final = 5
+"""Attempts to open an epoch on a log that does not fence, while an older writer still appends."""
 
 
 class Leader:
     """Sequences, journals, applies and publishes for one group. Not thread-safe, except where a method says so."""
 
-    def __init__(self, directory: Path, group: str, clock: Callable[[], int] = now_us) -> None:
-        """Own the logs of `group` in `directory`. Raises LogInUseError while another process does."""
-        self._clock = clock
-        self.group = group
-        self.replica = Replica()
-        self.journal = FileLog(directory, "commands", group)
-        self.events = FileLog(directory, "events", group, derivable=True)
+    def __init__(self, follower: Follower, member: str | None = None) -> None:
+        """Lead what `follower` has followed so far, under the name `member`; `take_over` begins."""
+        self.group = follower.group
+        self.journal = follower.journal
+        self.events = follower.events
         self.epoch = 0
-        self._recent: deque[Recent] = deque()
-        self._recent_bytes = 0
+        self._follower = follower
+        self._member = member or secrets.token_hex(8)
+        self._recent = follower.recent
+
+    @property
+    def replica(self) -> Replica:
+        """The state."""
+        return self._follower.replica
 
     # ---- taking over -------------------------------------------------------------------------------------------
 
-    def take_over(self) -> None:
-        """Replay the journal, open a new epoch, and fill up the event log. Raises LogError."""
-        started = reported = time.monotonic()
-        self.epoch = max(self.journal.newest_epoch(), self.events.newest_epoch()) + 1
-        emitted = 0
-        for batch in self.events.replay():
-            emitted = batch.next_sequence - 1
-        self.events.begin(self.epoch, self._clock())
-        missing: list[Happened] = []
-        for batch in self.journal.replay():
-            missing += [happened for happened in self._replay(batch) if happened.sequence > emitted]
-            if len(missing) >= EMIT_COMMANDS:
-                self._publish(missing)
-                missing = []
-            if time.monotonic() - reported > PROGRESS_S:
-                reported = time.monotonic()
-                logger.info("replaying the journal: at sequence %d", self.replica.sequence)
-        if emitted > self.replica.sequence:
-            raise LogError(f"the event log is at sequence {emitted}, the journal only at {self.replica.sequence}")
-        if missing:
-            self._publish(missing)
-        self.journal.begin(self.epoch, self._time_us())
+    def take_over(self, epoch: int = 0) -> None:
+        """Own both logs in a new epoch, at least `epoch`, replay what is missing, and fill up the event log.
+
+        Raises LogInUseError while another process owns them, or LogError; in either case the journal is unchanged.
+        """
+        started = time.monotonic()
+        follower = self._follower
+        self.journal.acquire()
+        self.events.acquire()
+        follower.read_events()
+        self._recent = follower.recent
+        self.epoch = max(epoch, self.journal.newest_epoch() + 1, self.events.newest_epoch() + 1)
+        self._open_epoch(self.events, follower.read_events)
+        replayed = self._catch_up()
+        self.journal.torn_bytes()
+        if follower.published > self.replica.sequence:
+            raise LogError(
+                f"the event log is at sequence {follower.published}, the journal only at {self.replica.sequence}: the "
+                "end of the journal is lost. Restore it; nothing was changed in it"
+            )
+        self._open_epoch(self.journal, self._catch_up)
         logger.info(
-            "leads group %s in epoch %d after replaying %d commands in %.1f s",
+            "leads group %s in epoch %d from sequence %d, %d of them replayed now, in %.2f s",
             self.group,
             self.epoch,
             self.replica.sequence,
+            replayed,
             time.monotonic() - started,
         )
 
-    def _replay(self, batch: Batch) -> list[Happened]:
-        if not batch.count:
-            return []
-        return [self.replica.apply(batch.time_us, entry)[1] for entry in _decode_entries(batch.body)]
+    def _open_epoch(self, log: EventLog, read: Callable[[], object]) -> None:
+        """Append a marker, and read until it is met: whatever an older writer got in before it is seen by all."""
+        body = msgspec.msgpack.encode(Opened(self._member))
+        for _ in range(MARKERS_MAX):
+            log.begin(self.epoch, self._time_us(), body)
+            read()
+            if log.chain.epoch == self.epoch:
+                return
+        raise LogError(f"an older leader still appends: no marker of epoch {self.epoch} was accepted")
+
+    def _catch_up(self) -> int:
+        """Apply the journal to its end, and publish what that led to; return how many commands there were."""
+        total = 0
+        while True:
+            applied = self._follower.read_journal()
+            total += applied
+            if unpublished := self._follower.take_unpublished():
+                self._publish(unpublished)
+            if not applied:
+                return total
 
     def _time_us(self) -> int:
         """Return the time for the next batch: the clock, but never before what was already sequenced."""
-        return max(self._clock(), self.replica.engine.time_us)
+        return max(self._follower.clock(), self.replica.engine.time_us)
 
     def configure(self, catalogue: Catalogue) -> None:
         """Sequence the catalogue if it differs from what is in force. Raises LogError when the engine refuses it."""
@@ -133,42 +133,40 @@ class Leader:
         return time_us, self.journal.chain.seal(time_us, len(entries), encode(entries))
 
     def make_durable(self, data: bytes) -> None:
-        """Return once `data` survives a crash. Blocks; call it from a worker thread."""
-        self.journal.append(data)
+        """Return once `data` survives a crash. Blocks; call it from a worker thread. Raises LogError, OSError."""
+        self.journal.append(data, self.replica.sequence + 1)
 
     def apply(self, time_us: int, entries: list[Entry]) -> list[Replied]:
         """Apply what is durable now, publish its events, and return the replies."""
         replies: list[Replied] = []
-        happened: list[Happened] = []
+        happened: list[Unpublished] = []
         for entry in entries:
             replied, event = self.replica.apply(time_us, entry)
             replies.append(replied)
-            happened.append(event)
+            happened.append(Unpublished(event.sequence, event.time_us, encode(event)))
         self._publish(happened)
         return replies
 
-    def _publish(self, happened: list[Happened]) -> None:
+    def _publish(self, happened: list[Unpublished]) -> None:
         """Log and keep events, in batches of about PUBLISH_BYTES; one command's events always fit one batch."""
         part: list[bytes] = []
         size = 0
-        first = 0
+        first = happened[0].sequence
+        time_us = 0
         for event in happened:
-            data = encode(event)
-            if part and size + len(data) > PUBLISH_BYTES:
-                self._publish_part(first, event.time_us, part)
-                part, size, first = [], 0, first + len(part)
-            first = first or event.sequence
-            part.append(data)
-            size += len(data)
-        self._publish_part(first, happened[-1].time_us, part)
+            if part and size + len(event.data) > PUBLISH_BYTES:
+                self._publish_part(first, time_us, part)
+                part, size, first = [], 0, event.sequence
+            part.append(event.data)
+            size += len(event.data)
+            time_us = event.time_us
+        self._publish_part(first, time_us, part)
 
     def _publish_part(self, first: int, time_us: int, part: list[bytes]) -> None:
         payload = pack_list(part)
         self.events.append(self.events.chain.seal(time_us, len(part), payload), first)
-        self._recent.append(Recent(first, first + len(part), payload))
-        self._recent_bytes += len(payload)
-        while self._recent_bytes > RECENT_BYTES_MAX and len(self._recent) > 1:
-            self._recent_bytes -= len(self._recent.popleft().payload)
+        self._recent.add(Recent(first, first + len(part), payload))
+        self._follower.published = first + len(part) - 1
 
     # ---- followers ---------------------------------------------------------------------------------------------------
 
@@ -176,22 +174,17 @@ class Leader:
         """Return the batches in memory that hold `sequence` and what follows; None if they begin later than that."""
         if sequence > self.replica.sequence:
             return []
-        if not self._recent or self._recent[0].first > sequence:
-            return None
-        found: list[Recent] = []
-        for batch in reversed(self._recent):
-            if batch.following <= sequence:
-                break
-            found.append(batch)
-        found.reverse()
-        return found
+        return self._recent.from_sequence(sequence)
 
     def logged_from(self, sequence: int) -> list[Recent]:
         """Return batches from the event log, from the one that holds `sequence` on. Thread-safe; blocks."""
         batches = self.events.read_from(sequence, CATCH_UP_BYTES)
         return [Recent(batch.first_sequence, batch.next_sequence, batch.body) for batch in batches]
 
+    def snapshot(self) -> tuple[Snapshot, bytes] | None:
+        """Return a snapshot, as `Follower.snapshot`. Nothing may be on its way to the journal meanwhile."""
+        return self._follower.snapshot()
+
     def close(self) -> None:
         """Give up both logs."""
-        self.journal.close()
-        self.events.close()
+        self._follower.close()

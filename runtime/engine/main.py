@@ -1,16 +1,21 @@
-"""`python -m runtime.engine.main`: lead one market group."""
+"""`python -m runtime.engine.main`: one process of a market group, leader or standby."""
 
 import asyncio
 import logging
 from pathlib import Path
 
+import boto3
 from pydantic import Field
 
 from runtime.engine import IS_COMPILED
-from runtime.engine.leader import Leader
-from runtime.engine.server import Server
+from runtime.engine.file_log import FileLog
+from runtime.engine.follower import Follower
+from runtime.engine.kafka_log import KafkaCluster, KafkaLog
+from runtime.engine.lease import DynamoLeaseStore, Lease
+from runtime.engine.member import Member, new_member_name
+from runtime.engine.snapshots import S3Store, Snapshots
 from runtime.shared import log, shell
-from runtime.shared.settings import ServiceSettings, read_catalogue_parameter, read_settings, refuse_to_start
+from runtime.shared.settings import ServiceSettings, read_catalogue_parameter, read_settings
 
 logger = logging.getLogger(__name__)
 
@@ -21,41 +26,38 @@ class EngineSettings(ServiceSettings):
     group: str = Field(pattern=r"^[a-z][a-z0-9-]{0,15}$")
     journal_cluster_arn: str = Field(min_length=1)
     snapshot_bucket: str = Field(min_length=1)
+    lease_table: str = Field(min_length=1)
     state_dir: Path | None = None
     """Where the file journal lives. Set by the local launcher only; without it the journal is the MSK cluster."""
 
 
-async def serve(settings: EngineSettings, state_dir: Path, stopping: asyncio.Event) -> None:
-    """Take over the group and lead it until told to stop."""
+def follower_of(settings: EngineSettings) -> Follower:
+    """Return a follower of the group's logs, wherever they are."""
+    group = settings.group
+    snapshots = Snapshots(S3Store(settings.snapshot_bucket, boto3.client("s3")), group)
+    if settings.state_dir is not None:
+        folder = settings.state_dir / "journal" / group
+        journal = FileLog(folder, "commands", group)
+        return Follower(group, journal, FileLog(folder, "events", group, derivable=True), snapshots)
+    cluster = KafkaCluster.of_msk(settings.journal_cluster_arn)
+    events = KafkaLog(cluster, "events", group, derivable=True)
+    return Follower(group, KafkaLog(cluster, "commands", group), events, snapshots)
+
+
+async def serve(settings: EngineSettings, stopping: asyncio.Event) -> None:
+    """Take part in the group until told to stop."""
     catalogue = read_catalogue_parameter(settings.catalogue_parameter)
-    leader = Leader(state_dir / "journal" / settings.group, settings.group)
-    try:
-        await asyncio.to_thread(leader.take_over)
-        leader.configure(catalogue)
-        server = Server(leader)
-        await server.start(settings.listen_host, settings.listen_port)
-        core = "compiled" if IS_COMPILED else "interpreted"
-        logger.info("listening on %s:%d with the %s core", settings.listen_host, settings.listen_port, core)
-        try:
-            await server.run_until(stopping)
-        finally:
-            await server.stop()
-    finally:
-        leader.close()
-    logger.info("stopped at sequence %d", leader.replica.sequence)
+    lease = Lease(DynamoLeaseStore(settings.lease_table, settings.group), new_member_name())
+    logger.info("starts with the %s core", "compiled" if IS_COMPILED else "interpreted")
+    member = Member(follower_of(settings), lease, catalogue)
+    await member.run(settings.listen_host, settings.listen_port, stopping)
 
 
 def main() -> None:
     """Start the service."""
     settings = read_settings(EngineSettings)
     log.configure(settings.service)
-    state_dir = settings.state_dir
-    if state_dir is None:
-        refuse_to_start(
-            "the Kafka driver of the journal is not built yet: this engine runs only where STATE_DIR names a folder "
-            f"for the file journal (cluster {settings.journal_cluster_arn} is not used)"
-        )
-    shell.run(lambda stopping: serve(settings, state_dir, stopping))
+    shell.run(lambda stopping: serve(settings, stopping))
 
 
 if __name__ == "__main__":

@@ -1,22 +1,27 @@
 """The leader's TCP side: links that carry commands and questions in and replies out, and feeds of what happened.
 
 Group commit without a timer: while one batch is being made durable in a worker thread, the next one gathers.
+A standby listens too, so that it is ready; it refuses every link with NOT_LEADER until it leads.
 """
 
 import asyncio
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 import msgspec
 
-from runtime.engine.leader import Leader, Recent
+from runtime.engine.follower import Recent
+from runtime.engine.leader import Leader
 from runtime.engine.questions import answer
 from runtime.engine.replica import SESSIONS_MAX, Entry
+from runtime.engine.tenure import Tenure
 from runtime.shared.frames import FrameError, FrameSplitter, frame
 from runtime.shared.messages import (
     COMMANDS,
     FEED,
+    NOT_LEADER,
     UNKNOWN_SESSION,
     Answered,
     Ask,
@@ -31,6 +36,7 @@ from runtime.shared.messages import (
 )
 
 logger = logging.getLogger(__name__)
+Outcome = TypeVar("Outcome")
 
 BATCH_MAX: Final = 1_024
 """Commands per journal batch."""
@@ -118,6 +124,9 @@ class Link(asyncio.Protocol):
 
     def _greet(self, payload: bytes) -> None:
         hello = decode_hello(payload)
+        if not self._server.is_leading:
+            self.refuse(NOT_LEADER)
+            return
         if hello.kind not in (COMMANDS, FEED):
             self.refuse(f"a link is of kind {COMMANDS} or {FEED}, was {hello.kind}")
             return
@@ -236,11 +245,13 @@ class Link(asyncio.Protocol):
 class Server:
     """Takes commands from links, commits them in batches, and sends replies and events out."""
 
-    def __init__(self, leader: Leader) -> None:
-        """Serve `leader`, which has taken over."""
-        self.leader = leader
+    def __init__(self, leader: Leader | None = None) -> None:
+        """Serve `leader`, which has taken over; without one, wait until `lead`."""
         self.links: set[Link] = set()
+        self._leader = leader
+        self._tenure: Tenure | None = None
         self._pending: list[tuple[Link, Entry]] = []
+        self._between: list[Callable[[], None]] = []
         self._wake = asyncio.Event()
         self._news = asyncio.Event()
         self._stopping = False
@@ -251,36 +262,89 @@ class Server:
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="catch-up")
 
+    @property
+    def is_leading(self) -> bool:
+        """Whether commands are taken."""
+        return self._leader is not None and not self._stopping
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether links are accepted."""
+        return self._listener is not None
+
+    @property
+    def leader(self) -> Leader:
+        """The leader that is served."""
+        assert self._leader is not None
+        return self._leader
+
     async def start(self, host: str, port: int) -> None:
-        """Listen and begin to commit."""
+        """Listen, and begin to commit if there is a leader."""
+        self._listener = await asyncio.get_running_loop().create_server(lambda: Link(self), host, port)
+        if self._leader and not self._committing:
+            self.lead(self._leader)
+
+    def lead(self, leader: Leader, tenure: Tenure | None = None) -> None:
+        """Serve `leader`, which has taken over, for as long as `tenure` confirms it (without one, for ever)."""
         loop = asyncio.get_running_loop()
+        self._leader = leader
+        self._tenure = tenure
         self._committing = loop.create_task(self._commit_forever())
         self._beating = loop.create_task(self._beat_forever())
-        self._listener = await loop.create_server(lambda: Link(self), host, port)
 
     async def run_until(self, stopping: asyncio.Event) -> None:
-        """Serve until `stopping` is set. Raises what broke the journal: an engine that cannot write must not live."""
+        """Serve until `stopping` is set.
+
+        Raises what broke the journal, or took the lease: an engine that cannot write, or may not, must not live.
+        """
         assert self._committing
         waiting = asyncio.create_task(stopping.wait())
-        await asyncio.wait((waiting, self._committing), return_when=asyncio.FIRST_COMPLETED)
+        vital = [self._committing, *([self._tenure.renewing] if self._tenure else [])]
+        await asyncio.wait((waiting, *vital), return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
-        if self._committing.done():
-            self._committing.result()
+        for task in vital:
+            if task.done():
+                task.result()
 
-    async def stop(self) -> None:
-        """Take nothing more, finish what was taken, and close."""
+    async def drain(self) -> None:
+        """Take nothing more, and finish what was taken. Links stay open: their owners need nowhere to go yet."""
         if self._listener:
             self._listener.close()
         self._stopping = True
         self._wake.set()
         if self._committing:
             await asyncio.wait((self._committing,))
+        self._writer.shutdown()
+
+    def close(self) -> None:
+        """Close every link, after `drain`: whoever was on it finds the next leader."""
         if self._beating:
             self._beating.cancel()
         for link in list(self.links):
             link.refuse("the engine is stopping")
-        self._writer.shutdown()
         self._reader.shutdown()
+
+    async def stop(self) -> None:
+        """Take nothing more, finish what was taken, and close."""
+        await self.drain()
+        self.close()
+
+    async def between_batches(self, work: Callable[[], Outcome]) -> Outcome:
+        """Return what `work` returns, called while no batch is on its way; everything waits for it."""
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def call() -> None:
+            try:
+                result = work()
+            except BaseException as error:
+                future.set_exception(error)
+                raise
+            if not future.done():
+                future.set_result(result)
+
+        self._between.append(call)
+        self._wake.set()
+        return await future
 
     def submit(self, link: Link, entry: Entry) -> None:
         """Queue a command for the next batch."""
@@ -308,6 +372,9 @@ class Server:
     async def _commit_forever(self) -> None:
         loop = asyncio.get_running_loop()
         while not (self._stopping and not self._pending):
+            between, self._between = self._between, []
+            for call in between:
+                call()
             if not self._pending:
                 self._wake.clear()
                 await self._wake.wait()
@@ -316,6 +383,8 @@ class Server:
             entries = [entry for _, entry in taken]
             time_us, data = self.leader.seal(entries)
             await loop.run_in_executor(self._writer, self.leader.make_durable, data)
+            if self._tenure:
+                await self._tenure.confirm()
             replies = self.leader.apply(time_us, entries)
             by_link: dict[Link, list[FromEngine]] = {}
             for (link, _), replied in zip(taken, replies, strict=True):

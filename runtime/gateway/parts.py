@@ -18,6 +18,7 @@ from runtime.ledger.history import History, open_history
 from runtime.shared.engine_link import EngineLink
 from runtime.shared.settings import (
     ADDRESS_PATTERN,
+    ADDRESSES_PATTERN,
     DATABASE_URL_PATTERN,
     Login,
     ServiceSettings,
@@ -34,7 +35,7 @@ DRAIN_TIMEOUT_S: Final = 10.0
 class GatewaySettings(ServiceSettings):
     """Environment variables of both entry points."""
 
-    engine_address: str = Field(pattern=ADDRESS_PATTERN)
+    engine_address: str = Field(pattern=ADDRESSES_PATTERN)
     market_data_address: str = Field(pattern=ADDRESS_PATTERN)
     database_url: str = Field(pattern=DATABASE_URL_PATTERN)
     api_key_table: str = Field(min_length=1)

@@ -23,7 +23,7 @@ from runtime.shared import log, shell
 from runtime.shared.engine_link import EngineLink, EngineUnavailableError, follow_feed
 from runtime.shared.messages import EXTERNAL_ACCOUNT, AskAccount, Happened
 from runtime.shared.settings import (
-    ADDRESS_PATTERN,
+    ADDRESSES_PATTERN,
     DATABASE_URL_PATTERN,
     ServiceSettings,
     database_conninfo,
@@ -44,7 +44,7 @@ _BACKOFF_MAX_S: Final = 5.0
 class LedgerSettings(ServiceSettings):
     """Environment of the ledger."""
 
-    engine_address: str = Field(pattern=ADDRESS_PATTERN)
+    engine_address: str = Field(pattern=ADDRESSES_PATTERN)
     database_url: str = Field(pattern=DATABASE_URL_PATTERN)
     """Of the user that writes: it can add rows, and change those of projections, but delete none."""
     database_owner_secret_arn: str = Field(min_length=1)

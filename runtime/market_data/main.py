@@ -27,7 +27,7 @@ from runtime.shared.frames import FrameError, read_frame
 from runtime.shared.market_messages import Follow, FromGateway, Told, Unfollow, decode_from_gateway
 from runtime.shared.messages import TRADING, AskMarket, MarketState
 from runtime.shared.settings import (
-    ADDRESS_PATTERN,
+    ADDRESSES_PATTERN,
     DATABASE_URL_PATTERN,
     ServiceSettings,
     database_login,
@@ -63,7 +63,7 @@ class HistoryMismatchError(RuntimeError):
 class MarketDataSettings(ServiceSettings):
     """Environment of the market data service."""
 
-    engine_address: str = Field(pattern=ADDRESS_PATTERN)
+    engine_address: str = Field(pattern=ADDRESSES_PATTERN)
     database_url: str = Field(pattern=DATABASE_URL_PATTERN)
     trade_stream: str = Field(min_length=1)
 

@@ -1,5 +1,8 @@
 """A client's side of the link to the engine: commands exactly once, questions, and the event feed.
 
+A group has several processes, one of which leads: an address may be a name that stands for several hosts, or a list of
+addresses with commas between them. All are tried at once, and the one that leads answers.
+
 Errors:
     EngineError
     ├── EngineUnavailableError  no reply before the deadline: the command may or may not take effect
@@ -10,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import socket
 import time
 from collections.abc import AsyncIterator
 from typing import Final, Generic, TypeVar
@@ -21,6 +25,7 @@ from runtime.shared.frames import frame, pack_list, read_frame
 from runtime.shared.messages import (
     COMMANDS,
     FEED,
+    NOT_LEADER,
     UNKNOWN_SESSION,
     Answered,
     Ask,
@@ -55,7 +60,10 @@ _BACKOFF_MIN_S: Final = 0.05
 _BACKOFF_MAX_S: Final = 1.0
 _SWEEP_S: Final = 0.05
 """How often deadlines are looked at: one timer for all costs less than one each."""
-_FIRST_FRAME_TIMEOUT_S: Final = 5.0
+_CONNECT_TIMEOUT_S: Final = 3.0
+_FIRST_FRAME_TIMEOUT_S: Final = 3.0
+_NO_LEADER_PAUSE_S: Final = 0.1
+"""A standby answers: a new leader is a matter of moments, so the pauses do not grow."""
 
 
 class EngineError(Exception):
@@ -81,20 +89,66 @@ class _Waiting(Generic[Outcome]):
         self.due = time.monotonic() + timeout_s
 
 
-async def _connect(address: str, hello: Hello) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, Welcome]:
-    """Open a link and wait for the engine's Welcome. Raises OSError, EOFError or TimeoutError."""
-    host, port = split_address(address)
-    reader, writer = await asyncio.open_connection(host, port)
+class _NoLeaderError(ConnectionRefusedError):
+    """A process of the group answers, and none that leads."""
+
+
+_Connected = tuple[asyncio.StreamReader, asyncio.StreamWriter, Welcome]
+
+
+async def _connect(address: str, hello: Hello) -> _Connected:
+    """Open a link to whichever process leads, and wait for its Welcome. Raises OSError, EOFError or TimeoutError."""
+    loop = asyncio.get_running_loop()
+    hosts: list[tuple[str, int]] = []
+    for each in address.split(","):
+        host, port = split_address(each)
+        found = await asyncio.wait_for(loop.getaddrinfo(host, port, type=socket.SOCK_STREAM), _CONNECT_TIMEOUT_S)
+        hosts += [(str(info[4][0]), port) for info in found]
+    attempts = [asyncio.create_task(_greet(*host, address, hello)) for host in dict.fromkeys(hosts)]
+    try:
+        return await _first(attempts)
+    finally:
+        for attempt in attempts:
+            attempt.cancel()
+
+
+async def _first(attempts: list[asyncio.Task[_Connected]]) -> _Connected:
+    """Return the first attempt that succeeds; close any other that does. Raises what tells most when none does."""
+    errors: list[BaseException] = []
+    waiting = set(attempts)
+    while waiting:
+        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        welcomed = [attempt.result() for attempt in done if not attempt.exception()]
+        for _, writer, _ in welcomed[1:]:
+            writer.close()
+        if welcomed:
+            return welcomed[0]
+        errors += [error for attempt in done if (error := attempt.exception())]
+    raise next((error for error in errors if isinstance(error, _NoLeaderError)), errors[0])
+
+
+async def _greet(host: str, port: int, address: str, hello: Hello) -> _Connected:
+    """Open a link to one process, and wait for its Welcome."""
+    reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), _CONNECT_TIMEOUT_S)
     try:
         writer.write(frame(encode(hello)))
         first = decode_from_engine(await asyncio.wait_for(read_frame(reader), _FIRST_FRAME_TIMEOUT_S))
         if not isinstance(first[0], Welcome):
-            msg = first[0].reason if isinstance(first[0], Refused) else f"unexpected {type(first[0]).__name__}"
-            raise ConnectionRefusedError(f"the engine at {address} refuses this link: {msg}")
+            reason = first[0].reason if isinstance(first[0], Refused) else f"unexpected {type(first[0]).__name__}"
+            kind = _NoLeaderError if reason == NOT_LEADER else ConnectionRefusedError
+            raise kind(f"the engine at {address} refuses this link: {reason}")
     except BaseException:
         writer.close()
         raise
     return reader, writer, first[0]
+
+
+async def _pause(backoff: Backoff, error: BaseException) -> None:
+    """Wait before the next attempt after `error`."""
+    if isinstance(error, _NoLeaderError):
+        await asyncio.sleep(_NO_LEADER_PAUSE_S)
+    else:
+        await backoff.pause()
 
 
 class EngineLink:
@@ -105,7 +159,7 @@ class EngineLink:
     """
 
     def __init__(self, address: str, *, session: str | None = None) -> None:
-        """Prepare a link to the engine at `address` (host:port); `start` connects."""
+        """Prepare a link to the engine at `address` (host:port, or several with commas); `start` connects."""
         self.connected = False
         self.epoch = 0
         self._address = address
@@ -200,7 +254,7 @@ class EngineLink:
                 reader, writer, welcome = await _connect(self._address, Hello(COMMANDS, self._session))
             except (OSError, EOFError, TimeoutError, MsgspecError) as error:
                 logger.debug("no engine at %s: %r", self._address, error)
-                await backoff.pause()
+                await _pause(backoff, error)
                 continue
             logger.info("linked to engine group %s, epoch %d", welcome.group, welcome.epoch)
             self.epoch = welcome.epoch
@@ -282,7 +336,7 @@ async def follow_feed(address: str, sequence: int) -> AsyncIterator[list[Happene
             reader, writer, welcome = await _connect(address, Hello(FEED, "", following))
         except (OSError, EOFError, TimeoutError, MsgspecError) as error:
             logger.debug("no engine feed at %s: %r", address, error)
-            await backoff.pause()
+            await _pause(backoff, error)
             continue
         logger.info("following engine group %s, epoch %d, from sequence %d", welcome.group, welcome.epoch, following)
         backoff.connected()

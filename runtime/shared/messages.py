@@ -835,6 +835,7 @@ Answer = Unknown | AccountState | OpenOrders | MarketState | Totals | OpenLists 
 # Engine: list[FromEngine] that starts with Welcome (or Refused); then list[FromEngine], or on a FEED list[Happened].
 
 UNKNOWN_SESSION: Final = "unknown session"
+NOT_LEADER: Final = "not the leader"
 COMMANDS: Final = 0
 FEED: Final = 1
 
@@ -901,6 +902,7 @@ class Refused(Message, tag=3):
 
     UNKNOWN_SESSION: the engine has forgotten, or never knew, the commands before the number it was sent. The client
     must give up what is unanswered, whose status stays unknown, and go on under a new session.
+    NOT_LEADER: another process of the group leads, or will soon. The client tries the group's other addresses.
     """
 
     reason: str

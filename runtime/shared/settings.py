@@ -19,6 +19,8 @@ from runtime.shared.catalogue import Catalogue, read_catalogue
 EXIT_BAD_SETTINGS = 2
 ADDRESS_PATTERN = r"^[A-Za-z0-9.\-]+:[0-9]{1,5}$"
 """host:port"""
+ADDRESSES_PATTERN = r"^[A-Za-z0-9.\-]+:[0-9]{1,5}(,[A-Za-z0-9.\-]+:[0-9]{1,5})*$"
+"""host:port, or several with commas between them: the processes of one group"""
 DATABASE_URL_PATTERN = r"^postgresql://[a-z_]+@[A-Za-z0-9.\-]+:[0-9]{1,5}/[a-z_]+$"
 """postgresql://user@host:port/database, without a password"""
 

@@ -29,7 +29,11 @@ ACCESS_RECORDS = "Foundation/AccessLogs"
 """S3 and load balancers write their records only to a bucket under an S3-managed key."""
 
 FROZEN = {  # ids of what holds data: a changed id makes an empty twin of it
-    "AWS::DynamoDB::GlobalTable": {"Data/ApiKeysTable10D26ED3", "Functions/PlatformIdempotencyTable6A0EAFE6"},
+    "AWS::DynamoDB::GlobalTable": {
+        "Data/ApiKeysTable10D26ED3",
+        "Engine/LeasesTableFEA91EF2",
+        "Functions/PlatformIdempotencyTable6A0EAFE6",
+    },
     "AWS::Kinesis::Stream": {"Data/TradesStream2434DEFC"},
     "AWS::KMS::Key": {
         "Edge/KeysMessagesE856B267",

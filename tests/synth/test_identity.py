@@ -22,7 +22,7 @@ OWN_NAMES = ("<SnapshotsBucket", "arn:aws:kafka:", "arn:aws:logs:")
 """Resources whose last part is known only at run time; what comes before it is exact."""
 
 MAY = {  # role of a process → services it may call, beside the catalogue
-    "Engine/EngineRole": {"kafka", "kafka-cluster", "s3", "kms", "ssm"},
+    "Engine/EngineRole": {"dynamodb", "kafka", "kafka-cluster", "s3", "kms", "ssm"},
     "MarketData/MarketDataRole": {"kinesis", "kms", "rds-db", "ssm"},
     "Ledger/LedgerRole": {"kms", "rds-db", "secretsmanager", "ssm"},
     "Gateway/RestRole": {"dynamodb", "kms", "rds-db", "ssm"},
@@ -86,6 +86,15 @@ def test_gateways_only_look_api_keys_up(exchange: Any) -> None:
         if path.startswith("Gateway/") and "dynamodb" in action
     }
     assert actions == {"dynamodb:GetItem"}
+
+
+def test_only_the_engine_touches_leases(exchange: Any) -> None:
+    holders = {
+        path.split("Grants", maxsplit=1)[0]: set(listed(statement["Action"]))
+        for path, statement in statements(exchange)
+        if any(exchange.text(resource).startswith("<Leases") for resource in listed(statement["Resource"]))
+    }
+    assert holders == {"Engine/EngineRole": {"dynamodb:GetItem", "dynamodb:UpdateItem"}}
 
 
 def test_only_gateways_can_open_api_secrets(exchange: Any) -> None:

@@ -11,7 +11,7 @@ from runtime.shared.catalogue import read_catalogue
 COMMON = {"SERVICE", "LISTEN_HOST", "LISTEN_PORT", "CATALOGUE_PARAMETER"}
 GATEWAY = {"ENGINE_ADDRESS", "MARKET_DATA_ADDRESS", "DATABASE_URL", "API_KEY_TABLE", "VALKEY_URL"}
 CONTRACT = {
-    "engine": ("runtime.engine.main", 7001, {"GROUP", "JOURNAL_CLUSTER_ARN", "SNAPSHOT_BUCKET"}),
+    "engine": ("runtime.engine.main", 7001, {"GROUP", "JOURNAL_CLUSTER_ARN", "SNAPSHOT_BUCKET", "LEASE_TABLE"}),
     "market_data": ("runtime.market_data.main", 7002, {"ENGINE_ADDRESS", "DATABASE_URL", "TRADE_STREAM"}),
     "ledger": ("runtime.ledger.main", 7003, {"ENGINE_ADDRESS", "DATABASE_URL", "DATABASE_OWNER_SECRET_ARN"}),
     "rest": ("runtime.gateway.rest", 8080, GATEWAY),
@@ -76,6 +76,7 @@ def test_variables_point_at_what_they_name(exchange: Any) -> None:
     assert engine["GROUP"] == "main"
     assert re.fullmatch(r"<Data/Journal\w+\.Arn>", engine["JOURNAL_CLUSTER_ARN"])
     assert re.fullmatch(r"<SnapshotsBucket\w+>", engine["SNAPSHOT_BUCKET"])
+    assert re.fullmatch(r"<Leases\w+>", engine["LEASE_TABLE"])
     for service in ("rest", "ws"):
         variables = descriptor(exchange) if service == "ws" else containers(exchange)[service]
         variables = {key.upper(): value for key, value in variables.items()}["ENVIRONMENT"]
@@ -130,7 +131,9 @@ def test_a_failed_deployment_is_rolled_back_and_a_single_task_is_never_doubled(e
     for path, service in services:
         deployment = service["DeploymentConfiguration"]
         assert deployment["DeploymentCircuitBreaker"] == {"Enable": True, "Rollback": True}, path
-        if service["DesiredCount"] == 1:
+        if path.startswith("Engine/"):
+            assert (deployment["MinimumHealthyPercent"], deployment["MaximumPercent"]) == (100, 200), path
+        elif service["DesiredCount"] == 1:
             assert (deployment["MinimumHealthyPercent"], deployment["MaximumPercent"]) == (0, 100), path
         else:
             assert deployment["MinimumHealthyPercent"] >= 50, path

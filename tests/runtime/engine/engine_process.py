@@ -5,13 +5,16 @@ import sys
 from pathlib import Path
 
 from config.markets import CATALOGUE
+from runtime.engine.follower import Follower
 from runtime.engine.leader import Leader
 from runtime.engine.server import Server
 from runtime.shared import shell
 
 
 async def serve(directory: Path, port: int, stopping: asyncio.Event) -> None:
-    leader = Leader(directory, "main")
+    follower = Follower.of_files(directory, "main")
+    follower.start()
+    leader = Leader(follower)
     leader.take_over()
     leader.configure(CATALOGUE)
     server = Server(leader)

@@ -7,6 +7,7 @@ import msgspec
 
 from config.markets import CATALOGUE
 from runtime.engine.file_log import FileLog
+from runtime.engine.follower import Follower
 from runtime.engine.leader import Leader
 from runtime.engine.replica import SNAPSHOT_FORMAT, Entry, Replica, Snapshot
 from runtime.shared import messages as m
@@ -19,7 +20,7 @@ def replayed(directory: Path) -> tuple[Replica, list[m.Happened]]:
     replica = Replica()
     happened: list[m.Happened] = []
     log = FileLog(directory, "commands", "main")
-    for batch in log.replay():
+    for batch in log.read():
         if batch.count:
             entries = msgspec.msgpack.decode(batch.body, type=list[Entry])
             happened += [replica.apply(batch.time_us, entry)[1] for entry in entries]
@@ -37,14 +38,14 @@ def test_a_journal_of_format_1_replays_to_the_snapshot_and_the_events_of_its_tim
     restored = Replica.restore(snapshot)
     assert restored.snapshot() == replica.snapshot()
     log = FileLog(directory, "events", "main", derivable=True)
-    told = [each for batch in log.replay() if batch.count for each in m.decode_feed(batch.body)]
+    told = [each for batch in log.read() if batch.count for each in m.decode_feed(batch.body)]
     log.close()
     assert told == happened
 
 
 def test_a_leader_takes_an_old_journal_over_and_sequences_the_new_rules(tmp_path: Path) -> None:
     directory = Path(shutil.copytree(KEPT, tmp_path / "log"))
-    leader = Leader(directory, "main")
+    leader = Leader(Follower.of_files(directory, "main"))
     leader.take_over()
     assert leader.replica.engine.rules == m.RULES_1
     leader.configure(CATALOGUE)
@@ -53,7 +54,7 @@ def test_a_leader_takes_an_old_journal_over_and_sequences_the_new_rules(tmp_path
     leader.configure(CATALOGUE)  # nothing to do: nothing is sequenced
     assert leader.replica.snapshot() == state
     leader.close()
-    again = Leader(directory, "main")
+    again = Leader(Follower.of_files(directory, "main"))
     again.take_over()
     assert again.replica.snapshot() == state
     assert msgspec.msgpack.decode(state, type=Snapshot).format == SNAPSHOT_FORMAT

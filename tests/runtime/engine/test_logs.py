@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from runtime.engine.batch import BatchError, Chain, parse_batch
-from runtime.engine.file_log import FileLog, LogError, LogInUseError
+from runtime.engine.event_log import LogError, LogInUseError
+from runtime.engine.file_log import FileLog
+from runtime.engine.follower import Follower
 from runtime.engine.leader import Leader
 from runtime.engine.replica import Entry
 from runtime.shared import messages as m
@@ -14,9 +16,24 @@ from tests.runtime.engine.flows import CONFIGURE, entries, opening, random_comma
 
 
 def lead(directory: Path) -> Leader:
-    leader = Leader(directory, "main", clock=lambda: 1)
+    leader = candidate(directory)
     leader.take_over()
     return leader
+
+
+def refused(directory: Path) -> None:
+    """Take over what must not be taken over."""
+    leader = candidate(directory)
+    try:
+        leader.take_over()
+    finally:
+        leader.close()
+
+
+def candidate(directory: Path) -> Leader:
+    follower = Follower.of_files(directory, "main", clock=lambda: 1)
+    follower.start()
+    return Leader(follower)
 
 
 def commit(leader: Leader, batch: list[Entry]) -> list[m.Replied]:
@@ -101,19 +118,19 @@ def test_damage_that_no_crash_can_cause_is_refused_and_nothing_is_changed(tmp_pa
         at = draw.randrange(len(intact) * 2 // 3)
         path.write_bytes(intact[:at] + bytes([intact[at] ^ (1 << draw.randrange(8))]) + intact[at + 1 :])
         damaged = path.read_bytes()
-        candidate = Leader(tmp_path, "main")
         with pytest.raises(LogError, match=path.name):
-            candidate.take_over()
-        candidate.close()
+            refused(tmp_path)
         assert path.read_bytes() == damaged
 
 
 def test_a_second_leader_is_refused(tmp_path: Path) -> None:
     leader = lead(tmp_path)
+    other = candidate(tmp_path)
     with pytest.raises(LogInUseError, match="another process leads"):
-        Leader(tmp_path, "main")
+        other.take_over()
     leader.close()
-    Leader(tmp_path, "main").close()
+    other.take_over()
+    other.close()
 
 
 def test_a_lost_event_log_is_written_again(tmp_path: Path) -> None:
@@ -171,10 +188,10 @@ def test_refusing_to_lead_changes_no_byte_of_the_journal(tmp_path: Path) -> None
     intact = path.read_bytes()
     path.write_bytes(intact[:-1] + bytes([intact[-1] ^ 1]))  # the last batch, whose events are out already
     damaged = path.read_bytes()
-    candidate = Leader(tmp_path, "main")
+    other = candidate(tmp_path)
     with pytest.raises(LogError, match="the event log is at sequence"):
-        candidate.take_over()
-    candidate.close()
+        other.take_over()
+    other.close()
     assert path.read_bytes() == damaged
 
 

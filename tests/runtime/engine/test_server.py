@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from config.markets import CATALOGUE
+from runtime.engine.follower import Follower
 from runtime.engine.leader import Leader
 from runtime.engine.server import Server
 from runtime.shared import messages as m
@@ -31,7 +32,9 @@ def free_port() -> int:
 
 @contextlib.asynccontextmanager
 async def serving(directory: Path) -> AsyncIterator[tuple[str, Server]]:
-    leader = Leader(directory, "main")
+    follower = Follower.of_files(directory, "main")
+    follower.start()
+    leader = Leader(follower)
     leader.take_over()
     leader.configure(CATALOGUE)
     server = Server(leader)
@@ -90,7 +93,7 @@ def test_commands_questions_and_the_feed(tmp_path: Path) -> None:
 
 
 def test_a_follower_catches_up_from_the_log_then_from_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.engine.leader.RECENT_BYTES_MAX", 2_000)
+    monkeypatch.setattr("runtime.engine.follower.RECENT_BYTES_MAX", 2_000)
     monkeypatch.setattr("runtime.engine.leader.CATCH_UP_BYTES", 3_000)
 
     async def scenario() -> None:
