@@ -126,12 +126,11 @@ def core_run(work: list[m.Command]) -> float:
     sequence = 0
     for sequence, command in enumerate(opening(), 1):
         engine.apply(sequence, sequence, command)
-    traded = refused = 0
+    refused = 0
     started = time.process_time()
     for command in work:
         sequence += 1
-        reply, events = engine.apply(sequence, sequence, command)
-        traded += len(events) > 2 and any(type(event) is m.Traded for event in events)  # noqa: PLR2004
+        reply, _ = engine.apply(sequence, sequence, command)
         refused += type(reply) is m.Rejected
     spent = time.process_time() - started
     last = engine.markets[1].last_trade_id
@@ -256,7 +255,7 @@ def memory() -> Result:
     engine.apply(
         sequence + 1,
         sequence + 1,
-        m.Configure(list(engine.assets), [_with_room(spec)], list(engine.tiers.values()), m.RULES_NEWEST),
+        m.Configure(list(engine.assets), [_with_room(spec.message)], list(engine.tiers.values()), m.RULES_NEWEST),
     )
     sequence += 1
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

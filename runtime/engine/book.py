@@ -171,6 +171,10 @@ class Taken:
         """True when self-trade prevention expires the taker's remainder."""
 
 
+NOTHING_TAKEN: Final = Taken()
+"""What a taker that meets nobody has met; never written to."""
+
+
 class OrderBook:
     """Resting orders of one market."""
 
@@ -311,12 +315,18 @@ class OrderBook:
         A price of 0 takes any price; nothing trades beyond `bound`, if there is one. Levels and the order index are
         brought up to date; money is the caller's affair.
         """
-        taken = Taken()
         side = taker.side
         opposite = 1 - side
         keys = self._keys[opposite]
-        levels = self._levels[opposite]
         limit = taker.price
+        if not keys:
+            return NOTHING_TAKEN
+        if limit:  # most orders rest: they are through here
+            best = keys[-1] if opposite == BUY else -keys[-1]
+            if best > limit if side == BUY else best < limit:
+                return NOTHING_TAKEN
+        taken = Taken()
+        levels = self._levels[opposite]
         if bound and (not limit or (limit > bound if side == BUY else limit < bound)):
             limit = bound
         while taker.remaining and keys and not taken.prevented and len(taken.fills) < FILLS_MAX:

@@ -12,7 +12,7 @@ from typing import Final
 
 from runtime.engine.auction import equilibrium
 from runtime.engine.book import BookOrder
-from runtime.engine.market import Market
+from runtime.engine.market import Market, Spec
 from runtime.engine.rules import is_text
 from runtime.engine.trading import EVENTS_MAX, NEVER_US, PPM, Trading
 from runtime.engine.triggers import BASIS_POINTS
@@ -298,7 +298,7 @@ class Engine(Trading):
             if market is None:
                 self.markets[spec.id] = Market(spec)
             else:
-                market.spec = spec
+                market.spec = Spec(spec)
         self.rules = command.rules
         self._events.append(Configured(command.assets, command.markets, command.tiers, command.rules))
         return Done()
@@ -315,7 +315,7 @@ class Engine(Trading):
                 if asset not in command.assets and asset not in self.assets:
                     return f"market {spec.id}: unknown asset {asset}"
             known = self.markets.get(spec.id)
-            if known and _scale(known.spec) != _scale(spec):
+            if known and _scale(known.spec.message) != _scale(spec):
                 return f"market {spec.id}: assets, lot and tick of a known market cannot change"
         return self._tier_problem(command.tiers)
 

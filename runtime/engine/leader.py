@@ -111,7 +111,7 @@ class Leader:
         assets = [asset.id for asset in catalogue.assets]
         if (
             engine.rules == RULES_NEWEST
-            and all(spec.id in engine.markets and engine.markets[spec.id].spec == spec for spec in specs)
+            and all(spec.id in engine.markets and engine.markets[spec.id].spec.message == spec for spec in specs)
             and all(engine.tiers.get(tier.id) == tier for tier in tiers)
             and all(asset in engine.assets for asset in assets)
         ):

@@ -9,6 +9,72 @@ from runtime.shared.messages import BUY, TRADING, MarketSpec, OrderList
 PPM: Final = 1_000_000
 
 
+class Spec:
+    """What `MarketSpec` says, in the form that the core reads: compiled code takes a number of it without a lookup."""
+
+    __slots__ = (
+        "algo_orders_max",
+        "amends_max",
+        "auction_us",
+        "band_down_ppm",
+        "band_up_ppm",
+        "base",
+        "iceberg_orders_max",
+        "iceberg_parts_max",
+        "id",
+        "interruption_ppm",
+        "interruption_window_us",
+        "lists_max",
+        "lot_units",
+        "max_lots",
+        "max_market_lots",
+        "max_notional",
+        "max_position",
+        "max_ticks",
+        "message",
+        "min_lots",
+        "min_notional",
+        "min_ticks",
+        "open_orders_max",
+        "quote",
+        "quote_units",
+        "reference_age_us",
+        "trailing_max",
+        "trailing_min",
+    )
+
+    def __init__(self, message: MarketSpec) -> None:
+        """Copy every field."""
+        self.message: MarketSpec = message
+        self.id: int = message.id
+        self.base: int = message.base
+        self.quote: int = message.quote
+        self.lot_units: int = message.lot_units
+        self.quote_units: int = message.quote_units
+        self.min_ticks: int = message.min_ticks
+        self.max_ticks: int = message.max_ticks
+        self.min_lots: int = message.min_lots
+        self.max_lots: int = message.max_lots
+        self.max_market_lots: int = message.max_market_lots
+        self.min_notional: int = message.min_notional
+        self.max_notional: int = message.max_notional
+        self.band_down_ppm: int = message.band_down_ppm
+        self.band_up_ppm: int = message.band_up_ppm
+        self.open_orders_max: int = message.open_orders_max
+        self.algo_orders_max: int = message.algo_orders_max
+        self.iceberg_parts_max: int = message.iceberg_parts_max
+        self.iceberg_orders_max: int = message.iceberg_orders_max
+        self.lists_max: int = message.lists_max
+        self.amends_max: int = message.amends_max
+        self.max_position: int = message.max_position
+        self.trailing_min: int = message.trailing_min
+        self.trailing_max: int = message.trailing_max
+        self.reference_age_us: int = message.reference_age_us
+        self.interruption_ppm: int = message.interruption_ppm
+        self.interruption_window_us: int = message.interruption_window_us
+        self.auction_us: int = message.auction_us
+
+
 class Market:
     """One market."""
 
@@ -31,7 +97,7 @@ class Market:
 
     def __init__(self, spec: MarketSpec) -> None:
         """Open the market for trading, with an empty book."""
-        self.spec: MarketSpec = spec
+        self.spec: Spec = Spec(spec)
         self.book: OrderBook = OrderBook()
         self.triggers: Triggers = Triggers()
         self.status: int = TRADING

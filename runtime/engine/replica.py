@@ -304,7 +304,7 @@ def _market_snapshot(engine: Engine, market: Market) -> MarketSnapshot:
     due = [order for order in triggers.due.values() if order.status != PENDING_NEW]
     trailing = [trigger for trigger in triggers.waiting.values() if trigger.is_trailing]
     return MarketSnapshot(
-        market.spec,
+        market.spec.message,
         market.status,
         market.update_id,
         market.last_trade_id,

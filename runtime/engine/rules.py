@@ -5,6 +5,8 @@ Gateways check the same rules first, with better words; the engine checks again 
 
 from typing import Final
 
+from runtime.engine.book import BookOrder
+from runtime.engine.market import Spec
 from runtime.engine.triggers import RISING, direction
 from runtime.shared.messages import (
     BAD_ICEBERG,
@@ -35,7 +37,6 @@ from runtime.shared.messages import (
     STP_TRANSFER,
     TAKE_PROFIT,
     TAKE_PROFIT_LIMIT,
-    MarketSpec,
     PlaceList,
     PlaceOrder,
     Rejected,
@@ -60,55 +61,59 @@ def reaches(order_type: int, side: int, stop_price: int, price: int) -> bool:
     return price >= stop_price if direction(order_type, side) == RISING else price <= stop_price
 
 
-def refuse_order(command: PlaceOrder, spec: MarketSpec, reference: int, last_price: int, rules: int) -> Rejected | None:
-    """Return why `command` cannot be taken under `rules`, or None.
+def refuse_order(
+    command: PlaceOrder, order: BookOrder, spec: Spec, reference: int, last_price: int, rules: int
+) -> Rejected | None:
+    """Return why `order`, which is what `command` asks for, cannot be taken under `rules`, or None.
 
     `reference` is the price in ticks that bands refer to, `last_price` that of the last trade; 0 for none.
     """
-    if command.side not in (BUY, SELL):
+    if order.side not in (BUY, SELL):
         return Rejected(NOT_SUPPORTED, "side")
-    if command.time_in_force not in (GTC, IOC, FOK):
+    if order.time_in_force not in (GTC, IOC, FOK):
         return Rejected(NOT_SUPPORTED, "time in force")
-    if not STP_NONE <= command.stp <= (STP_TRANSFER if rules >= RULES_2 else STP_EXPIRE_BOTH):
+    if not STP_NONE <= order.stp <= (STP_TRANSFER if rules >= RULES_2 else STP_EXPIRE_BOTH):
         return Rejected(NOT_SUPPORTED, "self-trade prevention")
-    if not is_text(command.client_order_id, CLIENT_ID_LENGTH_MAX):
+    if not is_text(order.client_order_id, CLIENT_ID_LENGTH_MAX):
         return Rejected(NOT_SUPPORTED, "client order id")
+    order_type = order.order_type
     if rules >= RULES_2:
-        refused = _refuse_special(command, spec)
+        refused = _refuse_special(command, order, spec)
         if refused is not None:
             return refused
-    elif command.order_type >= STOP_LOSS or command.iceberg_lots:
+    elif order_type >= STOP_LOSS or command.iceberg_lots:
         return Rejected(NOT_SUPPORTED, "order type")
-    if command.order_type in (MARKET, STOP_LOSS, TAKE_PROFIT):
-        expected = command.stop_price or last_price if command.order_type != MARKET else reference
-        return _refuse_market(command, spec, expected)
-    if command.order_type in (LIMIT, STOP_LOSS_LIMIT, TAKE_PROFIT_LIMIT) or (
-        command.order_type == LIMIT_MAKER and command.time_in_force == GTC
+    if order_type in (MARKET, STOP_LOSS, TAKE_PROFIT):
+        expected = command.stop_price or last_price if order_type != MARKET else reference
+        return _refuse_market(order, spec, expected)
+    if order_type in (LIMIT, STOP_LOSS_LIMIT, TAKE_PROFIT_LIMIT) or (
+        order_type == LIMIT_MAKER and order.time_in_force == GTC
     ):
-        return _refuse_limit(command, spec, reference)
+        return _refuse_limit(order, spec, reference)
     return Rejected(NOT_SUPPORTED, "order type")
 
 
-def _refuse_special(command: PlaceOrder, spec: MarketSpec) -> Rejected | None:
+def _refuse_special(command: PlaceOrder, order: BookOrder, spec: Spec) -> Rejected | None:
     """Check triggers and icebergs."""
-    if command.order_type >= STOP_LOSS:
+    if order.order_type >= STOP_LOSS:
         refused = _refuse_trigger(command, spec)
         if refused is not None:
             return refused
     elif command.stop_price or command.trailing_delta:
         return Rejected(NOT_SUPPORTED, "a trigger of an order without one")
-    if not command.iceberg_lots:
+    iceberg_lots = command.iceberg_lots
+    if not iceberg_lots:
         return None
-    if not command.price or command.time_in_force != GTC:
+    if not order.price or order.time_in_force != GTC:
         return Rejected(NOT_SUPPORTED, "an iceberg that does not rest")
-    if not spec.min_lots <= command.iceberg_lots <= command.lots:
+    if not spec.min_lots <= iceberg_lots <= order.lots:
         return Rejected(BAD_QUANTITY)
-    if -(-command.lots // command.iceberg_lots) > spec.iceberg_parts_max:
+    if -(-order.lots // iceberg_lots) > spec.iceberg_parts_max:
         return Rejected(BAD_ICEBERG)
     return None
 
 
-def _refuse_trigger(command: PlaceOrder, spec: MarketSpec) -> Rejected | None:
+def _refuse_trigger(command: PlaceOrder, spec: Spec) -> Rejected | None:
     if not spec.algo_orders_max:
         return Rejected(NOT_SUPPORTED, "orders with a trigger")
     if not command.stop_price and not command.trailing_delta:
@@ -120,40 +125,40 @@ def _refuse_trigger(command: PlaceOrder, spec: MarketSpec) -> Rejected | None:
     return None
 
 
-def _refuse_limit(command: PlaceOrder, spec: MarketSpec, reference: int) -> Rejected | None:
-    if command.quote_amount:
+def _refuse_limit(order: BookOrder, spec: Spec, reference: int) -> Rejected | None:
+    if order.quote_amount:
         return Rejected(NOT_SUPPORTED, "quote amount")
-    if not spec.min_ticks <= command.price <= spec.max_ticks:
+    if not spec.min_ticks <= order.price <= spec.max_ticks:
         return Rejected(BAD_PRICE)
-    if not spec.min_lots <= command.lots <= spec.max_lots:
+    if not spec.min_lots <= order.lots <= spec.max_lots:
         return Rejected(BAD_QUANTITY)
-    if not spec.min_notional <= command.price * command.lots * spec.quote_units <= spec.max_notional:
+    if not spec.min_notional <= order.price * order.lots * spec.quote_units <= spec.max_notional:
         return Rejected(BAD_NOTIONAL)
     if reference:
-        scaled = command.price * PPM
+        scaled = order.price * PPM
         if not reference * spec.band_down_ppm <= scaled <= reference * spec.band_up_ppm:
             return Rejected(PRICE_BAND)
     return None
 
 
-def _refuse_market(command: PlaceOrder, spec: MarketSpec, expected: int) -> Rejected | None:
+def _refuse_market(order: BookOrder, spec: Spec, expected: int) -> Rejected | None:
     """Check an order without a limit, which is expected to trade at about that price, 0 for unknown."""
-    if command.price or (command.lots != 0) == (command.quote_amount != 0):
+    if order.price or (order.lots != 0) == (order.quote_amount != 0):
         return Rejected(NOT_SUPPORTED, "price or quantity of a market order")
-    if command.quote_amount and command.order_type != MARKET:
+    if order.quote_amount and order.order_type != MARKET:
         return Rejected(NOT_SUPPORTED, "quote amount")
-    if command.quote_amount:
-        notional = command.quote_amount
+    if order.quote_amount:
+        notional = order.quote_amount
     else:
-        if not spec.min_lots <= command.lots <= spec.max_market_lots:
+        if not spec.min_lots <= order.lots <= spec.max_market_lots:
             return Rejected(BAD_MARKET_QUANTITY)
-        notional = command.lots * expected * spec.quote_units
+        notional = order.lots * expected * spec.quote_units
     if notional and not spec.min_notional <= notional <= spec.max_notional:
         return Rejected(BAD_NOTIONAL)
     return None
 
 
-def refuse_list(command: PlaceList, spec: MarketSpec, reference: int, last_price: int, rules: int) -> Rejected | None:
+def refuse_list(command: PlaceList, spec: Spec, reference: int, last_price: int, rules: int) -> Rejected | None:
     """Return why the orders of a list cannot be taken together, or one of them by itself; None when they can."""
     orders = command.orders
     if rules < RULES_2 or _SIZES.get(command.kind, 0) != len(orders):
@@ -165,7 +170,7 @@ def refuse_list(command: PlaceList, spec: MarketSpec, reference: int, last_price
     for order in orders:
         if (order.account, order.market) != (command.account, command.market):
             return Rejected(NOT_SUPPORTED, "account or market of an order")
-        refused = refuse_order(order, spec, reference, last_price, rules)
+        refused = refuse_order(order, BookOrder(0, order, 0), spec, reference, last_price, rules)
         if refused is not None:
             return refused
         if order.quote_amount:

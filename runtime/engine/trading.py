@@ -10,8 +10,8 @@ from typing import Final
 import msgspec
 
 from runtime.engine.accounts import Account, Accounts, Holding
-from runtime.engine.book import FILLS_MAX, NOBODY, BookOrder, Prevention, Taken
-from runtime.engine.market import ListOfOrders, Market
+from runtime.engine.book import FILLS_MAX, NOBODY, NOTHING_TAKEN, BookOrder, Prevention, Taken
+from runtime.engine.market import ListOfOrders, Market, Spec
 from runtime.engine.rules import CLIENT_ID_LENGTH_MAX, is_text, reaches, refuse_list, refuse_order
 from runtime.engine.triggers import BASIS_POINTS
 from runtime.shared.messages import (
@@ -93,7 +93,6 @@ from runtime.shared.messages import (
     LevelChanged,
     ListChanged,
     ListPlaced,
-    MarketSpec,
     MarketStatusChanged,
     Order,
     OrderAmended,
@@ -148,10 +147,11 @@ class Trading:
         market = self.markets.get(command.market)
         if market is None:
             return Rejected(UNKNOWN_MARKET)
-        refused = self._refuse(command, account, market)
+        order = BookOrder(self.next_order_id, command, self.time_us)
+        refused = self._refuse(command, order, account, market)
         if refused is not None:
             return refused
-        order = self._order(command, account, market)
+        self._set_terms(order, command, account, market)
         given = market.spec.quote if order.side == BUY else market.spec.base
         is_waiting = order.order_type >= STOP_LOSS
         free = account.free(given)
@@ -165,32 +165,36 @@ class Trading:
         if is_waiting:
             self._register(order, account)
             self._wait(order, market)
+            view = order.view()
         else:
-            self._events.append(OrderChanged(EXEC_NEW, order.view()))
+            view = order.view()
+            self._events.append(OrderChanged(EXEC_NEW, view))
             fills = self._match(order, account, market, source, hold)
-        placed = OrderPlaced(order.view(), fills)
+            if order.level is None or fills or order.prevented:  # else it rests as it came
+                view = order.view()
+        placed = OrderPlaced(view, fills)
         if self._ended or market.triggers.due:
             self._follow_up(market)
         return placed
 
-    def _refuse(self, command: PlaceOrder, account: Account, market: Market) -> Rejected | None:
+    def _refuse(self, command: PlaceOrder, order: BookOrder, account: Account, market: Market) -> Rejected | None:
         """Return why an order cannot be taken, its funds aside."""
         status = market.status
         spec = market.spec
         if status != TRADING and (
-            status != AUCTION
-            or (command.order_type < STOP_LOSS and (not command.price or command.time_in_force != GTC))
+            status != AUCTION or (order.order_type < STOP_LOSS and (not order.price or order.time_in_force != GTC))
         ):
             return Rejected(MARKET_CLOSED)
-        refused = refuse_order(command, spec, market.reference(self.time_us), market.last_price, self.rules)
+        refused = refuse_order(command, order, spec, market.reference(self.time_us), market.last_price, self.rules)
         if refused is not None:
             return refused
-        if command.client_order_id in account.clients:
+        if order.client_order_id in account.clients:
             return Rejected(DUPLICATE_ORDER)
-        refused = self._refuse_count(command, account, market, 1)
+        refused = self._refuse_count(command, order, account, market, 1)
         if refused is not None:
             return refused
-        return self._refuse_now(command.order_type, command.side, command.price, command.stop_price, market)
+        stop_price = command.stop_price if order.order_type >= STOP_LOSS else 0
+        return self._refuse_now(order.order_type, order.side, order.price, stop_price, market)
 
     def _refuse_now(self, order_type: int, side: int, price: int, stop_price: int, market: Market) -> Rejected | None:
         """Return why an order of a type cannot start to work, or to wait, at this moment."""
@@ -200,7 +204,9 @@ class Trading:
             return Rejected(WOULD_TRIGGER)
         return None
 
-    def _refuse_count(self, command: PlaceOrder, account: Account, market: Market, count: int) -> Rejected | None:
+    def _refuse_count(
+        self, command: PlaceOrder, order: BookOrder, account: Account, market: Market, count: int
+    ) -> Rejected | None:
         """Return which bound on open orders, of their number or their lots, the account would break by one more."""
         spec = market.spec
         own = account.open_orders.get(spec.id)
@@ -208,23 +214,22 @@ class Trading:
         if own is not None:
             if len(own.orders) + count > open_max:
                 return Rejected(TOO_MANY_ORDERS, str(open_max))
-            if command.order_type >= STOP_LOSS and own.algos >= spec.algo_orders_max:
+            if order.order_type >= STOP_LOSS and own.algos >= spec.algo_orders_max:
                 return Rejected(TOO_MANY_ALGO_ORDERS, str(spec.algo_orders_max))
             if command.iceberg_lots and own.icebergs >= spec.iceberg_orders_max:
                 return Rejected(TOO_MANY_ICEBERGS, str(spec.iceberg_orders_max))
-        if spec.max_position and command.side == BUY:
+        if spec.max_position and order.side == BUY:
             holding = account.holding(spec.base)
-            lots = command.lots + (own.buying if own else 0)
+            lots = order.lots + (own.buying if own else 0)
             if holding.free + holding.held + lots * spec.lot_units > spec.max_position:
                 return Rejected(POSITION_LIMIT)
         return None
 
-    def _order(self, command: PlaceOrder, account: Account, market: Market) -> BookOrder:
-        """Return a new order; it is nowhere yet."""
-        order = BookOrder(self.next_order_id, command, self.time_us)
+    def _set_terms(self, order: BookOrder, command: PlaceOrder, account: Account, market: Market) -> None:
+        """Give a new order what only some orders have: a group of owners, a trigger, a hidden part."""
         if account.trade_group != NO_GROUP:
             order.owner = account.owner
-        is_waiting = command.order_type >= STOP_LOSS
+        is_waiting = order.order_type >= STOP_LOSS
         if is_waiting or command.iceberg_lots:
             order.terms = OrderTerms(
                 stop_price=command.stop_price,
@@ -233,7 +238,6 @@ class Trading:
                 working_us=0 if is_waiting else self.time_us,
                 hold_price=_hold_price(command, market.last_price),
             )
-        return order
 
     def _register(self, order: BookOrder, account: Account) -> None:
         account.own_orders(order.market).add(order)
@@ -302,7 +306,7 @@ class Trading:
 
     def _match(self, order: BookOrder, account: Account, market: Market, source: Holding, hold: int) -> list[Fill]:
         """Match an order whose funds are held, then rest or end it."""
-        taken = Taken()
+        taken = NOTHING_TAKEN
         fills: list[Fill] = []
         is_interrupted = False
         book = market.book
@@ -310,7 +314,8 @@ class Trading:
             bound = market.bound(order.side, self.time_us)
             if order.time_in_force != FOK or book.can_fill(order, bound):
                 taken = book.take(order, bound)
-                fills = self._settle_all(order, account, taken, market)
+                if taken is not NOTHING_TAKEN:
+                    fills = self._settle_all(order, account, taken, market)
                 if bound and order.remaining and not taken.prevented and len(taken.fills) < FILLS_MAX:
                     best = book.best(1 - order.side)
                     is_interrupted = bool(best) and (not order.price or book.crosses(order.side, order.price))
@@ -416,7 +421,7 @@ class Trading:
         if quote_fee:
             self.accounts.credit(house.holding(quote), quote_fee, self.sequence)
 
-    def _report(self, traded: Traded, maker: BookOrder, taker: BookOrder, spec: MarketSpec) -> Fill:
+    def _report(self, traded: Traded, maker: BookOrder, taker: BookOrder, spec: Spec) -> Fill:
         """Tell of a trade, to everyone and to the owners of the two orders; return it as the taker sees it."""
         events = self._events
         trade_id, price, lots = traded.trade_id, traded.price, traded.lots
@@ -502,7 +507,7 @@ class Trading:
         if order.status != FILLED:
             self._expire(order, taken)
 
-    def _spent(self, order: BookOrder, taken: Taken, spec: MarketSpec) -> int:
+    def _spent(self, order: BookOrder, taken: Taken, spec: Spec) -> int:
         """Return what a market order gave away, in units."""
         spent = order.executed_quote if order.side == BUY else order.executed_lots * spec.lot_units
         for prevention in taken.preventions:
@@ -730,7 +735,8 @@ class Trading:
             self.next_list_id, command.account, command.market, command.kind, command.client_list_id, self.time_us
         )
         for place in command.orders:
-            order = self._order(place, account, market)
+            order = BookOrder(self.next_order_id, place, self.time_us)
+            self._set_terms(order, place, account, market)
             order.terms = msgspec.structs.replace(
                 order.terms or OrderTerms(working_us=self.time_us), list_id=placed.list_id
             )
@@ -775,7 +781,7 @@ class Trading:
         if market.status != TRADING and (market.status != AUCTION or working[0].time_in_force != GTC):
             return Rejected(MARKET_CLOSED)
         for order in command.orders:
-            refused = self._refuse_count(order, account, market, len(command.orders))
+            refused = self._refuse_count(order, BookOrder(0, order, 0), account, market, len(command.orders))
             if refused is not None:
                 return refused
         for order in working:

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.markets import CATALOGUE
+from runtime.engine.book import BookOrder
+from runtime.engine.market import Spec
 from runtime.engine.rules import refuse_order
 from runtime.gateway import orders
 from runtime.gateway.endpoints import METHODS
@@ -132,7 +134,7 @@ def test_what_the_gateway_takes_the_engine_takes_and_money_is_exact(
     if not isinstance(command, PlaceOrder):
         assert command == -1013  # never too much precision with so few digits
         return
-    assert refuse_order(command, listing.spec, 0, 0, RULES_NEWEST) is None
+    assert refuse_order(command, BookOrder(1, command, 0), Spec(listing.spec), 0, 0, RULES_NEWEST) is None
     assert Decimal(listing.price_text(command.price)) == price
     assert Decimal(listing.quantity_text(command.lots)) == quantity
     notional = listing.quote_text(command.price * command.lots * listing.spec.quote_units)
