@@ -32,22 +32,28 @@ def read_lines(path: Path, count: int) -> list[Line]:
 
 def ours(lines: list[Line]) -> Run:
     """Run the engine's own book."""
-    from bench.workloads import Tape  # noqa: PLC0415 - not installed beside the rivals
+    from runtime.engine.book import BookOrder, OrderBook  # noqa: PLC0415 - not installed beside the rivals
     from runtime.shared.messages import GTC, LIMIT, STP_NONE, PlaceOrder  # noqa: PLC0415
 
     work = [
         (order_id, PlaceOrder(0, 0, side, LIMIT, GTC, price, lots, 0, "", STP_NONE) if kind == "A" else None)
         for kind, order_id, side, price, lots in lines
     ]
-    tape = Tape()
+    book = OrderBook()
+    take, rest, remove, orders = book.take, book.rest, book.remove, book.orders
+    tape: list[tuple[int, int, int, int]] = []
     started = time.process_time()
     for order_id, command in work:
         if command is None:
-            tape.cancel(order_id)
-        else:
-            tape.place(order_id, command)
+            remove(orders[order_id])
+            continue
+        order = BookOrder(order_id, command, 0)
+        for maker, filled in take(order).fills:
+            tape.append((maker.order_id, order_id, maker.price, filled))
+        if order.remaining:
+            rest(order)
     spent = time.process_time() - started
-    return spent, len(tape.trades), sum(lots for _, _, _, lots in tape.trades)
+    return spent, len(tape), sum(lots for _, _, _, lots in tape)
 
 
 def lightmatchingengine(lines: list[Line]) -> Run:
