@@ -22,7 +22,6 @@ from runtime.engine import INTERPRETED
 from runtime.engine.engine import Engine
 from runtime.engine.follower import Follower
 from runtime.engine.leader import Leader
-from runtime.engine.replica import Entry
 from runtime.shared import messages as m
 
 RIVALS: Final = {"lightmatchingengine": 0, "pyorderbook": 0, "order_matching": 1_500}
@@ -172,7 +171,7 @@ def _journaled(work: list[m.Command], folder: Path) -> tuple[float, list[bytes]]
     """Lead a group on a file journal through `work` in batches; return the seconds and the bytes of each batch."""
     leader = Leader(Follower.of_files(folder, "main"))
     leader.take_over()
-    everything = [Entry("bench", n, max(0, n - BATCH), command) for n, command in enumerate([*opening(), *work], 1)]
+    everything = [m.Entry("bench", n, max(0, n - BATCH), command) for n, command in enumerate([*opening(), *work], 1)]
     sealed = []
     started = time.perf_counter()
     for at in range(0, len(everything), BATCH):
@@ -184,6 +183,13 @@ def _journaled(work: list[m.Command], folder: Path) -> tuple[float, list[bytes]]
     seconds = time.perf_counter() - started
     leader.close()
     return seconds, sealed
+
+
+def _leader(folder: Path) -> Leader:
+    """Return whoever may lead the group whose logs are in `folder`, caught up with them."""
+    follower = Follower.of_files(folder, "main")
+    follower.start()
+    return Leader(follower)
 
 
 def _append_seconds(sealed: list[bytes], folder: Path) -> float:

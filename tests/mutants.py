@@ -28,8 +28,8 @@ _KILL: Final = "tests/runtime/engine/test_server.py::test_kill_9_under_load_lose
 MUTANTS: Final = (
     Mutant(
         "a repeated command is applied again",
-        "runtime/engine/replica.py",
-        "if entry.n <= session.last:",
+        "runtime/engine/sessions.py",
+        "if n <= session.last:",
         "if False:",
         _REPLICA,
     ),

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-CORE: Final = ("accounts", "auction", "book", "engine", "market", "rules", "trading", "triggers")
+CORE: Final = ("accounts", "auction", "book", "engine", "market", "rules", "sessions", "trading", "triggers")
 """Modules that are compiled together: what runs for each command."""
 INTERPRETED: Final = "interpreted"
 _FOLDER: Final = Path(__file__).resolve().parent

@@ -16,9 +16,9 @@ import msgspec
 from runtime.engine.batch import Batch
 from runtime.engine.event_log import EventLog, LogError, Mark
 from runtime.engine.file_log import FileLog
-from runtime.engine.replica import Entry, Replica
+from runtime.engine.replica import Replica
 from runtime.engine.snapshots import Snapshot, Snapshots, describe
-from runtime.shared.messages import encode
+from runtime.shared.messages import Entry, encode
 
 logger = logging.getLogger(__name__)
 

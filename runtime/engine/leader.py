@@ -15,11 +15,11 @@ import msgspec
 from runtime.engine.batch import Opened
 from runtime.engine.event_log import EventLog, LogError
 from runtime.engine.follower import Follower, Recent, Unpublished
-from runtime.engine.replica import Entry, Replica
+from runtime.engine.replica import Replica
 from runtime.engine.snapshots import Snapshot
 from runtime.shared.catalogue import Catalogue
 from runtime.shared.frames import pack_list
-from runtime.shared.messages import RULES_NEWEST, Configure, Done, Rejected, Replied, encode
+from runtime.shared.messages import RULES_NEWEST, Configure, Done, Entry, Rejected, Replied, encode
 
 logger = logging.getLogger(__name__)
 

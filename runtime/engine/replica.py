@@ -13,16 +13,14 @@ from runtime.engine.audit import check_conservation
 from runtime.engine.book import SIDES, BookOrder
 from runtime.engine.engine import Engine
 from runtime.engine.market import ListOfOrders, Market
+from runtime.engine.sessions import Session, apply_once
 from runtime.shared.messages import (
-    ALREADY_PRUNED,
     FEE_FROM_RECEIVED,
     LIST_EXECUTING,
     NO_GROUP,
     PENDING_NEW,
     RULES_1,
-    TOO_LATE,
-    Command,
-    Event,
+    Entry,
     Happened,
     HoldState,
     MarketSpec,
@@ -30,29 +28,13 @@ from runtime.shared.messages import (
     Order,
     OrderList,
     PlaceOrder,
-    Rejected,
     Replied,
-    Reply,
     TierSpec,
     encode,
 )
 
 SNAPSHOT_FORMAT: Final = 2
 """Format 1 had nothing of what RULES_2 added; it is read as one in which there is none of it."""
-REPLIES_MAX: Final = 8_192
-"""Replies remembered per session: twice what a client may have in flight."""
-SESSIONS_MAX: Final = 1_024
-"""Sessions remembered; the one idle longest is forgotten first."""
-
-
-class Entry(Message):
-    """A sequenced command as the journal holds it: who sent it under which number, and what was acknowledged."""
-
-    session: str
-    n: int
-    acknowledged: int
-    command: Command
-    expires_us: int = 0
 
 
 class SessionState(Message):
@@ -137,35 +119,6 @@ class SnapshotError(ValueError):
     """Bytes that are not a snapshot of a format known here."""
 
 
-class Session:
-    """Replies that one client may still ask for again."""
-
-    __slots__ = ("last", "pruned", "replies")
-
-    def __init__(self) -> None:
-        """Nothing received yet."""
-        self.last: int = 0
-        self.pruned: int = 0
-        self.replies: dict[int, Replied] = {}
-
-    def prune(self, through: int) -> None:
-        """Forget replies up to number `through`."""
-        through = min(through, self.last)
-        if through - self.pruned > len(self.replies):
-            self.replies = {n: replied for n, replied in self.replies.items() if n > through}
-        else:
-            for n in range(self.pruned + 1, through + 1):
-                self.replies.pop(n, None)
-        self.pruned = max(self.pruned, through)
-
-    def remember(self, replied: Replied) -> None:
-        """Keep the reply to the newest command."""
-        self.last = replied.n
-        self.replies[replied.n] = replied
-        if len(self.replies) > REPLIES_MAX:
-            self.prune(next(iter(self.replies)))
-
-
 class Replica:
     """Engine and sessions, advanced by one journal entry at a time."""
 
@@ -181,32 +134,7 @@ class Replica:
 
     def apply(self, time_us: int, entry: Entry) -> tuple[Replied, Happened]:
         """Apply `entry` as the next sequence; a repeated one changes nothing and gets its first reply again."""
-        sequence = self.engine.sequence + 1
-        session = self._session(entry.session)
-        session.prune(entry.acknowledged)
-        if entry.n <= session.last:
-            self.engine.skip(sequence, time_us)
-            first = session.replies.get(entry.n)
-            return first or Replied(entry.n, sequence, time_us, Rejected(ALREADY_PRUNED)), Happened(
-                sequence, time_us, []
-            )
-        reply: Reply = Rejected(TOO_LATE)
-        events: list[Event] = []
-        if entry.expires_us and time_us > entry.expires_us:
-            self.engine.skip(sequence, time_us)
-        else:
-            reply, events = self.engine.apply(sequence, time_us, entry.command)
-        replied = Replied(entry.n, sequence, time_us, reply)
-        session.remember(replied)
-        return replied, Happened(sequence, time_us, events)
-
-    def _session(self, name: str) -> Session:
-        """Return the session, as the one used last; forget the one idle longest when there are too many."""
-        session = self.sessions.pop(name, None) or Session()
-        self.sessions[name] = session
-        if len(self.sessions) > SESSIONS_MAX:
-            del self.sessions[next(iter(self.sessions))]
-        return session
+        return apply_once(self.engine, self.sessions, time_us, entry)
 
     # ---- snapshots ---------------------------------------------------------------------------------------------
 

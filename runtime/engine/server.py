@@ -15,7 +15,7 @@ import msgspec
 from runtime.engine.follower import Recent
 from runtime.engine.leader import Leader
 from runtime.engine.questions import answer
-from runtime.engine.replica import SESSIONS_MAX, Entry
+from runtime.engine.sessions import SESSIONS_MAX
 from runtime.engine.tenure import Tenure
 from runtime.shared.frames import FrameError, FrameSplitter, frame
 from runtime.shared.messages import (
@@ -26,6 +26,7 @@ from runtime.shared.messages import (
     Answered,
     Ask,
     Command,
+    Entry,
     FromEngine,
     Refused,
     Send,

@@ -400,6 +400,16 @@ Command = (
 )
 
 
+class Entry(Message):
+    """A sequenced command as the journal holds it: who sent it under which number, and what was acknowledged."""
+
+    session: str
+    n: int
+    acknowledged: int
+    command: Command
+    expires_us: int = 0
+
+
 # ---- replies to commands -------------------------------------------------------------------------------------------
 
 

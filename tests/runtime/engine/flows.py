@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from config.markets import CATALOGUE
-from runtime.engine.replica import Entry, Replica
+from runtime.engine.replica import Replica
 from runtime.shared import messages as m
 
 if TYPE_CHECKING:
@@ -215,9 +215,9 @@ def _order(draw: random.Random, account: int, market: int, number: int) -> m.Pla
     return m.PlaceOrder(account, market, side, order_type, tif, price, lots, 0, client, stp)
 
 
-def entries(commands: Iterator[m.Command], session: str = "s") -> Iterator[Entry]:
+def entries(commands: Iterator[m.Command], session: str = "s") -> Iterator[m.Entry]:
     for n, command in enumerate(commands, 1):
-        yield Entry(session, n, n - 1, command)
+        yield m.Entry(session, n, n - 1, command)
 
 
 def totals(replica: Replica) -> dict[int, int]:

@@ -9,7 +9,7 @@ from config.markets import CATALOGUE
 from runtime.engine.file_log import FileLog
 from runtime.engine.follower import Follower
 from runtime.engine.leader import Leader
-from runtime.engine.replica import SNAPSHOT_FORMAT, Entry, Replica, Snapshot
+from runtime.engine.replica import SNAPSHOT_FORMAT, Replica, Snapshot
 from runtime.shared import messages as m
 
 KEPT = Path(__file__).parent / "format1"
@@ -22,7 +22,7 @@ def replayed(directory: Path) -> tuple[Replica, list[m.Happened]]:
     log = FileLog(directory, "commands", "main")
     for batch in log.read():
         if batch.count:
-            entries = msgspec.msgpack.decode(batch.body, type=list[Entry])
+            entries = msgspec.msgpack.decode(batch.body, type=list[m.Entry])
             happened += [replica.apply(batch.time_us, entry)[1] for entry in entries]
     log.close()
     return replica, happened

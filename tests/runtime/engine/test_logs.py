@@ -10,7 +10,6 @@ from runtime.engine.event_log import LogError, LogInUseError
 from runtime.engine.file_log import FileLog
 from runtime.engine.follower import Follower
 from runtime.engine.leader import Leader
-from runtime.engine.replica import Entry
 from runtime.shared import messages as m
 from tests.runtime.engine.flows import CONFIGURE, entries, opening, random_commands
 
@@ -36,13 +35,13 @@ def candidate(directory: Path) -> Leader:
     return Leader(follower)
 
 
-def commit(leader: Leader, batch: list[Entry]) -> list[m.Replied]:
+def commit(leader: Leader, batch: list[m.Entry]) -> list[m.Replied]:
     time_us, data = leader.seal(batch)
     leader.make_durable(data)
     return leader.apply(time_us, batch)
 
 
-def batches(seed: int, count: int) -> list[list[Entry]]:
+def batches(seed: int, count: int) -> list[list[m.Entry]]:
     draw = random.Random(seed)
     stream = list(entries(iter([*opening(2), *random_commands(seed, count, 2)])))
     cuts = sorted(draw.sample(range(1, len(stream)), len(stream) // 4))
@@ -201,7 +200,7 @@ def test_the_largest_command_and_its_recovery_fit_the_logs(tmp_path: Path) -> No
     client = "x" * 32
     commit(leader, list(entries(opening(2), "open")))
     tier = max(CONFIGURE.tiers, key=lambda tier: tier.open_orders_factor)
-    commit(leader, [Entry("tier", 1, 0, m.OpenAccount("user0", tier.id))])
+    commit(leader, [m.Entry("tier", 1, 0, m.OpenAccount("user0", tier.id))])
     most = CONFIGURE.markets[1].open_orders_max * tier.open_orders_factor
     sent = 0
     for start in range(0, most + 1, 1000):
@@ -209,12 +208,12 @@ def test_the_largest_command_and_its_recovery_fit_the_logs(tmp_path: Path) -> No
             m.PlaceOrder(account, 2, m.BUY, m.LIMIT, m.GTC, 100_000 + n, 100, 0, f"{client}{n:04x}", 0)
             for n in range(start, min(start + 1000, most + 1))
         ]
-        batch = [Entry("many", sent + n, sent + n - 1, order) for n, order in enumerate(orders, 1)]
+        batch = [m.Entry("many", sent + n, sent + n - 1, order) for n, order in enumerate(orders, 1)]
         sent += len(batch)
         replies = commit(leader, batch)
     assert replies[-1].reply == m.Rejected(m.TOO_MANY_ORDERS, str(most))
     sweep = m.PlaceOrder(account + 1, 2, m.SELL, m.LIMIT, m.IOC, 100_000, 100 * most, 0, "sweep", 0)
-    (swept,) = commit(leader, [Entry("sweep", 1, 0, sweep)])
+    (swept,) = commit(leader, [m.Entry("sweep", 1, 0, sweep)])
     assert isinstance(swept.reply, m.OrderPlaced)
     assert len(swept.reply.fills) == most
     before = leader.replica.state_hash()
