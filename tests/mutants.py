@@ -24,6 +24,11 @@ _BOOKS: Final = "tests/runtime/market_data/test_book_builder.py"
 _STREAMS: Final = "tests/runtime/gateway/test_streams.py"
 _SIGNING: Final = "tests/runtime/gateway/test_auth.py"
 _KILL: Final = "tests/runtime/engine/test_server.py::test_kill_9_under_load_loses_and_doubles_nothing"
+_CUTS: Final = "tests/runtime/engine/test_crash_points.py"
+_SNAPSHOTS: Final = "tests/runtime/engine/test_snapshots.py"
+_LEASE: Final = "tests/runtime/engine/test_lease.py"
+_DRIVERS: Final = "tests/runtime/engine/test_event_logs.py"
+_FAILOVER: Final = "tests/runtime/engine/test_failover.py"
 
 MUTANTS: Final = (
     Mutant(
@@ -144,5 +149,75 @@ MUTANTS: Final = (
         "now_us - self.timestamp_us > self.window_us",
         "now_us - self.timestamp_us > self.window_us + 1_000",
         _SIGNING,
+    ),
+    Mutant(
+        "a batch is acknowledged before it is synced",
+        "runtime/engine/file_log.py",
+        "        if not self._derivable:\n            disk.sync(file)",
+        "        pass",
+        _CUTS,
+    ),
+    Mutant(
+        "the journal keeps effects only: a reject leaves no trace",
+        "runtime/engine/replica.py",
+        "        session.remember(replied)",
+        "        session.remember(replied) if not isinstance(reply, Rejected) else None",
+        _CUTS,
+    ),
+    Mutant(
+        "a torn batch is believed",
+        "runtime/engine/batch.py",
+        "    if zlib.crc32(body, zlib.crc32(header)) != crc:",
+        "    if crc < 0:",
+        _CUTS,
+    ),
+    Mutant(
+        "a snapshot does not make its events durable",
+        "runtime/engine/follower.py",
+        "        self.events.sync()",
+        "        pass",
+        _CUTS,
+    ),
+    Mutant(
+        "a snapshot is believed whatever its sequence",
+        "runtime/engine/snapshots.py",
+        "    if not snapshot.sequence == replica.sequence == snapshot.journal.next_sequence - 1:",
+        "    if False:",
+        _SNAPSHOTS,
+    ),
+    Mutant(
+        "a start from a snapshot replays the journal from its beginning",
+        "runtime/engine/follower.py",
+        "        self.journal.seek(journal)",
+        "        self.journal.seek(_START)",
+        _SNAPSHOTS,
+    ),
+    Mutant(
+        "a counter that moves is taken for one that stands still",
+        "runtime/engine/lease.py",
+        "        if held != self._seen:",
+        "        if self._seen is None:",
+        _LEASE,
+    ),
+    Mutant(
+        "a holder believes in its lease from the moment of the answer",
+        "runtime/engine/lease.py",
+        "        return self._mine is not None and self._clock() < self._valid_until",
+        "        return self._mine is not None and self._clock() < self._valid_until + self._expiry_s / 2",
+        _LEASE,
+    ),
+    Mutant(
+        "a marker that was not accepted is not written again",
+        "runtime/engine/leader.py",
+        "            if log.chain.epoch == self.epoch:\n                return",
+        "            return",
+        _DRIVERS,
+    ),
+    Mutant(
+        "a leader that lost its lease goes on",
+        "runtime/engine/server.py",
+        "vital = [self._committing, *([self._tenure.renewing] if self._tenure else [])]",
+        "vital = [self._committing]",
+        _FAILOVER,
     ),
 )

@@ -80,6 +80,9 @@ class EventLog(Protocol):
         A log that can be rebuilt from another may return before that.
         """
 
+    def sync(self) -> None:
+        """Return once everything up to where this reader or writer stands is durable, also in a derivable log."""
+
     def read_from(self, sequence: int, bytes_max: int) -> list[Batch]:
         """Return batches from the one that holds `sequence` on, about `bytes_max` long; none if there are none.
 

@@ -124,6 +124,7 @@ class FileLog:
         self._offset = 0
         self._last = ""  # position of the last batch that was read or appended
         self._ends: dict[str, int] = {}
+        self._synced: set[str] = set()
         self._writing = ""  # being written
         self._file = -1
         self._written = 0
@@ -322,6 +323,19 @@ class FileLog:
         if not self._derivable:
             disk.sync(file)
         self._written += len(data)
+
+    def sync(self) -> None:
+        """Return once everything up to here is durable. A reader may do it for the writer: the files are the same."""
+        for segment in self._segments():
+            if segment in self._synced:
+                continue
+            file = self._disk.open(self._path(segment))
+            try:
+                self._disk.sync(file)
+            finally:
+                self._disk.close(file)
+            if segment < max(self._segment, self._writing):  # nothing is added to it any more
+                self._synced.add(segment)
 
     def _cut(self, segment: str, good: int, torn: int) -> None:
         """Truncate a segment behind its last good batch, durably."""

@@ -210,10 +210,12 @@ class Follower:
     def snapshot(self) -> tuple[Snapshot, bytes] | None:
         """Return a snapshot of the state and its bytes; None while events of it are unpublished, or none happened.
 
-        Costs time in proportion to the state: nothing can be applied meanwhile.
+        Costs time in proportion to the state: nothing can be applied meanwhile. The event log is made durable first: a
+        start from this snapshot could not make again what it lacks.
         """
         if self.unpublished or not self.replica.sequence:
             return None
+        self.events.sync()
         return describe(self.group, self.replica, self.journal.mark(), self.events.mark())
 
     def close(self) -> None:

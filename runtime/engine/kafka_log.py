@@ -324,6 +324,11 @@ class KafkaLog:
                 raise self._told(error) from None
             return
 
+    def sync(self) -> None:
+        """Return once the brokers have what was written here; what was read they have."""
+        if self._producer is not None:
+            self._flush()
+
     def _flush(self) -> None:
         assert self._producer is not None
         if self._producer.flush(ANSWER_TIMEOUT_S) or self._failed is not None:

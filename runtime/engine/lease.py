@@ -18,9 +18,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 logger = logging.getLogger(__name__)
 
-EXPIRY_S: Final = 3.0
+EXPIRY_S: Final = 2.0
 """How long a counter must stand still before another may take the lease."""
-RENEW_S: Final = 0.5
+RENEW_S: Final = 0.4
 CALL_TIMEOUT_S: Final = 1.0
 KEY: Final = "lease_of"
 """Partition key of the table: the market group."""

@@ -102,6 +102,9 @@ class MemoryLog:
             raise FencedError("another writer has taken the topic over")
         self._topic.records.append(data)
 
+    def sync(self) -> None:
+        """Return at once."""
+
     def read_from(self, sequence: int, bytes_max: int) -> list[Batch]:
         """Return batches from the one that holds `sequence` on."""
         numbers = range(len(self._topic.records))
