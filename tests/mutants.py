@@ -43,7 +43,7 @@ MUTANTS: Final = (
         "runtime/engine/leader.py",
         "        self.journal.append(data, self.replica.sequence + 1)",
         "        self.late, data = data, getattr(self, 'late', b'')\n        self.journal.append(data, 1)",
-        _KILL,
+        _CUTS,
     ),
     Mutant(
         "unanswered commands are not sent again",
@@ -159,9 +159,9 @@ MUTANTS: Final = (
     ),
     Mutant(
         "the journal keeps effects only: a reject leaves no trace",
-        "runtime/engine/replica.py",
-        "        session.remember(replied)",
-        "        session.remember(replied) if not isinstance(reply, Rejected) else None",
+        "runtime/engine/sessions.py",
+        "    session.remember(replied)",
+        "    session.remember(replied) if not isinstance(reply, Rejected) else None",
         _CUTS,
     ),
     Mutant(
@@ -219,5 +219,12 @@ MUTANTS: Final = (
         "vital = [self._committing, *([self._tenure.renewing] if self._tenure else [])]",
         "vital = [self._committing]",
         _FAILOVER,
+    ),
+    Mutant(
+        "an older leader is not fenced",
+        "runtime/engine/memory_log.py",
+        "        if self._topic.fences and self._topic.writer is not self:",
+        "        if False:",
+        _DRIVERS,
     ),
 )
