@@ -28,7 +28,8 @@ from runtime.engine.event_log import EventLog, LogError
 from runtime.engine.file_log import FileLog
 from runtime.engine.kafka_log import KafkaCluster, KafkaLog
 from runtime.engine.questions import answer
-from runtime.engine.replica import Entry, Replica
+from runtime.engine.replica import Replica
+from runtime.engine.sessions import Entry
 from runtime.shared.messages import AskTotals, Totals
 
 PROGRESS_S: Final = 2.0

@@ -19,7 +19,8 @@ import pytest
 from runtime.engine.file_log import FileLog
 from runtime.engine.follower import Follower
 from runtime.engine.leader import Leader
-from runtime.engine.replica import Entry, Replica
+from runtime.engine.replica import Replica
+from runtime.engine.sessions import Entry
 from runtime.engine.snapshots import MemoryStore, Snapshots
 from runtime.shared import messages as m
 from tests.runtime.engine.crash_disk import CrashDisk, PowerCutError

@@ -16,7 +16,8 @@ from runtime.engine.follower import Follower
 from runtime.engine.leader import Leader
 from runtime.engine.lease import EXPIRY_S, Held, Lease, LeaseLostError, LeaseStoreError, MemoryLeaseStore
 from runtime.engine.memory_log import MemoryLog, MemoryTopic
-from runtime.engine.replica import Entry, Replica
+from runtime.engine.replica import Replica
+from runtime.engine.sessions import Entry
 from runtime.engine.snapshots import MemoryStore, Snapshots
 from runtime.shared import messages as m
 from tests.runtime.engine.flows import opening, random_commands
