@@ -29,8 +29,7 @@ from runtime.engine.file_log import FileLog
 from runtime.engine.kafka_log import KafkaCluster, KafkaLog
 from runtime.engine.questions import answer
 from runtime.engine.replica import Replica
-from runtime.engine.sessions import Entry
-from runtime.shared.messages import AskTotals, Totals
+from runtime.shared.messages import AskTotals, Entry, Totals
 
 PROGRESS_S: Final = 2.0
 COMMANDS: Final = "commands"

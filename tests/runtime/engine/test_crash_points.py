@@ -20,7 +20,6 @@ from runtime.engine.file_log import FileLog
 from runtime.engine.follower import Follower
 from runtime.engine.leader import Leader
 from runtime.engine.replica import Replica
-from runtime.engine.sessions import Entry
 from runtime.engine.snapshots import MemoryStore, Snapshots
 from runtime.shared import messages as m
 from tests.runtime.engine.crash_disk import CrashDisk, PowerCutError
@@ -33,10 +32,10 @@ CUTS_MAX = 6
 
 
 @cache
-def work(seed: int) -> tuple[list[Entry], dict[int, m.Reply], tuple[object, ...]]:
+def work(seed: int) -> tuple[list[m.Entry], dict[int, m.Reply], tuple[object, ...]]:
     """Return the commands of a seed, the replies of an undisturbed replica, and what it holds in the end."""
     stream = [
-        Entry("client", entry.n, 0, entry.command)
+        m.Entry("client", entry.n, 0, entry.command)
         for entry in entries(iter([*opening(2), *random_commands(seed, COMMANDS, 2)]))
     ]
     replica = Replica()

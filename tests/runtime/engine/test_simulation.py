@@ -17,7 +17,6 @@ from runtime.engine.leader import Leader
 from runtime.engine.lease import EXPIRY_S, Held, Lease, LeaseLostError, LeaseStoreError, MemoryLeaseStore
 from runtime.engine.memory_log import MemoryLog, MemoryTopic
 from runtime.engine.replica import Replica
-from runtime.engine.sessions import Entry
 from runtime.engine.snapshots import MemoryStore, Snapshots
 from runtime.shared import messages as m
 from tests.runtime.engine.flows import opening, random_commands
@@ -67,8 +66,8 @@ class Member:
         )
         self.follower.start()
         self.leader: Leader | None = None
-        self.inbox: list[Entry] = []
-        self.durable: tuple[int, list[Entry]] | None = None
+        self.inbox: list[m.Entry] = []
+        self.durable: tuple[int, list[m.Entry]] | None = None
         self.renewed_s = 0.0
 
     def tick(self) -> None:
@@ -109,11 +108,11 @@ class Member:
         if self.world.draw.random() < 0.2 and (taken := leader.snapshot()):
             Snapshots(self.world.snapshots, "main").save(*taken)
 
-    def _take(self, leader: Leader) -> list[Entry]:
+    def _take(self, leader: Leader) -> list[m.Entry]:
         """Return what may be sequenced: repetitions, and the next of the session."""
         known = leader.replica.sessions.get("client")
         expected = (known.last if known else 0) + 1
-        batch: list[Entry] = []
+        batch: list[m.Entry] = []
         for entry in self.inbox:
             if entry.n <= expected:
                 expected += entry.n == expected
@@ -133,7 +132,7 @@ class World:
         self.snapshots = MemoryStore()
         self.epochs = self.deaths = self.lives = 0
         self.stream = [
-            Entry("client", n, 0, command)
+            m.Entry("client", n, 0, command)
             for n, command in enumerate([*opening(2), *random_commands(seed, COMMANDS, 2)], 1)
         ]
         self.answered: dict[int, m.Replied] = {}
