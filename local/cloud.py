@@ -18,11 +18,11 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -39,9 +39,14 @@ from moto.utilities.utils import PARTITION_NAMES
 from werkzeug.serving import ThreadedWSGIServer
 
 from local.callers import Caller
+from local.grants.requests import Known, Request
+from local.machines import call_as_roles
 from local.paths import PRIVATE_FOLDER, write_private
 from local.refusals import Answer, Refusals
 from local.request_log import LogFullError, Record, RequestLog, changes_data, is_lease, upload_id, without_superseded
+
+if TYPE_CHECKING:
+    from local.grants.guard import Guard
 
 HOST: Final = "127.0.0.1"
 ACCESS_KEY: Final = "LOCALLAUNCHER"
@@ -117,6 +122,7 @@ class Cloud:
         default_user_config["lambda"] = {"use_docker": False}
         default_user_config["stepfunctions"] = {"execute_state_machine": True}
         self._gate = Gate()
+        self._gate.callers = self.callers
         self._gate.reset()
         self._server: ThreadedWSGIServer | None = None
 
@@ -158,6 +164,12 @@ class Cloud:
         """Return the access key of a caller, known from now on."""
         self.callers[caller.key] = caller
         return caller.key
+
+    def guard(self, judge: "Guard | None") -> None:
+        """Let `judge` decide on every call of a known caller from here on."""
+        if judge is not None:
+            call_as_roles(self.key_of)
+        self._gate.guard = judge
 
     def run_functions(
         self, answer: Callable[[Invocation], Answer] | None, run_schedule: Callable[[str], Answer] | None = None
@@ -250,6 +262,8 @@ class Gate:
     def __init__(self) -> None:
         """Stand before an empty moto."""
         self.log: RequestLog | None = None
+        self.guard: "Guard | None" = None
+        self.callers: Mapping[str, Caller] = {}
         self.functions: Callable[[Invocation], Answer] | None = None
         self.schedules: Callable[[str], Answer] | None = None
         self._moto = DomainDispatcherApplication(create_backend_app)
@@ -286,8 +300,12 @@ class Gate:
         body = _body(environ)
         if body is None:
             return Answer.error(413, "EntityTooLarge", f"at most {BODY_BYTES_MAX} bytes")
-        service, region = _scope(environ.get("HTTP_AUTHORIZATION", ""))
+        key, service, region = _scope(environ.get("HTTP_AUTHORIZATION", ""))
         target = environ.get("HTTP_X_AMZ_TARGET", "")
+        if self.guard is not None and (caller := self.callers.get(key)):
+            request = _request(environ, body, service, region, self.guard.known)
+            if refused := self.guard.judge(caller, request):
+                return refused
         if target == "AmazonSQS.ReceiveMessage":
             return self._long_poll(environ, body)
         if self.schedules is not None and environ["PATH_INFO"].startswith(SCHEDULES):
@@ -446,11 +464,26 @@ def _body(environ: WSGIEnvironment) -> bytes | None:
     return stream.read(size) if size <= BODY_BYTES_MAX else None
 
 
-def _scope(authorization: str) -> tuple[str, str]:
-    """Return service and region of a signed request; both empty for one that is not signed."""
+def _scope(authorization: str) -> tuple[str, str, str]:
+    """Return access key, service and region of a signed request; all empty for one that is not signed."""
     _scheme, found, credential = authorization.partition("Credential=")
     parts = credential.partition(",")[0].split("/")
-    return (parts[3], parts[2]) if found and len(parts) >= 4 else ("", "")  # noqa: PLR2004 - key/date/region/service
+    return (parts[0], parts[3], parts[2]) if found and len(parts) >= 4 else ("", "", "")  # noqa: PLR2004 - key/date/region/service
+
+
+def _request(environ: WSGIEnvironment, body: bytes, service: str, region: str, known: Known) -> Request:
+    return Request(
+        known=known,
+        account=DEFAULT_ACCOUNT_ID,
+        region=region,
+        service=service,
+        target=environ.get("HTTP_X_AMZ_TARGET", ""),
+        method=environ["REQUEST_METHOD"],
+        path=environ["PATH_INFO"],
+        query=_query(environ),
+        headers=environ,
+        body=body,
+    )
 
 
 def _invocation(environ: WSGIEnvironment, body: bytes, region: str) -> Invocation | None:

@@ -20,8 +20,11 @@ from local.console import OUT, Step, step, table
 from local.control import ProcessStatus, Status, write_status
 from local.delivery.dispatcher import Dispatcher
 from local.deploy import NOT_REAL, REAL, Deployment, deploy
+from local.grants.book import written
+from local.grants.guard import Guard
 from local.paths import PROJECT, Layout
 from local.recorded import RECORDED
+from local.resolve import Json
 from local.supervisor import Program, Supervisor
 from runtime.accounts.keys import KeyStore
 from runtime.shared.catalogue import Catalogue, read_catalogue
@@ -32,6 +35,9 @@ FETCH_TIMEOUT_S: Final = 5.0
 QUOTES_TIMEOUT_S: Final = 30.0
 QUOTES_POLL_S: Final = 0.25
 SITE: Final = PROJECT / "web" / "dist"
+GRANTS: Final = "LOCAL_GRANTS"
+"""Environment variable: `report` only writes down what is not granted; anything else refuses it."""
+ENFORCE: Final = "enforce"
 STARTING: Final = "starting"
 HEALTHY: Final = "healthy"
 DEGRADED: Final = "degraded"
@@ -56,6 +62,7 @@ class Launcher:
         self._supervisor = Supervisor(layout.logs, self._report)
         self._cloud: Cloud | None = None
         self._dispatcher: Dispatcher | None = None
+        self._guard: Guard | None = None
 
     async def run(self) -> None:
         """Bring everything up, and stay until SIGINT or SIGTERM. Raises what a step raises, with all taken down."""
@@ -95,6 +102,8 @@ class Launcher:
                 await asyncio.to_thread(self._dispatcher.stop)
             if self._cloud is not None:
                 await asyncio.to_thread(self._cloud.stop)
+            if self._guard is not None:
+                self._guard.close()
         control.status_file(self._layout).unlink(missing_ok=True)
 
     async def _start(self) -> None:
@@ -139,6 +148,9 @@ class Launcher:
         ports = {each.name: [stand_ins.free_port() for _ in range(each.count)] for each in declared}
         injected = services.Injected(cloud=cloud, state=self._layout.state, ports=ports)
         addresses = services.addresses_of(declared, injected)
+        with step("judge calls by the policies of the templates") as judging:
+            self._guard = await asyncio.to_thread(self._judge, cloud, deployment)
+            judging.note("refused unless granted" if self._guard.is_enforced else "reported, not refused")
         with step("start to deliver events") as delivering:
             self._dispatcher = Dispatcher(
                 deployment,
@@ -172,6 +184,21 @@ class Launcher:
         self._show(deployment)
         self._state = HEALTHY
         self._report()
+
+    def _judge(self, cloud: Cloud, deployment: Deployment) -> Guard:
+        """Let the deployment's policies decide on every call; keep them, for those who ask afterwards."""
+        iam = cloud.client("iam")
+
+        def managed(arn: str) -> Json:
+            version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+            return iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+
+        policies = written(deployment, managed)
+        self._layout.policies.write_text(policies.dump())
+        mode = os.environ.get(GRANTS, ENFORCE)
+        guard = Guard(policies, self._layout.grants, is_enforced=mode == ENFORCE)
+        cloud.guard(guard)
+        return guard
 
     async def _seed(
         self,

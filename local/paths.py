@@ -42,6 +42,16 @@ class Layout:
         return self.root / "run"
 
     @property
+    def grants(self) -> Path:
+        """Each different call of a run, and which statement allowed it."""
+        return self.root / "grants.jsonl"
+
+    @property
+    def policies(self) -> Path:
+        """The policies of a run, resolved."""
+        return self.root / "policies.json"
+
+    @property
     def assembly(self) -> Path:
         """The synthesized cloud assembly."""
         return self.root / "cdk.out"

@@ -95,7 +95,7 @@ def _use_of_key(action: str, request: dict[str, Any], *, account: str, region: s
     if action in {"Sign", "Verify"} and request.get("MessageType") == "DIGEST":
         # moto hashes the digest again: the signature verifies nowhere else.
         return Answer.error(400, "UnsupportedOperationException", "this KMS signs with MessageType RAW only")
-    key = _key(request, account, region)
+    key = named_key(request, account, region)
     if key is None or key.key_state == "Enabled":
         return None
     if key.key_state == "Disabled":
@@ -103,7 +103,7 @@ def _use_of_key(action: str, request: dict[str, Any], *, account: str, region: s
     return Answer.error(400, "KMSInvalidStateException", f"{key.arn} is {key.key_state}.")
 
 
-def _key(request: dict[str, Any], account: str, region: str) -> Any:  # noqa: ANN401 - moto's own key, or None
+def named_key(request: dict[str, Any], account: str, region: str) -> Any:  # noqa: ANN401 - moto's own key, or None
     """Return the key a request is about; None leaves the complaint about an unknown one to moto."""
     backend = get_backend("kms")[account][region]
     named = str(request.get("KeyId") or request.get("SourceKeyId") or "")

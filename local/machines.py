@@ -1,0 +1,49 @@
+"""Lets the tasks of a state machine call as the machine's role. moto makes every such call as nobody in particular."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service import StateTaskService
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.state_task_lambda import StateTaskLambda
+from moto.stepfunctions.parser.asl.eval.environment import Environment
+from moto.stepfunctions.parser.asl.utils import boto_client
+
+from local.callers import Caller
+
+_of_thread = threading.local()
+_key_of: Callable[[Caller], str] | None = None
+
+
+class _Boto3:
+    """In the place of boto3 in the one module of moto that makes clients for tasks."""
+
+    @staticmethod
+    def client(**options: Any) -> Any:  # noqa: ANN401 - passed on
+        """Return a client with the key of the role whose task this thread runs."""
+        role = getattr(_of_thread, "role", "")
+        if role and _key_of is not None:
+            options["aws_access_key_id"] = _key_of(Caller(role=role))
+        return boto3.client(**options)
+
+
+def call_as_roles(key_of: Callable[[Caller], str]) -> None:
+    """Let tasks call by the keys that `key_of` gives. There is one moto in a process, so the last word counts."""
+    global _key_of  # noqa: PLW0603 - as moto itself
+    if _key_of is None:
+        boto_client.boto3 = _Boto3
+        for kind in (StateTaskService, StateTaskLambda):
+            kind._eval_execution = _as_role(kind._eval_execution)  # noqa: SLF001 - moto offers no other place
+    _key_of = key_of
+
+
+def _as_role(evaluate: Callable[[Any, Environment], None]) -> Callable[[Any, Environment], None]:
+    def evaluate_as_role(task: Any, env: Environment) -> None:  # noqa: ANN401 - a task of moto
+        _of_thread.role = str(env.aws_execution_details.role_arn)
+        try:
+            evaluate(task, env)
+        finally:
+            _of_thread.role = ""
+
+    return evaluate_as_role
