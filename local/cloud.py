@@ -262,7 +262,7 @@ class Gate:
     def __init__(self) -> None:
         """Stand before an empty moto."""
         self.log: RequestLog | None = None
-        self.guard: "Guard | None" = None
+        self.guard: Guard | None = None
         self.callers: Mapping[str, Caller] = {}
         self.functions: Callable[[Invocation], Answer] | None = None
         self.schedules: Callable[[str], Answer] | None = None

@@ -37,7 +37,7 @@ QUOTES_POLL_S: Final = 0.25
 SITE: Final = PROJECT / "web" / "dist"
 GRANTS: Final = "LOCAL_GRANTS"
 """Environment variable: `report` only writes down what is not granted; anything else refuses it."""
-ENFORCE: Final = "enforce"
+REPORT: Final = "report"
 STARTING: Final = "starting"
 HEALTHY: Final = "healthy"
 DEGRADED: Final = "degraded"
@@ -195,8 +195,7 @@ class Launcher:
 
         policies = written(deployment, managed)
         self._layout.policies.write_text(policies.dump())
-        mode = os.environ.get(GRANTS, ENFORCE)
-        guard = Guard(policies, self._layout.grants, is_enforced=mode == ENFORCE)
+        guard = Guard(policies, self._layout.grants, is_enforced=os.environ.get(GRANTS) != REPORT)
         cloud.guard(guard)
         return guard
 

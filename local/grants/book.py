@@ -5,6 +5,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
+from moto.core.models import DEFAULT_ACCOUNT_ID
+
 from local.deploy import Deployment, Resource
 from local.grants.policy import Call, Decision, Policies, Statement, decide, statements
 from local.grants.requests import Known
@@ -113,35 +115,73 @@ def _identity(deployment: Deployment, managed: Callable[[str], Json]) -> Iterato
 
 def _resource(deployment: Deployment) -> Iterator[Entry]:
     for resource in deployment.resources.values():
-        given, path = resource.wanted.properties, resource.wanted.path
-        match resource.wanted.type:
-            case "AWS::KMS::Key":
-                yield Entry(RESOURCE, _arn(resource), path, given["KeyPolicy"])
-            case "AWS::SQS::QueuePolicy":
-                queues = {each.placed.ref: _arn(each) for each in deployment.of_type("AWS::SQS::Queue")}
-                for url in given["Queues"]:
-                    yield Entry(RESOURCE, queues[url], path, given["PolicyDocument"])
-            case "AWS::SNS::TopicPolicy":
-                for arn in given["Topics"]:
-                    yield Entry(RESOURCE, arn, path, given["PolicyDocument"])
-            case "AWS::S3::BucketPolicy":
-                yield Entry(RESOURCE, f"arn:aws:s3:::{given['Bucket']}", path, given["PolicyDocument"])
-            case "AWS::Events::EventBusPolicy":
-                buses = {each.placed.ref: _arn(each) for each in deployment.of_type("AWS::Events::EventBus")}
-                statement = {"Statement": [given["Statement"]]}
-                yield Entry(RESOURCE, buses[given["EventBusName"]], path, statement)
-            case "AWS::Events::EventBus" if "Policy" in given:
-                yield Entry(RESOURCE, _arn(resource), path, given["Policy"])
-            case "AWS::SecretsManager::ResourcePolicy":
-                yield Entry(RESOURCE, given["SecretId"], path, given["ResourcePolicy"])
-            case "AWS::Kinesis::ResourcePolicy":
-                yield Entry(RESOURCE, given["ResourceArn"], path, given["ResourcePolicy"])
-            case "AWS::Lambda::Permission":
-                function = _function_arn(given["FunctionName"], deployment)
-                yield Entry(RESOURCE, function, path, _permission(given, function))
-            case "AWS::DynamoDB::Table" | "AWS::DynamoDB::GlobalTable":
-                for policy in _table_policies(given):
-                    yield Entry(RESOURCE, _arn(resource), path, policy)
+        held = _POLICIES.get(resource.wanted.type)
+        if held is not None:
+            for holder, document in held(resource, deployment):
+                yield Entry(RESOURCE, holder, resource.wanted.path, document)
+
+
+_Held = Iterator[tuple[str, Json]]
+"""ARNs of what holds a policy, and the policy."""
+
+
+def _of_queues(policy: Resource, deployment: Deployment) -> _Held:
+    arns = {each.placed.ref: _arn(each) for each in deployment.of_type("AWS::SQS::Queue")}
+    given = policy.wanted.properties
+    return ((arns[url], given["PolicyDocument"]) for url in given["Queues"])
+
+
+def _of_bus(policy: Resource, deployment: Deployment) -> _Held:
+    arns = {each.placed.ref: _arn(each) for each in deployment.of_type("AWS::Events::EventBus")}
+    given = policy.wanted.properties
+    default = f"arn:aws:events:{policy.wanted.region}:{DEFAULT_ACCOUNT_ID}:event-bus/default"
+    yield arns.get(given.get("EventBusName", "default"), default), {"Statement": [given["Statement"]]}
+
+
+def _of_function(policy: Resource, deployment: Deployment) -> _Held:
+    given = policy.wanted.properties
+    function = _function_arn(given["FunctionName"], deployment)
+    yield function, _permission(given, function)
+
+
+def _of_table(table: Resource, _deployment: Deployment) -> _Held:
+    return ((_arn(table), document) for document in _table_policies(table.wanted.properties))
+
+
+def _own(name: str) -> Callable[[Resource, Deployment], _Held]:
+    """Return what tells the policy that stands in a property of the resource that holds it."""
+
+    def held(resource: Resource, _deployment: Deployment) -> _Held:
+        given = resource.wanted.properties
+        return ((_arn(resource), given[name]) for _ in (1,) if name in given)
+
+    return held
+
+
+def _of_named(holder: str, document: str, prefix: str = "") -> Callable[[Resource, Deployment], _Held]:
+    """Return what tells the policy of what a property names."""
+
+    def held(resource: Resource, _deployment: Deployment) -> _Held:
+        given = resource.wanted.properties
+        named = given[holder] if isinstance(given[holder], list) else [given[holder]]
+        return ((prefix + each, given[document]) for each in named)
+
+    return held
+
+
+_POLICIES: Final[Mapping[str, Callable[[Resource, Deployment], _Held]]] = {
+    "AWS::DynamoDB::GlobalTable": _of_table,
+    "AWS::DynamoDB::Table": _of_table,
+    "AWS::Events::EventBus": _own("Policy"),
+    "AWS::Events::EventBusPolicy": _of_bus,
+    "AWS::KMS::Key": _own("KeyPolicy"),
+    "AWS::Kinesis::ResourcePolicy": _of_named("ResourceArn", "ResourcePolicy"),
+    "AWS::Lambda::Permission": _of_function,
+    "AWS::S3::BucketPolicy": _of_named("Bucket", "PolicyDocument", "arn:aws:s3:::"),
+    "AWS::SNS::TopicPolicy": _of_named("Topics", "PolicyDocument"),
+    "AWS::SQS::QueuePolicy": _of_queues,
+    "AWS::SecretsManager::ResourcePolicy": _of_named("SecretId", "ResourcePolicy"),
+}
 
 
 def _table_policies(given: Mapping[str, Json]) -> Iterator[Json]:
@@ -176,35 +216,40 @@ def _permission(given: Mapping[str, Json], function: str) -> Json:
 
 
 def _known(deployment: Deployment) -> Known:
-    keys: dict[str, str] = {}
-    with_bucket_key: set[str] = set()
-    for resource in deployment.resources.values():
-        given = resource.wanted.properties
-        match resource.wanted.type:
-            case "AWS::SQS::Queue":
-                keys[_arn(resource)] = given.get("KmsMasterKeyId", "")
-            case "AWS::SNS::Topic":
-                keys[resource.placed.ref] = given.get("KmsMasterKeyId", "")
-            case "AWS::Kinesis::Stream":
-                keys[_arn(resource)] = given.get("StreamEncryption", {}).get("KeyId", "")
-            case "AWS::DynamoDB::Table":
-                keys[_arn(resource)] = given.get("SSESpecification", {}).get("KMSMasterKeyId", "")
-            case "AWS::DynamoDB::GlobalTable":
-                keys[_arn(resource)] = _replica_key(given, resource.wanted.region)
-            case "AWS::SecretsManager::Secret":
-                keys[resource.placed.ref] = given.get("KmsKeyId", "")
-            case "AWS::S3::Bucket":
-                for rule in given.get("BucketEncryption", {}).get("ServerSideEncryptionConfiguration", []):
-                    keys[_arn(resource)] = rule.get("ServerSideEncryptionByDefault", {}).get("KMSMasterKeyID", "")
-                    if rule.get("BucketKeyEnabled"):
-                        with_bucket_key.add(_arn(resource))
     secrets = deployment.of_type("AWS::SecretsManager::Secret")
+    buckets = {_arn(each): each.wanted.properties for each in deployment.of_type("AWS::S3::Bucket")}
     return Known(
-        keys=keys,
-        with_bucket_key=frozenset(with_bucket_key),
+        keys={holder: key for each in deployment.resources.values() for holder, key in _key(each)},
+        with_bucket_key=frozenset(arn for arn, given in buckets.items() if _encryption(given).get("BucketKeyEnabled")),
         secrets={each.placed.ref.partition(":secret:")[2].rpartition("-")[0]: each.placed.ref for each in secrets},
         senders=frozenset(each.placed.ref for each in deployment.of_type("AWS::SES::EmailIdentity")),
     )
+
+
+def _key(resource: Resource) -> Iterator[tuple[str, str]]:
+    """Yield the ARN of an encrypted resource and its key, as the template names it."""
+    given = resource.wanted.properties
+    match resource.wanted.type:
+        case "AWS::SQS::Queue":
+            yield _arn(resource), given.get("KmsMasterKeyId", "")
+        case "AWS::SNS::Topic":
+            yield resource.placed.ref, given.get("KmsMasterKeyId", "")
+        case "AWS::Kinesis::Stream":
+            yield _arn(resource), given.get("StreamEncryption", {}).get("KeyId", "")
+        case "AWS::DynamoDB::Table":
+            yield _arn(resource), given.get("SSESpecification", {}).get("KMSMasterKeyId", "")
+        case "AWS::DynamoDB::GlobalTable":
+            yield _arn(resource), _replica_key(given, resource.wanted.region)
+        case "AWS::SecretsManager::Secret":
+            yield resource.placed.ref, given.get("KmsKeyId", "")
+        case "AWS::S3::Bucket":
+            by_default = _encryption(given).get("ServerSideEncryptionByDefault", {})
+            yield _arn(resource), by_default.get("KMSMasterKeyID", "")
+
+
+def _encryption(bucket: Mapping[str, Json]) -> Mapping[str, Json]:
+    rules = bucket.get("BucketEncryption", {}).get("ServerSideEncryptionConfiguration", [])
+    return rules[0] if rules else {}
 
 
 def _replica_key(given: Mapping[str, Json], region: str) -> str:

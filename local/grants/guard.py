@@ -16,7 +16,7 @@ from local.grants.requests import Known, Need, Request, UnknownRequestError, nee
 from local.refusals import Answer
 
 REMEMBERED_MAX: Final = 100_000
-_XML: Final = frozenset({"s3", "sns", "sts", "monitoring", "ses"})
+_REST: Final = frozenset({"lambda", "scheduler", "ses"})
 logger = logging.getLogger(__name__)
 
 
@@ -74,15 +74,16 @@ class Guard:
             is_first = self.refused[message] == 1
         if is_first:
             logger.warning("%s%s", "" if self.is_enforced else "would refuse: ", message)
-        return denied(request.service, message) if self.is_enforced else None
+        return denied(request, message) if self.is_enforced else None
 
 
-def denied(service: str, message: str) -> Answer:
-    """Return a refusal in the protocol of the service."""
-    if service not in _XML:
-        return Answer.error(403 if service in {"lambda", "scheduler"} else 400, "AccessDeniedException", message)
+def denied(request: Request, message: str) -> Answer:
+    """Return a refusal in the protocol of the request."""
+    is_s3 = request.service == "s3"
+    if not is_s3 and not request.form:
+        return Answer.error(403 if request.service in _REST else 400, "AccessDeniedException", message)
     detail = f"<Code>AccessDenied</Code><Message>{escape(message)}</Message>"
-    body = f"<Error>{detail}</Error>" if service == "s3" else f"<ErrorResponse><Error>{detail}</Error></ErrorResponse>"
+    body = f"<Error>{detail}</Error>" if is_s3 else f"<ErrorResponse><Error>{detail}</Error></ErrorResponse>"
     return Answer("403 Forbidden", [("Content-Type", "application/xml")], body.encode())
 
 

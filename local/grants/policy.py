@@ -108,7 +108,7 @@ def _statement(given: Mapping[str, Json], where: str) -> Statement:
 
 def decide(call: Call, policies: Policies) -> Decision:
     """Return what the policies say of a call."""
-    own = [each for each in policies.identity if each.covers(call)]
+    own = [each for each in policies.identity if call.role and each.covers(call)]
     theirs = [(each, fit) for each in policies.resource or () if (fit := _names(each, call)) and each.covers(call)]
     for statement in [*own, *(each for each, _fit in theirs)]:
         if not statement.allows:
