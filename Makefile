@@ -28,8 +28,8 @@ up: setup ## start the whole exchange here; Ctrl-C stops it (PORT=8000 ENV=dev D
 down: ## stop it
 	@if [ -x $(PYTHON) ]; then $(PYTHON) -m local down; else echo "not running"; fi
 
-status: ## show every process; exits with 0 while all are healthy
-	@if [ -x $(PYTHON) ]; then $(PYTHON) -m local status; else echo "not running; \`make up\` starts it"; exit 1; fi
+status: ## show every process and function; exits with 0 while all are healthy (VERBOSE=1)
+	@if [ -x $(PYTHON) ]; then $(PYTHON) -m local status $(if $(filter-out 0,$(VERBOSE)),--verbose); else echo "not running; \`make up\` starts it"; exit 1; fi
 
 replay: setup ## play a recorded feed through the running exchange (FEED=path SYMBOL=BTCUSDT)
 	@test -n "$(FEED)" || { echo "which feed? make replay FEED=path [SYMBOL=BTCUSDT]"; exit 2; }

@@ -38,7 +38,8 @@ from local.synthesis import SynthesisError
 
 PORT_MAX: Final = 65_535
 TIERS: Final = PROJECT / "tests" / "local" / "tiers.json"
-LAST_ERROR_MAX: Final = 60
+LAST_ERROR_MAX: Final = 24
+NAME_MAX: Final = 32
 DETACHED_TIMEOUT_S: Final = 300.0
 _POLL_S: Final = 0.1
 _EXPECTED: Final = (
@@ -122,8 +123,8 @@ def down(layout: Layout) -> int:
     return 0
 
 
-def show_status(layout: Layout) -> int:
-    """Show how the exchange is; return 0 while it is healthy."""
+def show_status(layout: Layout, *, is_verbose: bool = False) -> int:
+    """Show how the exchange is, and if `is_verbose` every type of resource; return 0 while it is healthy."""
     status = read_status(layout)
     if status is None or not is_running(layout):
         OUT.print("not running; `make up` starts it")
@@ -136,7 +137,7 @@ def show_status(layout: Layout) -> int:
     if status.functions:
         called = [
             (
-                each.name,
+                _middle(each.name, NAME_MAX),
                 str(each.invocations),
                 str(each.errors),
                 str(each.peak_mib or ""),
@@ -145,6 +146,8 @@ def show_status(layout: Layout) -> int:
             for each in status.functions
         ]
         table("Functions", ("function", "calls", "errors", "peak MiB", "last error"), called)
+    if is_verbose and layout.resources.exists():
+        OUT.print(layout.resources.read_text(), markup=False)
     if status.urls:
         show_urls(status.urls, layout)
     if status.state != HEALTHY or not status.is_fresh:
@@ -211,6 +214,12 @@ def _ping(rest_url: str) -> str:
     return ""
 
 
+def _middle(text: str, size: int) -> str:
+    """Return a text cut in its middle to `size` characters."""
+    half = (size - 1) // 2
+    return text if len(text) <= size else f"{text[:half]}…{text[-half:]}"
+
+
 def _port(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= PORT_MAX:
         raise argparse.ArgumentTypeError(f"a port is 1 to {PORT_MAX}, was {text}")
@@ -226,7 +235,10 @@ def parser() -> argparse.ArgumentParser:
     starting.add_argument("--env", default="dev", help="environment to run (default: %(default)s)")
     starting.add_argument("--detach", action="store_true", help="return once all is healthy")
     commands.add_parser("down", help="stop everything")
-    commands.add_parser("status", help="show every process; exit with 0 while healthy")
+    showing = commands.add_parser("status", help="show every process and function; exit with 0 while healthy")
+    showing.add_argument(
+        "--verbose", action="store_true", help="also every type of resource, real or recorded, and why"
+    )
     running = commands.add_parser(
         "run-schedule", help="run a schedule of the running exchange now, such as a daily job"
     )
@@ -250,7 +262,7 @@ def main() -> int:
             case "down":
                 return down(layout)
             case "status":
-                return show_status(layout)
+                return show_status(layout, is_verbose=options.verbose)
             case "run-schedule":
                 return run_schedule(layout, options.name)
             case "tiers":

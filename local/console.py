@@ -1,7 +1,7 @@
 """What the user sees of a run: one line a step, tables at the end. Colour and a spinner only on a terminal."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -18,6 +18,8 @@ class Step:
     def __init__(self) -> None:
         """Begin without a note."""
         self.text = ""
+        self.say: Callable[[str], None] = _say_nothing
+        """Tells how far the step is; seen on a terminal only."""
 
     def note(self, text: str) -> None:
         """Say what came of the step."""
@@ -31,7 +33,8 @@ def step(title: str) -> Iterator[Step]:
     under_way = Step()
     try:
         if OUT.is_terminal:
-            with OUT.status(title):
+            with OUT.status(title) as spinner:
+                under_way.say = lambda text: spinner.update(f"{title}: {text}")
                 yield under_way
         else:
             yield under_way
@@ -42,6 +45,10 @@ def step(title: str) -> Iterator[Step]:
     OUT.print(
         f"[green]✓[/green] {title}" + (f": {under_way.text}" if under_way.text else "") + f" [dim]({taken})[/dim]"
     )
+
+
+def _say_nothing(_text: str) -> None:
+    """Show no progress within a step."""
 
 
 def table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

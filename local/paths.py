@@ -47,6 +47,11 @@ class Layout:
         return self.root / "grants.jsonl"
 
     @property
+    def resources(self) -> Path:
+        """What was created for real, what only recorded, and why."""
+        return self.root / "resources.txt"
+
+    @property
     def policies(self) -> Path:
         """The policies of a run, resolved."""
         return self.root / "policies.json"
