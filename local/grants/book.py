@@ -242,6 +242,8 @@ def _key(resource: Resource) -> Iterator[tuple[str, str]]:
             yield _arn(resource), _replica_key(given, resource.wanted.region)
         case "AWS::SecretsManager::Secret":
             yield resource.placed.ref, given.get("KmsKeyId", "")
+        case "AWS::RDS::DBCluster" if "MasterUserSecret" in given:
+            yield str(resource.placed.attributes["MasterUserSecret.SecretArn"]), given["MasterUserSecret"]["KmsKeyId"]
         case "AWS::S3::Bucket":
             by_default = _encryption(given).get("ServerSideEncryptionByDefault", {})
             yield _arn(resource), by_default.get("KMSMasterKeyID", "")

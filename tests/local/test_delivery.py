@@ -467,6 +467,13 @@ def test_an_event_reaches_each_target_in_the_shape_it_asks_for(world: World) -> 
     assert world.nothing_more("Other")
 
 
+def test_mutant_a_pattern_that_cannot_match_shows(world: World) -> None:
+    target = {"Id": "q", "Arn": {"Fn::GetAtt": ["Seen", "Arn"]}}
+    world.start(bus_with([target], EventPattern={"detail": {"kind": ["wash"], "Kind": ["wash"]}}))
+    world.put_event({"kind": "wash"})
+    assert world.nothing_more()
+
+
 def test_what_a_target_refuses_goes_to_its_dead_letters(world: World) -> None:
     target = {
         "Id": "q",

@@ -5,9 +5,15 @@ from typing import Any, Final
 
 import pytest
 from botocore.exceptions import ClientError
+from moto.backends import get_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service import StateTaskService
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.state_task_lambda import StateTaskLambda
+from moto.stepfunctions.parser.asl.utils import boto_client
 
 from local.cloud import Cloud
+from local.delivery import peek
+from local.providers.awslambda import _ARCHIVE
 from tests.local.conftest import ACCOUNT, REGION
 
 SSL_ONLY: Final = {
@@ -178,3 +184,90 @@ def _source(module: str) -> str:
     import inspect  # noqa: PLC0415 - only here
 
     return inspect.getsource(importlib.import_module(module))
+
+
+TRUST: Final = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}],
+}
+
+
+def function(cloud: Cloud) -> str:
+    role = cloud.client("iam").create_role(RoleName="r", AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["Arn"]
+    made = cloud.client("lambda").create_function(
+        FunctionName="f", Runtime="python3.13", Role=role, Handler="a.b", Code={"ZipFile": _ARCHIVE}
+    )
+    return str(made["FunctionArn"])
+
+
+def test_wrong_a_mapping_of_a_stream_is_at_work_though_disabled(cloud: Cloud) -> None:
+    """So a source forgets its mappings at once (providers/awslambda.py)."""
+    function(cloud)
+    kinesis = cloud.client("kinesis")
+    kinesis.create_stream(StreamName="s", ShardCount=1)
+    arn = kinesis.describe_stream_summary(StreamName="s")["StreamDescriptionSummary"]["StreamARN"]
+    cloud.client("lambda").create_event_source_mapping(
+        EventSourceArn=arn, FunctionName="f", Enabled=False, StartingPosition="LATEST"
+    )
+    assert get_backend("kinesis")[ACCOUNT][REGION].streams["s"].lambda_event_source_mappings
+
+
+def test_wrong_an_iterator_made_of_an_arn_leads_nowhere(cloud: Cloud) -> None:
+    """So shards are read by the name of their stream (delivery/mappings.py)."""
+    kinesis = cloud.client("kinesis")
+    kinesis.create_stream(StreamName="s", ShardCount=1)
+    arn = kinesis.describe_stream_summary(StreamName="s")["StreamDescriptionSummary"]["StreamARN"]
+    (shard,) = peek.shards(arn)
+    where = {"ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"}
+    by_arn = kinesis.get_shard_iterator(StreamARN=arn, **where)["ShardIterator"]
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        kinesis.get_records(ShardIterator=by_arn)
+    by_name = kinesis.get_shard_iterator(StreamName="s", **where)["ShardIterator"]
+    assert kinesis.get_records(ShardIterator=by_name)["Records"] == []
+
+
+def test_what_is_looked_at_without_a_request_is_there(cloud: Cloud) -> None:
+    sqs, kinesis = cloud.client("sqs"), cloud.client("kinesis")
+    url = sqs.create_queue(QueueName="q")["QueueUrl"]
+    arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:q"
+    assert peek.waiting(arn) == 0
+    sqs.send_message(QueueUrl=url, MessageBody="x")
+    sqs.send_message(QueueUrl=url, MessageBody="later", DelaySeconds=60)
+    assert peek.waiting(arn) == 1
+    sqs.receive_message(QueueUrl=url)
+    assert peek.waiting(arn) == 0, "what was received is hidden"
+    assert peek.waiting(arn + "-other") == 0
+    kinesis.create_stream(StreamName="s", ShardCount=1)
+    stream = f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/s"
+    (shard,) = peek.shards(stream)
+    assert peek.last_number(stream, shard) == 0
+    number = kinesis.put_record(StreamName="s", Data=b"x", PartitionKey="k")["SequenceNumber"]
+    assert peek.last_number(stream, shard) == int(number)
+
+
+@pytest.mark.parametrize("rule", [{"State": "DISABLED"}, {"ScheduleExpression": "rate(1 day)"}])
+def test_wrong_disabled_and_scheduled_rules_deliver_events_and_ignore_input(cloud: Cloud, rule: dict[str, Any]) -> None:
+    """So such rules get no targets (providers/events.py), and inputs are shaped here (delivery/inputs.py)."""
+    url = cloud.client("sqs").create_queue(QueueName="q")["QueueUrl"]
+    events = cloud.client("events")
+    events.put_rule(Name="r", **({"EventPattern": '{"source": ["s"]}'} if "State" in rule else {}), **rule)
+    target = {"Id": "q", "Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:q", "Input": '"constant"'}
+    events.put_targets(Rule="r", Targets=[target])
+    events.put_events(Entries=[{"Source": "s", "DetailType": "d", "Detail": "{}"}])
+    (message,) = cloud.client("sqs").receive_message(QueueUrl=url)["Messages"]
+    event = json.loads(message["Body"])
+    assert event["source"] == "s"
+    assert "account" not in event
+
+
+def test_wrong_definitions_of_queries_cannot_be_made(cloud: Cloud) -> None:
+    """So they are only recorded (recorded/operations.py)."""
+    with pytest.raises(ClientError, match="500"):
+        cloud.client("logs").put_query_definition(name="q", queryString="fields @message")
+
+
+def test_tasks_of_state_machines_get_their_clients_where_roles_are_told(cloud: Cloud) -> None:  # noqa: ARG001 - moto is loaded
+    """So tasks act as the role of their machine (local/machines.py)."""
+    assert hasattr(boto_client, "boto3")
+    assert "_eval_execution" in vars(StateTaskService)
+    assert "_eval_execution" in vars(StateTaskLambda)

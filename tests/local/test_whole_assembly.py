@@ -10,7 +10,10 @@ import pytest
 
 from local.assembly import Assembly, read_assembly
 from local.cloud import Cloud, StandIns
+from local.delivery.dispatcher import Dispatcher
 from local.deploy import NOT_REAL, REAL, DeployError, Deployment, deploy, read_secret
+from local.grants.book import IDENTITY, written
+from local.resolve import references
 from local.services import Injected, ServiceError, declared, programs
 from tests.local.conftest import ACCOUNT, REGION
 
@@ -148,3 +151,43 @@ def test_mutant_a_reference_to_what_is_not_there_stops_the_run(assembly: Assembl
     mutant = Assembly(assembly.stage, (*before, replace(stack, template=wrong)))
     with pytest.raises(DeployError, match=r"has no output 'X\w+' yet"):
         deploy(mutant, cloud)
+
+
+def test_everything_that_is_declared_can_be_delivered_and_every_policy_evaluated(
+    runs: tuple[Any, Run], tmp_path: Path
+) -> None:
+    run = runs[1]
+    dispatcher = Dispatcher(
+        run.deployment, run.cloud, logs=tmp_path, inline=tmp_path, inject=lambda function: function.environment
+    )
+    functions = dispatcher.functions.values()
+    dispatcher.stop()
+    assert len(functions) == len(run.deployment.of_type("AWS::Lambda::Function"))
+    for function in functions:
+        module = function.handler.rpartition(".")[0].replace(".", "/")
+        assert function.cannot_run or (function.folder / f"{module}.py").exists(), f"{function.label}: {module}"
+    book = written(run.deployment, lambda _arn: {"Statement": []})
+    assert {holder for kind, holder, _statement in book.statements() if kind == IDENTITY}
+
+
+def test_mutant_a_bus_renamed_in_one_stack_only(assembly: Assembly, cloud: Cloud) -> None:
+    """The stack that declares the bus calls it otherwise; whoever refers to it by its old name is told."""
+    stack = next(each for each in assembly.stacks if "AWS::Events::EventBus" in json.dumps(each.template))
+    name = next(
+        each["Properties"]["Name"] for each in stack.resources.values() if each["Type"] == "AWS::Events::EventBus"
+    )
+    template = json.loads(json.dumps(stack.template))
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::Events::EventBus":
+            resource["Properties"]["Name"] = "Renamed"
+    template["Outputs"] = json.loads(json.dumps(template.get("Outputs", {})))
+    for output in template["Outputs"].values():
+        if "AWS::Events::EventBus" in _types_named(output, template):
+            output["Value"] = name
+    mutant = tuple(replace(each, template=template) if each is stack else each for each in assembly.stacks)
+    with pytest.raises(DeployError, match=r"the embedded AWS answered: .*ResourceNotFoundException"):
+        deploy(Assembly(assembly.stage, mutant), cloud)
+
+
+def _types_named(node: Any, template: dict[str, Any]) -> set[str]:
+    return {template["Resources"][name]["Type"] for name in references(node) if name in template["Resources"]}
