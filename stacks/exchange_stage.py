@@ -5,7 +5,10 @@ from aws_cdk import Stage
 from constructs import Construct
 
 from config.model import Environment
+from exchange_constructs.backups import back_up_every_store, need_no_backup
 from exchange_constructs.stack_alarms import watch_every_stack
+from stacks.audit_stack import AuditStack
+from stacks.backup_stack import BackupStack
 from stacks.data_stack import DataStack
 from stacks.edge_stack import EdgeStack
 from stacks.edge_store_stack import EdgeStoreStack
@@ -18,6 +21,7 @@ from stacks.market_data_stack import MarketDataStack
 from stacks.network_stack import NetworkStack
 from stacks.notifications_stack import NotificationsStack
 from stacks.observability_stack import ObservabilityStack
+from stacks.security_stack import SecurityStack
 from stacks.web_stack import WebStack
 
 
@@ -28,6 +32,10 @@ class ExchangeStage(Stage):
         """Create the stacks and hand each what it needs of the ones before."""
         super().__init__(scope, construct_id, env=Target(account=config.account, region=config.region))
         self.foundation = FoundationStack(self, "Foundation", config=config)
+        self.audit = AuditStack(self, "Audit", config=config)
+        for part, account in config.accounts.distinct().items():
+            name = "Security" if part == "core" else f"Security{part.title()}"
+            SecurityStack(self, name, config=config, account=account, audit=self.audit)
         keys = self.foundation.keys
         self.network = NetworkStack(self, "Network", config=config, keys=keys)
         network = self.network.network
@@ -63,5 +71,8 @@ class ExchangeStage(Stage):
         self.web = WebStack(self, "Web", config=config)
         self.edge_store = EdgeStoreStack(self, "EdgeStore", config=config, foundation=self.foundation)
         self.edge = EdgeStack(self, "Edge", config=config, web=self.web, store=self.edge_store, gateway=self.gateway)
+        self.backup = BackupStack(self, "Backup", config=config)
+        back_up_every_store(self)
+        need_no_backup(self.audit, self.foundation.access_logs, self.web, self.edge_store)
         alarms = watch_every_stack(self, config=config, topics=(self.foundation.topics, self.edge.topics))
         self.observability = ObservabilityStack(self, "Observability", config=config, alarms=alarms)

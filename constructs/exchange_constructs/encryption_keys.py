@@ -62,6 +62,96 @@ class EncryptionKeys(Construct):
         )
 
 
+class AuditKeys(Construct):
+    """The key of the audit records of every account of one environment."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: Environment) -> None:
+        """Let the trails and recorders of our accounts write with it; they know it by its alias."""
+        super().__init__(scope, construct_id)
+        stack = Stack.of(self)
+        accounts = list(config.accounts.distinct().values())
+        self.audit = kms.Key(
+            self,
+            "Audit",
+            alias=audit_alias(config),
+            description=f"{config.name}: records of who did what",
+            enable_key_rotation=True,
+            removal_policy=RemovalPolicy.RETAIN if config.retained else RemovalPolicy.DESTROY,
+        )
+        trails = [f"arn:{stack.partition}:cloudtrail:*:{account}:trail/*" for account in accounts]
+        self.audit.add_to_resource_policy(
+            iam.PolicyStatement(
+                actions=["kms:DescribeKey", "kms:GenerateDataKey*"],
+                resources=["*"],
+                principals=[iam.ServicePrincipal("cloudtrail.amazonaws.com")],
+                conditions={
+                    "StringEquals": {"aws:SourceAccount": accounts},
+                    "StringLike": {"kms:EncryptionContext:aws:cloudtrail:arn": trails},
+                },
+            )
+        )
+        self.audit.add_to_resource_policy(
+            iam.PolicyStatement(
+                actions=["kms:Decrypt", "kms:GenerateDataKey*"],
+                resources=["*"],
+                principals=[iam.ServicePrincipal("config.amazonaws.com")],
+                conditions={"StringEquals": {"aws:SourceAccount": accounts}},
+            )
+        )
+
+
+def audit_alias(config: Environment) -> str:
+    """Return the name by which other accounts know the key of audit records."""
+    return f"alias/bursa-{config.name}-audit"
+
+
+class BaselineKeys(Construct):
+    """The key of one account's own security records: log of its trail, queue of its findings."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: Environment) -> None:
+        """Let logs, rules and alarms of this account use it."""
+        super().__init__(scope, construct_id)
+        stack = Stack.of(self)
+        self.security = kms.Key(
+            self,
+            "Security",
+            description=f"{config.name}: security records of this account",
+            enable_key_rotation=True,
+            removal_policy=RemovalPolicy.RETAIN if config.retained else RemovalPolicy.DESTROY,
+        )
+        self.security.add_to_resource_policy(
+            _use(
+                iam.ServicePrincipal(f"logs.{stack.region}.amazonaws.com"),
+                {
+                    "ArnLike": {
+                        "kms:EncryptionContext:aws:logs:arn": (
+                            f"arn:{stack.partition}:logs:{stack.region}:{stack.account}:*"
+                        )
+                    }
+                },
+            )
+        )
+        for service in ("events.amazonaws.com", "cloudwatch.amazonaws.com"):
+            self.security.add_to_resource_policy(
+                _use(iam.ServicePrincipal(service), {"StringEquals": {"aws:SourceAccount": stack.account}})
+            )
+
+
+class BackupKeys(Construct):
+    """The key of the vault: whoever loses the key of a store still has its copies."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: Environment) -> None:
+        """Create it; AWS Backup uses it through grants of its own."""
+        super().__init__(scope, construct_id)
+        self.vault = kms.Key(
+            self,
+            "Vault",
+            description=f"{config.name}: backups",
+            enable_key_rotation=True,
+            removal_policy=RemovalPolicy.RETAIN if config.retained else RemovalPolicy.DESTROY,
+        )
+
+
 class EdgeStoreKeys(Construct):
     """The key of what the edge keeps in Jakarta: a copy of the site and the logs of clients' requests."""
 

@@ -42,8 +42,12 @@ class FargateService(Construct):
         catalogue: CatalogueParameter,
         logs_key: kms.IKey,
         hands_over: bool = False,
+        tier: str = APPLICATION,
     ) -> None:
-        """Create the service with `size.task_count` tasks; `hands_over` says that old and new may run side by side."""
+        """Create the service with `size.task_count` tasks; `hands_over` says that old and new may run side by side.
+
+        Its tasks run in subnets of `tier`; EGRESS is for a service that calls hosts outside.
+        """
         super().__init__(scope, construct_id)
         self.process = process
         self.image = RuntimeImage(self, "Image")
@@ -64,7 +68,7 @@ class FargateService(Construct):
             min_healthy_percent=100 if hands_over else 100 - 100 // size.task_count,
             max_healthy_percent=100 if size.task_count == 1 and not hands_over else 200,
             circuit_breaker=ecs.DeploymentCircuitBreaker(enable=True, rollback=True),
-            vpc_subnets=ec2.SubnetSelection(subnet_group_name=APPLICATION),
+            vpc_subnets=ec2.SubnetSelection(subnet_group_name=tier),
             security_groups=[group],
             assign_public_ip=False,
             enable_ecs_managed_tags=True,

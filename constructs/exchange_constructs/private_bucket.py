@@ -70,15 +70,18 @@ class PrivateBucket(s3.Bucket):
         access_logs: s3.IBucket | None,
         name: str | None = None,
         kept_days: int | None = None,
+        lock: s3.ObjectLockRetention | None = None,
     ) -> None:
         """Create the bucket; its access records go to `access_logs`, or, in a region without one, to the trail only.
 
-        Give a `name` only where AWS prescribes it. Objects leave after `kept_days`; None keeps them.
+        Give a `name` only where AWS, or another account, must know it. Objects leave after `kept_days`; None keeps
+        them. With a `lock` no version can be deleted or changed before its time.
         """
         super().__init__(
             scope,
             construct_id,
             bucket_name=name,
+            object_lock_default_retention=lock,
             encryption=s3.BucketEncryption.KMS,
             encryption_key=key,
             bucket_key_enabled=True,
@@ -102,7 +105,7 @@ class PrivateBucket(s3.Bucket):
                 self,
                 "AwsSolutions-S1",
                 *(f"{pack}-S3BucketLoggingEnabled" for pack in (HIPAA, NIST, PCI)),
-                reason="Its region holds public files only and no log bucket; the trail records every object access",
+                reason="There is no log bucket in its account and region; the trail records every access to an object",
                 expires=date(2027, 11, 30),
                 owner="security",
             )

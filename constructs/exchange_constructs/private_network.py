@@ -1,4 +1,4 @@
-"""The network: a public tier for load balancers, an application and a data tier without any route out."""
+"""The network: a public tier for load balancers, private tiers without any route out, and one narrow way out."""
 
 from datetime import date
 from typing import Final
@@ -8,13 +8,15 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from config.model import Environment
+from exchange_constructs.dns_firewall import DnsFirewall
+from exchange_constructs.fixed_egress import FixedEgress
 from exchange_constructs.nag import HIPAA, NIST, PCI, accept
 from exchange_constructs.service_logs import ServiceLogs
 from exchange_constructs.service_role import ServiceRole
+from exchange_constructs.tiers import APPLICATION, DATA, EGRESS, INSPECTION, PUBLIC
 
-PUBLIC: Final = "Public"
-APPLICATION: Final = "Application"
-DATA: Final = "Data"
+__all__ = ["APPLICATION", "DATA", "EGRESS", "PUBLIC", "PrivateNetwork", "may_call_aws"]
+
 
 ENDPOINTS: Final = {
     "Ecr": ec2.InterfaceVpcEndpointAwsService.ECR,
@@ -28,17 +30,24 @@ ENDPOINTS: Final = {
     "Sns": ec2.InterfaceVpcEndpointAwsService.SNS,
     "Sqs": ec2.InterfaceVpcEndpointAwsService.SQS,
     "Ssm": ec2.InterfaceVpcEndpointAwsService.SSM,
+    "StateMachines": ec2.InterfaceVpcEndpointAwsService.STEP_FUNCTIONS,
+    "Sts": ec2.InterfaceVpcEndpointAwsService.STS,
+    "Traces": ec2.InterfaceVpcEndpointAwsService.XRAY,
 }
-"""What the services call: image pulls, the event bus, logs, brokers, streams, keys, secrets, topics, queues."""
+"""What the services call: image pulls, the event bus, logs, brokers, streams, keys, secrets, topics, queues, traces."""
 
 
 class PrivateNetwork(Construct):
-    """Three tiers in two or three zones. AWS is reached through endpoints only, so nothing inside can call out."""
+    """Tiers in two or three zones. AWS is reached through endpoints, and names resolve only if they are on a list.
+
+    What runs in the tier EGRESS reaches the hosts of `config.egress`, and nothing else can call out.
+    """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Environment, logs_key: kms.IKey) -> None:
         """Create the network, its endpoints and a record of every flow."""
         super().__init__(scope, construct_id)
         self._cidr = config.network.cidr
+        endpoint_zones = config.network.endpoint_zone_count
         self.vpc = ec2.Vpc(
             self,
             "Vpc",
@@ -53,10 +62,14 @@ class PrivateNetwork(Construct):
                 ),
                 ec2.SubnetConfiguration(name=APPLICATION, subnet_type=ec2.SubnetType.PRIVATE_ISOLATED, cidr_mask=22),
                 ec2.SubnetConfiguration(name=DATA, subnet_type=ec2.SubnetType.PRIVATE_ISOLATED, cidr_mask=24),
+                ec2.SubnetConfiguration(name=EGRESS, subnet_type=ec2.SubnetType.PRIVATE_ISOLATED, cidr_mask=26),
+                ec2.SubnetConfiguration(name=INSPECTION, subnet_type=ec2.SubnetType.PRIVATE_ISOLATED, cidr_mask=28),
             ],
         )
         self._record_flows(config, logs_key)
-        self._add_endpoints()
+        self._add_endpoints(endpoint_zones)
+        self.egress = FixedEgress(self, "FixedEgress", config=config, vpc=self.vpc, logs_key=logs_key)
+        DnsFirewall(self, "DnsFirewall", config=config, vpc=self.vpc, logs_key=logs_key)
         self._accept_findings()
 
     @property
@@ -76,11 +89,12 @@ class PrivateNetwork(Construct):
             destination=ec2.FlowLogDestination.to_cloud_watch_logs(group, role),
         )
 
-    def _add_endpoints(self) -> None:
+    def _add_endpoints(self, zone_count: int) -> None:
         application = ec2.SubnetSelection(subnet_group_name=APPLICATION)
-        self.vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3, subnets=[application])
+        egress = ec2.SubnetSelection(subnet_group_name=EGRESS)
+        self.vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3, subnets=[application, egress])
         self.vpc.add_gateway_endpoint(
-            "DynamoDb", service=ec2.GatewayVpcEndpointAwsService.DYNAMODB, subnets=[application]
+            "DynamoDb", service=ec2.GatewayVpcEndpointAwsService.DYNAMODB, subnets=[application, egress]
         )
         group = ec2.SecurityGroup(
             self,
@@ -90,10 +104,11 @@ class PrivateNetwork(Construct):
             allow_all_outbound=False,
         )
         group.add_ingress_rule(self.inside, ec2.Port.tcp(443), "AWS APIs, from inside the network")
+        zones = ec2.SubnetSelection(
+            subnet_group_name=APPLICATION, availability_zones=self.vpc.availability_zones[:zone_count]
+        )
         for name, service in ENDPOINTS.items():
-            self.vpc.add_interface_endpoint(
-                name, service=service, subnets=application, security_groups=[group], open=False
-            )
+            self.vpc.add_interface_endpoint(name, service=service, subnets=zones, security_groups=[group], open=False)
 
     def _accept_findings(self) -> None:
         for subnet in self.vpc.public_subnets:
@@ -120,5 +135,5 @@ class PrivateNetwork(Construct):
 
 
 def may_call_aws(group: ec2.ISecurityGroup) -> None:
-    """Let the holder of `group` call AWS. Its subnet has no route out, so 443 leads to our endpoints and no further."""
-    group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "AWS APIs by VPC endpoints; no other route exists")
+    """Let the holder of `group` call AWS. Without a route out, 443 leads to our endpoints; from EGRESS, to its list."""
+    group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "AWS APIs by VPC endpoints, and what routes allow")

@@ -123,6 +123,13 @@ def _database_proxy(wanted: Wanted, ref: str, cloud: "Cloud") -> dict[str, Json]
     return {"Endpoint": endpoint}
 
 
+def _firewall(wanted: Wanted, _ref: str, _cloud: "Cloud") -> dict[str, Json]:
+    """Return an endpoint for each subnet: zone and id, as routes take it apart."""
+    digits = sha256(wanted.path.encode()).hexdigest()
+    subnets = enumerate(wanted.properties["SubnetMappings"])
+    return {"EndpointIds": [f"{wanted.region}{'abc'[at]}:vpce-{digits[at : at + 17]}" for at, _subnet in subnets]}
+
+
 def _cache(_wanted: Wanted, _ref: str, cloud: "Cloud") -> dict[str, Json]:
     host, port = cloud.stand_ins.valkey
     return {
@@ -137,4 +144,5 @@ _STAND_INS: Final[Mapping[str, Callable[[Wanted, str, "Cloud"], dict[str, Json]]
     "AWS::RDS::DBCluster": _database,
     "AWS::RDS::DBProxy": _database_proxy,
     "AWS::ElastiCache::ServerlessCache": _cache,
+    "AWS::NetworkFirewall::Firewall": _firewall,
 }

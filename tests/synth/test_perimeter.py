@@ -1,0 +1,244 @@
+"""The way out, the names that resolve, what is recorded about whom, and the copies of what is stored."""
+
+import json
+from typing import Any
+
+import pytest
+
+from exchange_constructs.backups import KINDS, TAG
+
+CLOSED = "NXDOMAIN"
+
+
+def of(exchange: Any, kind: str, prefix: str = "") -> list[dict[str, Any]]:
+    return [found for path, found in exchange.of_type(kind) if path.startswith(prefix)]
+
+
+# ---- the way out
+
+
+def test_one_way_leads_out_and_passes_a_firewall_both_ways(exchange: Any) -> None:
+    zones = exchange.config.egress.zone_count
+    routes = [
+        (exchange.text(route["RouteTableId"]), exchange.text(route["DestinationCidrBlock"]), route)
+        for route in of(exchange, "AWS::EC2::Route", "Network/")
+    ]
+    outward = [(table, route) for table, destination, route in routes if destination == "0.0.0.0/0"]
+    assert {"Application", "Data"} & {
+        tier for tier in ("Application", "Data") for t, _ in outward if tier in t
+    } == set()
+    by_tier = {tier: [r for t, r in outward if f"{tier}Subnet" in t] for tier in ("Egress", "Inspection", "Public")}
+    assert sum(len(found) for found in by_tier.values()) == len(outward)
+    assert len(by_tier["Egress"]) == len(by_tier["Inspection"]) == zones
+    assert all("VpcEndpointId" in route for route in by_tier["Egress"])
+    assert all("NatGatewayId" in route for route in by_tier["Inspection"])
+    assert all("GatewayId" in route for route in by_tier["Public"])
+    back = [route for table, destination, route in routes if destination != "0.0.0.0/0"]
+    assert len(back) == zones
+    assert all("VpcEndpointId" in route for route in back)
+
+
+def test_each_zone_of_the_way_out_has_a_firewall_and_an_address_of_its_own(exchange: Any) -> None:
+    zones = exchange.config.egress.zone_count
+    firewalls = of(exchange, "AWS::NetworkFirewall::Firewall", "Network/")
+    assert len(firewalls) == len(of(exchange, "AWS::EC2::EIP", "Network/")) == zones
+    assert [len(each["SubnetMappings"]) for each in firewalls] == [1] * zones
+    assert all("InspectionSubnet" in exchange.text(each["SubnetMappings"][0]["SubnetId"]) for each in firewalls)
+    assert len(of(exchange, "AWS::NetworkFirewall::LoggingConfiguration", "Network/")) == zones
+
+
+def test_the_firewall_passes_the_price_sources_and_drops_the_rest(exchange: Any) -> None:
+    (group,) = of(exchange, "AWS::NetworkFirewall::RuleGroup", "Network/")
+    rules = group["RuleGroup"]["RulesSource"]["RulesString"].splitlines()
+    hosts = [rule.split('content:"')[1].split('"')[0] for rule in rules if "tls.sni" in rule]
+    assert hosts == list(exchange.config.egress.domains)
+    assert all(rule.startswith("pass ") and " 443 (" in rule and "startswith; endswith" in rule for rule in rules[:-1])
+    assert "flow:not_established" in rules[-1]  # the handshake alone passes without a name
+    (policy,) = of(exchange, "AWS::NetworkFirewall::FirewallPolicy", "Network/")
+    assert "aws:drop_strict" in policy["FirewallPolicy"]["StatefulDefaultActions"]
+
+
+def test_names_that_are_not_on_the_list_do_not_resolve_and_every_question_is_kept(exchange: Any) -> None:
+    ((_, group),) = exchange.of_type("AWS::Route53Resolver::FirewallRuleGroup")
+    allow, block = sorted(group["FirewallRules"], key=lambda rule: rule["Priority"])
+    assert (allow["Action"], block["Action"], block["BlockResponse"]) == ("ALLOW", "BLOCK", CLOSED)
+    lists = {path: found["Domains"] for path, found in exchange.of_type("AWS::Route53Resolver::FirewallDomainList")}
+    (allowed,) = [domains for path, domains in lists.items() if "Allowed" in path]
+    (blocked,) = [domains for path, domains in lists.items() if "Allowed" not in path]
+    assert blocked == ["*"]
+    assert set(exchange.config.egress.domains) < set(allowed)
+    assert not {"*", "*.com", "*.amazonaws.com", "*.internal"} & set(allowed)
+    assert len(list(exchange.of_type("AWS::Route53Resolver::FirewallRuleGroupAssociation"))) == 1
+    assert len(list(exchange.of_type("AWS::Route53Resolver::ResolverQueryLoggingConfigAssociation"))) == 1
+
+
+# ---- who did what
+
+
+def trails(exchange: Any) -> list[dict[str, Any]]:
+    return [found for _, found in exchange.of_type("AWS::CloudTrail::Trail")]
+
+
+def test_each_account_has_a_trail_that_sees_everything_and_cannot_be_forged(exchange: Any) -> None:
+    assert len(trails(exchange)) == len(exchange.config.accounts.distinct())
+    for trail in trails(exchange):
+        assert trail["IsMultiRegionTrail"] is trail["IsLogging"] is trail["EnableLogFileValidation"] is True
+        assert trail["IncludeGlobalServiceEvents"] is True
+        assert exchange.config.accounts.audit in exchange.text(trail["KMSKeyId"])
+        seen = {
+            field["Equals"][0]
+            for selector in trail["AdvancedEventSelectors"]
+            for field in selector["FieldSelectors"]
+            if "Equals" in field
+        }
+        assert seen == {"Management", "Data", "AWS::S3::Object", "AWS::Lambda::Function"}
+
+
+def test_records_are_locked_where_those_who_act_cannot_reach_them(exchange: Any) -> None:
+    ((path, bucket),) = [(p, b) for p, b in exchange.of_type("AWS::S3::Bucket") if p.startswith("Audit/")]
+    config = exchange.config
+    assert {trail["S3BucketName"] for trail in trails(exchange)} == {bucket["BucketName"]}, path
+    assert bucket["ObjectLockEnabled"] is True
+    retention = bucket["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]
+    assert retention == {"Days": config.audit.retention_days, "Mode": config.audit.lock_mode}
+    manifest = json.loads((exchange.folder / "manifest.json").read_text())
+    homes = {
+        a["environment"]
+        for n, a in manifest["artifacts"].items()
+        if n.startswith(f"{exchange.stage}Audit") and "environment" in a
+    }
+    assert f"aws://{config.accounts.audit}/{config.region}" in homes
+
+
+def test_in_prod_nobody_can_shorten_a_record(prod: Any) -> None:
+    ((_, bucket),) = [(p, b) for p, b in prod.of_type("AWS::S3::Bucket") if p.startswith("Audit/")]
+    retention = bucket["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]
+    assert retention["Mode"] == "COMPLIANCE"
+    assert retention["Days"] >= 5 * 365
+    assert len(set(prod.config.accounts.distinct().values())) == 4
+
+
+def test_only_our_accounts_add_records_and_none_reads_or_deletes_them(exchange: Any) -> None:
+    ((_, policy),) = [(p, b) for p, b in exchange.of_type("AWS::S3::BucketPolicy") if p.startswith("Audit/")]
+    ours = set(exchange.config.accounts.distinct().values())
+    for statement in policy["PolicyDocument"]["Statement"]:
+        if statement["Effect"] == "Deny":
+            continue
+        services = statement["Principal"]["Service"]
+        assert set([services] if isinstance(services, str) else services) <= {
+            "cloudtrail.amazonaws.com",
+            "config.amazonaws.com",
+        }
+        given = statement["Condition"]["StringEquals"]["aws:SourceAccount"]
+        assert set([given] if isinstance(given, str) else given) == ours
+        actions = statement["Action"]
+        assert set([actions] if isinstance(actions, str) else actions) <= {
+            "s3:GetBucketAcl",
+            "s3:ListBucket",
+            "s3:PutObject",
+        }
+
+
+def test_the_usual_questions_are_ready_and_name_a_day(exchange: Any) -> None:
+    queries = {query["Name"]: query["QueryString"] for _, query in exchange.of_type("AWS::Athena::NamedQuery")}
+    audit = {name: text for name, text in queries.items() if " FROM trail " in text}
+    assert {"WhoDidWhat", "UsesOfKeys", "RootAndRefused", "SecuritySwitches"} == set(audit)
+    assert all("WHERE day = " in text for text in audit.values())  # else a question reads, and costs, everything
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "AWS::GuardDuty::Detector",
+        "AWS::SecurityHub::Hub",
+        "AWS::Config::ConfigurationRecorder",
+        "AWS::Config::DeliveryChannel",
+        "AWS::Config::ConformancePack",
+        "AWS::AccessAnalyzer::Analyzer",
+        "AWS::InspectorV2::CisScanConfiguration",
+    ],
+)
+def test_every_account_is_watched(exchange: Any, kind: str) -> None:
+    assert len(list(exchange.of_type(kind))) == len(exchange.config.accounts.distinct())
+
+
+def test_every_account_is_held_against_the_standards(exchange: Any) -> None:
+    accounts = len(exchange.config.accounts.distinct())
+    found = [exchange.text(s["StandardsArn"]) for _, s in exchange.of_type("AWS::SecurityHub::Standard")]
+    assert len(found) == accounts * len(exchange.config.audit.standards)
+    assert all(any(f"/{name}/" in arn for arn in found) for name in exchange.config.audit.standards)
+
+
+def test_the_detector_looks_at_objects_disks_databases_and_functions(exchange: Any) -> None:
+    for _, detector in exchange.of_type("AWS::GuardDuty::Detector"):
+        on = {feature["Name"] for feature in detector["Features"] if feature["Status"] == "ENABLED"}
+        assert on == {"S3_DATA_EVENTS", "EBS_MALWARE_PROTECTION", "RDS_LOGIN_EVENTS", "LAMBDA_NETWORK_LOGS"}
+
+
+def test_findings_of_every_source_reach_a_queue(exchange: Any) -> None:
+    sources: dict[str, list[str]] = {}
+    for path, rule in exchange.of_type("AWS::Events::Rule"):
+        if path.startswith("Security"):
+            (target,) = rule["Targets"]
+            assert "BaselineFindings" in exchange.text(target["Arn"])
+            assert "LostFindings" in exchange.text(target["DeadLetterConfig"]["Arn"])
+            sources.setdefault(path.split("/", maxsplit=1)[0], []).extend(rule["EventPattern"]["source"])
+    wanted = ["aws.access-analyzer", "aws.guardduty", "aws.inspector2", "aws.securityhub"]
+    assert len(sources) == len(exchange.config.accounts.distinct())
+    assert all(sorted(found) == wanted for found in sources.values())
+
+
+# ---- copies
+
+
+def mark(resource: dict[str, Any]) -> str | None:
+    properties = resource["Properties"]
+    holder = properties["Replicas"][0] if resource["Type"] == "AWS::DynamoDB::GlobalTable" else properties
+    tags = holder.get("Tags", [])
+    return next((tag["Value"] for tag in tags if tag["Key"] == TAG), None)
+
+
+def test_every_store_is_marked_for_backup_or_left_out_by_name(exchange: Any) -> None:
+    marks = {path: mark(resource) for path, resource in exchange.resources() if resource["Type"] in KINDS}
+    assert marks
+    left_out = {path for path, value in marks.items() if value != "yes"}
+    assert all(marks[path] == "no" for path in left_out), left_out
+    assert {path.split("/", maxsplit=1)[0] for path in left_out} == {"Audit", "EdgeStore", "Foundation", "Web"}
+    assert not [path for path in left_out if path.startswith("Foundation") and "AccessLogs" not in path]
+
+
+def test_the_plan_copies_what_is_marked_daily_and_monthly_into_the_air_gapped_vault_too(exchange: Any) -> None:
+    ((_, selection),) = exchange.of_type("AWS::Backup::BackupSelection")
+    (condition,) = selection["BackupSelection"]["ListOfTags"]
+    assert (condition["ConditionKey"], condition["ConditionValue"]) == (TAG, "yes")
+    ((_, plan),) = exchange.of_type("AWS::Backup::BackupPlan")
+    daily, monthly = plan["BackupPlan"]["BackupPlanRule"]
+    times = exchange.config.backup
+    assert daily["Lifecycle"] == {"DeleteAfterDays": times.daily_kept_days}
+    assert monthly["Lifecycle"] == {"DeleteAfterDays": times.monthly_kept_days}
+    assert ["AirGapped" in exchange.text(copy["DestinationBackupVaultArn"]) for copy in monthly["CopyActions"]] == [
+        True
+    ]
+
+
+def test_the_vault_is_locked_and_in_prod_for_good(exchange: Any) -> None:
+    (vault,) = [v for path, v in exchange.of_type("AWS::Backup::BackupVault") if path.startswith("Backup/")]
+    lock = vault["LockConfiguration"]
+    assert lock["MinRetentionDays"] == exchange.config.backup.daily_kept_days
+    assert lock["MaxRetentionDays"] == exchange.config.backup.monthly_kept_days
+    assert ("ChangeableForDays" in lock) is (exchange.config.name == "prod")
+
+
+def test_nothing_is_copied_abroad_unless_config_says_so(exchange: Any) -> None:
+    ((_, plan),) = exchange.of_type("AWS::Backup::BackupPlan")
+    assert exchange.config.web_region not in json.dumps(plan)
+    abroad = [r for path, r in exchange.resources() if path.startswith("Web/RecoveryCopies")]
+    assert abroad
+    assert all(resource["Condition"] == "CopiesAbroad" for resource in abroad)
+    switch = exchange.stacks["Web"]["Mappings"]["CopiesAbroadState"]["Switch"]["On"]
+    assert switch == ("yes" if exchange.config.backup.copy_abroad else "no")
+
+
+def test_a_restore_of_every_kind_is_rehearsed(exchange: Any) -> None:
+    kinds = {s["ProtectedResourceType"] for _, s in exchange.of_type("AWS::Backup::RestoreTestingSelection")}
+    assert kinds == {"Aurora", "DynamoDB", "EBS", "S3"}
