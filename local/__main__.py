@@ -28,6 +28,7 @@ from local.delivery.lake import LakeError
 from local.delivery.mappings import MappingError
 from local.delivery.rules import RuleError
 from local.deploy import NOT_REAL, REAL, DeployError
+from local.grants.inline import UngrantedDeliveryError
 from local.launcher import HEALTHY, Launcher, PortBusyError, fetch, post, show_urls
 from local.paths import PROJECT, Layout
 from local.recorded import RECORDED
@@ -59,6 +60,7 @@ _EXPECTED: Final = (
     StandInError,
     StartError,
     SynthesisError,
+    UngrantedDeliveryError,
 )
 """What can go wrong without a fault of this program; each says what to do."""
 

@@ -22,6 +22,7 @@ from local.delivery.dispatcher import Dispatcher
 from local.deploy import NOT_REAL, REAL, Deployment, deploy
 from local.grants.book import written
 from local.grants.guard import Guard
+from local.grants.inline import check
 from local.paths import PROJECT, Layout
 from local.recorded import RECORDED
 from local.resolve import Json
@@ -197,6 +198,7 @@ class Launcher:
         self._layout.policies.write_text(policies.dump())
         guard = Guard(policies, self._layout.grants, is_enforced=os.environ.get(GRANTS) != REPORT)
         cloud.guard(guard)
+        check(deployment, guard, cloud.account)
         return guard
 
     async def _seed(

@@ -16,6 +16,7 @@ from local.cloud import Cloud
 from local.deploy import Deployment, deploy
 from local.grants.book import Book, written
 from local.grants.guard import Guard
+from local.grants.inline import UngrantedDeliveryError, check
 from local.grants.requests import Known, Request, UnknownRequestError, needs
 from tests.local.conftest import ACCOUNT, REGION
 
@@ -309,6 +310,34 @@ def test_a_state_machine_acts_as_its_role(world: World, *, is_granted: bool) -> 
     assert told["status"] == ("SUCCEEDED" if is_granted else "FAILED")
     if not is_granted:
         assert "MachineRole" in str(world.guard.refused)
+
+
+@pytest.mark.parametrize(
+    ("statement", "is_open"),
+    [
+        (allow("sqs:SendMessage", arn("Queue"), Principal={"Service": "sns.amazonaws.com"}), True),
+        (allow("sqs:SendMessage", arn("Queue"), Principal={"Service": "s3.amazonaws.com"}), False),
+    ],
+)
+def test_what_moto_delivers_by_itself_is_judged_at_the_start(
+    world: World, statement: dict[str, Any], *, is_open: bool
+) -> None:
+    def follow(resources: dict[str, Any]) -> None:
+        resources["Topic"] = {"Type": "AWS::SNS::Topic"}
+        resources["Follows"] = {
+            "Type": "AWS::SNS::Subscription",
+            "Properties": {"TopicArn": {"Ref": "Topic"}, "Protocol": "sqs", "Endpoint": arn("Queue")},
+        }
+        resources["QueuePolicy"]["Properties"]["PolicyDocument"]["Statement"].append(statement)
+        use = allow(["kms:GenerateDataKey", "kms:Decrypt"], "*", Principal={"Service": "sns.amazonaws.com"})
+        resources["Key"]["Properties"]["KeyPolicy"]["Statement"].append(use)
+
+    world.start(follow)
+    if is_open:
+        assert check(world.deployment, world.guard, ACCOUNT) == 1
+    else:
+        with pytest.raises(UngrantedDeliveryError, match=r"sns\.amazonaws\.com for arn:aws:sns:.* sqs:SendMessage"):
+            check(world.deployment, world.guard, ACCOUNT)
 
 
 def test_a_book_survives_being_written_and_read(world: World) -> None:

@@ -13,6 +13,8 @@ from local.cloud import Cloud, StandIns
 from local.delivery.dispatcher import Dispatcher
 from local.deploy import NOT_REAL, REAL, DeployError, Deployment, deploy, read_secret
 from local.grants.book import IDENTITY, written
+from local.grants.guard import Guard
+from local.grants.inline import check
 from local.resolve import references
 from local.services import Injected, ServiceError, declared, programs
 from tests.local.conftest import ACCOUNT, REGION
@@ -168,6 +170,9 @@ def test_everything_that_is_declared_can_be_delivered_and_every_policy_evaluated
         assert function.cannot_run or (function.folder / f"{module}.py").exists(), f"{function.label}: {module}"
     book = written(run.deployment, lambda _arn: {"Statement": []})
     assert {holder for kind, holder, _statement in book.statements() if kind == IDENTITY}
+    guard = Guard(book, tmp_path / "grants.jsonl", is_enforced=True)
+    check(run.deployment, guard, ACCOUNT)
+    guard.close()
 
 
 def test_mutant_a_bus_renamed_in_one_stack_only(assembly: Assembly, cloud: Cloud) -> None:
