@@ -20,6 +20,16 @@ class OperatorTopics(Construct):
         key = key or self._key(config)
         self.pager = sns.Topic(self, "Pager", master_key=key, enforce_ssl=True)
         self.tickets = sns.Topic(self, "Tickets", master_key=key, enforce_ssl=True)
+        for topic in (self.pager, self.tickets):
+            # TLS alone takes the place of the policy by which an account's alarms may publish.
+            topic.add_to_resource_policy(
+                iam.PolicyStatement(
+                    actions=["sns:Publish"],
+                    resources=[topic.topic_arn],
+                    principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                    conditions=_in_this_account(self),
+                )
+            )
 
     def _key(self, config: Environment) -> kms.Key:
         key = kms.Key(
@@ -34,7 +44,11 @@ class OperatorTopics(Construct):
                 actions=["kms:Decrypt", "kms:GenerateDataKey"],
                 resources=["*"],  # in a key policy: this key
                 principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
-                conditions={"StringEquals": {"aws:SourceAccount": Stack.of(self).account}},
+                conditions=_in_this_account(self),
             )
         )
         return key
+
+
+def _in_this_account(scope: Construct) -> dict[str, dict[str, str]]:
+    return {"StringEquals": {"aws:SourceAccount": Stack.of(scope).account}}
