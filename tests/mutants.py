@@ -16,6 +16,9 @@ class Mutant:
 
 
 _TRADING: Final = "runtime/engine/trading.py"
+_SPECIAL: Final = "tests/runtime/engine/test_special.py"
+_NAIVE: Final = "tests/runtime/engine/test_naive.py::test_the_engine_equals_a_naive_exchange"
+_FORMAT1: Final = "tests/runtime/engine/test_format1.py"
 _BOOK: Final = "tests/runtime/engine/test_book.py"
 _ENGINE: Final = "tests/runtime/engine/test_engine.py"
 _LOGS: Final = "tests/runtime/engine/test_logs.py"
@@ -121,6 +124,83 @@ MUTANTS: Final = (
         "price < limit):\n                break\n            level = levels",
         "price < limit):\n                pass\n            level = levels",
         _BOOK,
+    ),
+    Mutant(
+        "a trailing stop follows a basis point too closely",
+        "runtime/engine/triggers.py",
+        "extreme * (BASIS_POINTS - terms",
+        "extreme * (BASIS_POINTS + 1 - terms",
+        _SPECIAL,
+    ),
+    Mutant(
+        "an auction trades where least matches",
+        "runtime/engine/auction.py",
+        "if matched > most or",
+        "if most == 0 or",
+        _SPECIAL,
+    ),
+    Mutant(
+        "a rebate is paid on top of the fee",
+        _TRADING,
+        "self._pay(self.accounts.accounts[FEE_ACCOUNT], maker, asset, rebate)",
+        "self.accounts.credit(maker.holding(asset), rebate, self.sequence)",
+        _SPECIAL,
+    ),
+    Mutant(
+        "a stale reference price still bounds orders",
+        "runtime/engine/market.py",
+        "time_us - self.reference_us <= self.spec.reference_age_us",
+        "self.reference_us <= time_us",
+        _SPECIAL,
+    ),
+    Mutant(
+        "a withdrawal is settled twice",
+        "runtime/engine/engine.py",
+        "        del self.holds[command.reference]\n",
+        "",
+        _SPECIAL,
+    ),
+    Mutant(
+        "a snapshot is taken of money that does not add up",
+        "runtime/engine/replica.py",
+        "        check_conservation(engine)\n",
+        "",
+        _SPECIAL,
+    ),
+    Mutant(
+        "an iceberg keeps its place when it shows itself anew",
+        "runtime/engine/book.py",
+        "level.queue.append(order)\n            return",
+        "level.queue.appendleft(order)\n            return",
+        _NAIVE,
+    ),
+    Mutant(
+        "one order of a pair executes and the other stays",
+        _TRADING,
+        "        self._end(other, market, EXPIRED, EXEC_EXPIRED)",
+        "        pass",
+        _NAIVE,
+    ),
+    Mutant(
+        "what waits for an order is placed when that is partly filled and canceled",
+        _TRADING,
+        "            if order.status == FILLED:\n                market.triggers",
+        "            if order.executed_lots:\n                market.triggers",
+        _NAIVE,
+    ),
+    Mutant(
+        "of triggers reached together the younger fires first",
+        "runtime/engine/triggers.py",
+        "for order_id in sorted(level):",
+        "for order_id in sorted(level, reverse=True):",
+        _NAIVE,
+    ),
+    Mutant(
+        "an old journal is replayed under new rules",
+        _TRADING,
+        "self.rules: int = RULES_1",
+        "self.rules: int = RULES_2",
+        _FORMAT1,
     ),
     Mutant(
         "a snapshot forgets replies",
