@@ -90,8 +90,8 @@ def test_a_buy_stop_that_its_account_cannot_pay_expires(desk: Desk) -> None:
     order = stop(desk, m.BUY, PRICE + 10)
     free, _ = desk.balance(ALICE, USDT)
     assert desk.do(m.HoldFunds(ALICE, USDT, free, "all of it")) == m.Done()
-    desk.order(BOB, m.SELL, PRICE + 10_000, 10_000)
-    trade(desk, PRICE + 10)
+    desk.order(BOB, m.SELL, PRICE + 90_000, 10_000)
+    trade(desk, PRICE + 10, 50)
     (expired,) = [e.order for e in desk.events if isinstance(e, m.OrderChanged) and e.order.order_id == order.order_id]
     assert (expired.status, expired.expiry) == (m.EXPIRED, m.UNFUNDED)
     check_conservation(desk.engine)
