@@ -3,6 +3,16 @@
 from typing import Final
 
 from config.checks import Sample
+from config.custody import (
+    ChainConfig,
+    ChainsConfig,
+    ConfirmationTier,
+    CustodyConfig,
+    EnclaveImage,
+    NodeConfig,
+    WithdrawalRule,
+    WithdrawalsConfig,
+)
 from config.markets import CATALOGUE
 from config.model import (
     BrokerConfig,
@@ -70,6 +80,121 @@ DEV: Final = Environment(
         locked=False,
         copy_abroad=False,
         restore_test_days=30,
+    ),
+    custody=CustodyConfig(
+        cidr="10.12.0.0/24",
+        instance_type="m7g.xlarge",
+        machine_image=Sample("ami-00000000000000000"),
+        instance_count_min=1,
+        instance_count_max=2,
+        images=(
+            EnclaveImage(
+                architecture="x86_64",
+                pcr0=Sample(
+                    "111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111"
+                ),
+            ),
+            EnclaveImage(
+                architecture="arm64",
+                pcr0=Sample(
+                    "222222222222222222222222222222222222222222222222222222222222222222222222222222222222222222222222"
+                ),
+            ),
+        ),
+        signing_certificate_pcr8=Sample(
+            "888888888888888888888888888888888888888888888888888888888888888888888888888888888888888888888888"
+        ),
+        administrator_role=Sample("arn:aws:iam::123456789012:role/WalletAdministrator"),
+        break_glass_role=Sample("arn:aws:iam::123456789012:role/WalletBreakGlass"),
+    ),
+    chains=ChainsConfig(
+        cidr="10.13.0.0/24",
+        gateway_count=1,
+        bitcoin=ChainConfig(
+            network="testnet4",
+            chain_id=0,
+            genesis="00000000da84f2bafbbc53dee25a72ae507ff4914b867c565be350b0da8bf043",
+            x86=NodeConfig(
+                instance_type="r7i.xlarge",
+                machine_image=Sample("ami-00000000000000000"),
+                running=False,
+                volume_gib=200,
+                volume_iops=3000,
+                volume_mib_per_s=250,
+            ),
+            graviton=NodeConfig(
+                instance_type="r7g.xlarge",
+                machine_image=Sample("ami-00000000000000000"),
+                running=False,
+                volume_gib=200,
+                volume_iops=3000,
+                volume_mib_per_s=250,
+            ),
+            software_sha256=(
+                Sample("1111111111111111111111111111111111111111111111111111111111111111"),
+                Sample("2222222222222222222222222222222222222222222222222222222222222222"),
+            ),
+            confirmations=(
+                ConfirmationTier(from_amount="0", blocks=2),
+                ConfirmationTier(from_amount="0.5", blocks=3),
+                ConfirmationTier(from_amount="5", blocks=6),
+            ),
+        ),
+        ethereum=ChainConfig(
+            network="sepolia",
+            chain_id=11155111,
+            genesis="25a5cc106eea7138acab33231d7160d69cb777ee0c2c553fcddf5138993e6dd9",
+            x86=NodeConfig(
+                instance_type="r7i.xlarge",
+                machine_image=Sample("ami-00000000000000000"),
+                running=False,
+                volume_gib=256,
+                volume_iops=3000,
+                volume_mib_per_s=250,
+            ),
+            graviton=NodeConfig(
+                instance_type="r7g.xlarge",
+                machine_image=Sample("ami-00000000000000000"),
+                running=True,
+                volume_gib=256,
+                volume_iops=3000,
+                volume_mib_per_s=250,
+            ),
+            software_sha256=(
+                Sample("1111111111111111111111111111111111111111111111111111111111111111"),
+                Sample("2222222222222222222222222222222222222222222222222222222222222222"),
+            ),
+            confirmations=(ConfirmationTier(from_amount="0", blocks=64),),
+        ),
+    ),
+    withdrawals=WithdrawalsConfig(
+        rules=(
+            WithdrawalRule(
+                asset="BTC",
+                chain="bitcoin",
+                minimum="0.0002",
+                transaction_max="5",
+                day_max="10",
+                approval_above="0.1",
+                travel_rule_from="0.01",
+                hot_wallet_max="20",
+            ),
+            WithdrawalRule(
+                asset="ETH",
+                chain="ethereum",
+                minimum="0.005",
+                transaction_max="100",
+                day_max="200",
+                approval_above="2",
+                travel_rule_from="0.3",
+                hot_wallet_max="500",
+            ),
+        ),
+        approvals=2,
+        approval_hours_max=24,
+        address_cooldown_hours=24,
+        hot_share_max_ppm=300_000,
+        hot_share_target_ppm=50_000,
     ),
     database=DatabaseConfig(
         capacity_units_min=0.5,
@@ -150,6 +275,121 @@ STAGING: Final = Environment(
         copy_abroad=False,
         restore_test_days=30,
     ),
+    custody=CustodyConfig(
+        cidr="10.22.0.0/24",
+        instance_type="m7g.xlarge",
+        machine_image=Sample("ami-00000000000000000"),
+        instance_count_min=2,
+        instance_count_max=4,
+        images=(
+            EnclaveImage(
+                architecture="x86_64",
+                pcr0=Sample(
+                    "111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111"
+                ),
+            ),
+            EnclaveImage(
+                architecture="arm64",
+                pcr0=Sample(
+                    "222222222222222222222222222222222222222222222222222222222222222222222222222222222222222222222222"
+                ),
+            ),
+        ),
+        signing_certificate_pcr8=Sample(
+            "888888888888888888888888888888888888888888888888888888888888888888888888888888888888888888888888"
+        ),
+        administrator_role=Sample("arn:aws:iam::222222222221:role/WalletAdministrator"),
+        break_glass_role=Sample("arn:aws:iam::222222222221:role/WalletBreakGlass"),
+    ),
+    chains=ChainsConfig(
+        cidr="10.23.0.0/24",
+        gateway_count=1,
+        bitcoin=ChainConfig(
+            network="testnet4",
+            chain_id=0,
+            genesis="00000000da84f2bafbbc53dee25a72ae507ff4914b867c565be350b0da8bf043",
+            x86=NodeConfig(
+                instance_type="r7i.xlarge",
+                machine_image=Sample("ami-00000000000000000"),
+                running=True,
+                volume_gib=200,
+                volume_iops=3000,
+                volume_mib_per_s=250,
+            ),
+            graviton=NodeConfig(
+                instance_type="r7g.xlarge",
+                machine_image=Sample("ami-00000000000000000"),
+                running=True,
+                volume_gib=200,
+                volume_iops=3000,
+                volume_mib_per_s=250,
+            ),
+            software_sha256=(
+                Sample("1111111111111111111111111111111111111111111111111111111111111111"),
+                Sample("2222222222222222222222222222222222222222222222222222222222222222"),
+            ),
+            confirmations=(
+                ConfirmationTier(from_amount="0", blocks=2),
+                ConfirmationTier(from_amount="0.5", blocks=3),
+                ConfirmationTier(from_amount="5", blocks=6),
+            ),
+        ),
+        ethereum=ChainConfig(
+            network="sepolia",
+            chain_id=11155111,
+            genesis="25a5cc106eea7138acab33231d7160d69cb777ee0c2c553fcddf5138993e6dd9",
+            x86=NodeConfig(
+                instance_type="r7i.xlarge",
+                machine_image=Sample("ami-00000000000000000"),
+                running=True,
+                volume_gib=256,
+                volume_iops=3000,
+                volume_mib_per_s=250,
+            ),
+            graviton=NodeConfig(
+                instance_type="r7g.xlarge",
+                machine_image=Sample("ami-00000000000000000"),
+                running=True,
+                volume_gib=256,
+                volume_iops=3000,
+                volume_mib_per_s=250,
+            ),
+            software_sha256=(
+                Sample("1111111111111111111111111111111111111111111111111111111111111111"),
+                Sample("2222222222222222222222222222222222222222222222222222222222222222"),
+            ),
+            confirmations=(ConfirmationTier(from_amount="0", blocks=64),),
+        ),
+    ),
+    withdrawals=WithdrawalsConfig(
+        rules=(
+            WithdrawalRule(
+                asset="BTC",
+                chain="bitcoin",
+                minimum="0.0002",
+                transaction_max="5",
+                day_max="10",
+                approval_above="0.1",
+                travel_rule_from="0.01",
+                hot_wallet_max="20",
+            ),
+            WithdrawalRule(
+                asset="ETH",
+                chain="ethereum",
+                minimum="0.005",
+                transaction_max="100",
+                day_max="200",
+                approval_above="2",
+                travel_rule_from="0.3",
+                hot_wallet_max="500",
+            ),
+        ),
+        approvals=2,
+        approval_hours_max=24,
+        address_cooldown_hours=24,
+        hot_share_max_ppm=300_000,
+        hot_share_target_ppm=50_000,
+    ),
     database=DatabaseConfig(
         capacity_units_min=1,
         capacity_units_max=8,
@@ -228,6 +468,121 @@ PROD: Final = Environment(
         locked=True,
         copy_abroad=False,
         restore_test_days=7,
+    ),
+    custody=CustodyConfig(
+        cidr="10.32.0.0/24",
+        instance_type="m7g.xlarge",
+        machine_image=Sample("ami-00000000000000000"),
+        instance_count_min=2,
+        instance_count_max=6,
+        images=(
+            EnclaveImage(
+                architecture="x86_64",
+                pcr0=Sample(
+                    "111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111"
+                ),
+            ),
+            EnclaveImage(
+                architecture="arm64",
+                pcr0=Sample(
+                    "222222222222222222222222222222222222222222222222222222222222222222222222222222222222222222222222"
+                ),
+            ),
+        ),
+        signing_certificate_pcr8=Sample(
+            "888888888888888888888888888888888888888888888888888888888888888888888888888888888888888888888888"
+        ),
+        administrator_role=Sample("arn:aws:iam::333333333331:role/WalletAdministrator"),
+        break_glass_role=Sample("arn:aws:iam::333333333331:role/WalletBreakGlass"),
+    ),
+    chains=ChainsConfig(
+        cidr="10.33.0.0/24",
+        gateway_count=2,
+        bitcoin=ChainConfig(
+            network="mainnet",
+            chain_id=0,
+            genesis="000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f",
+            x86=NodeConfig(
+                instance_type="r7i.2xlarge",
+                machine_image=Sample("ami-00000000000000000"),
+                running=True,
+                volume_gib=1500,
+                volume_iops=6000,
+                volume_mib_per_s=400,
+            ),
+            graviton=NodeConfig(
+                instance_type="r8g.2xlarge",
+                machine_image=Sample("ami-00000000000000000"),
+                running=True,
+                volume_gib=1500,
+                volume_iops=6000,
+                volume_mib_per_s=400,
+            ),
+            software_sha256=(
+                Sample("1111111111111111111111111111111111111111111111111111111111111111"),
+                Sample("2222222222222222222222222222222222222222222222222222222222222222"),
+            ),
+            confirmations=(
+                ConfirmationTier(from_amount="0", blocks=2),
+                ConfirmationTier(from_amount="0.5", blocks=3),
+                ConfirmationTier(from_amount="5", blocks=6),
+            ),
+        ),
+        ethereum=ChainConfig(
+            network="mainnet",
+            chain_id=1,
+            genesis="d4e56740f876aef8c010b86a40d5f56745a118d0906a34e69aec8c0db1cb8fa3",
+            x86=NodeConfig(
+                instance_type="r7i.2xlarge",
+                machine_image=Sample("ami-00000000000000000"),
+                running=True,
+                volume_gib=2560,
+                volume_iops=8000,
+                volume_mib_per_s=700,
+            ),
+            graviton=NodeConfig(
+                instance_type="r7g.2xlarge",
+                machine_image=Sample("ami-00000000000000000"),
+                running=True,
+                volume_gib=2560,
+                volume_iops=8000,
+                volume_mib_per_s=700,
+            ),
+            software_sha256=(
+                Sample("1111111111111111111111111111111111111111111111111111111111111111"),
+                Sample("2222222222222222222222222222222222222222222222222222222222222222"),
+            ),
+            confirmations=(ConfirmationTier(from_amount="0", blocks=64),),
+        ),
+    ),
+    withdrawals=WithdrawalsConfig(
+        rules=(
+            WithdrawalRule(
+                asset="BTC",
+                chain="bitcoin",
+                minimum="0.0002",
+                transaction_max="5",
+                day_max="10",
+                approval_above="0.1",
+                travel_rule_from="0.01",
+                hot_wallet_max="20",
+            ),
+            WithdrawalRule(
+                asset="ETH",
+                chain="ethereum",
+                minimum="0.005",
+                transaction_max="100",
+                day_max="200",
+                approval_above="2",
+                travel_rule_from="0.3",
+                hot_wallet_max="500",
+            ),
+        ),
+        approvals=2,
+        approval_hours_max=24,
+        address_cooldown_hours=24,
+        hot_share_max_ppm=300_000,
+        hot_share_target_ppm=50_000,
     ),
     database=DatabaseConfig(
         capacity_units_min=4,

@@ -2,8 +2,8 @@
 
 from typing import Final
 
+from aws_cdk import DefaultStackSynthesizer, Stack
 from aws_cdk import Environment as Target
-from aws_cdk import Stack
 from constructs import Construct
 
 from config.model import Environment
@@ -22,9 +22,22 @@ class ExchangeStack(Stack):
         config: Environment,
         description: str,
         env: Target | None = None,
+        deployed_by: str | None = None,
     ) -> None:
-        """Create an empty stack in `env`, or in the environment's own account and region, taken from the Stage."""
-        super().__init__(scope, construct_id, description=description, termination_protection=config.retained, env=env)
+        """Create an empty stack in `env`, or in the environment's own account and region, taken from the Stage.
+
+        CloudFormation acts as the role with the ARN `deployed_by`, or as the one that bootstrapping made.
+        """
+        super().__init__(
+            scope,
+            construct_id,
+            description=description,
+            termination_protection=config.retained,
+            env=env,
+            synthesizer=DefaultStackSynthesizer(cloud_formation_execution_role=str(deployed_by))
+            if deployed_by
+            else None,
+        )
 
     @property
     def availability_zones(self) -> list[str]:

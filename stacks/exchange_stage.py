@@ -9,6 +9,7 @@ from exchange_constructs.backups import back_up_every_store, need_no_backup
 from exchange_constructs.stack_alarms import watch_every_stack
 from stacks.audit_stack import AuditStack
 from stacks.backup_stack import BackupStack
+from stacks.custody_stack import CustodyStack
 from stacks.data_stack import DataStack
 from stacks.edge_stack import EdgeStack
 from stacks.edge_store_stack import EdgeStoreStack
@@ -71,6 +72,7 @@ class ExchangeStage(Stage):
         self.web = WebStack(self, "Web", config=config)
         self.edge_store = EdgeStoreStack(self, "EdgeStore", config=config, foundation=self.foundation)
         self.edge = EdgeStack(self, "Edge", config=config, web=self.web, store=self.edge_store, gateway=self.gateway)
+        self.custody = CustodyStack(self, "Custody", config=config)
         self.backup = BackupStack(self, "Backup", config=config)
         back_up_every_store(self)
         need_no_backup(self.audit, self.foundation.access_logs, self.web, self.edge_store)

@@ -8,28 +8,17 @@ from constructs import Construct
 from config.model import Environment
 
 
-class EncryptionKeys(Construct):
-    """Four keys, rotated yearly: stored data, customers' API secrets, logs, and messages between services."""
+class AccountKeys(Construct):
+    """The keys of one account, rotated yearly: stored data, logs, and messages between services."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Environment) -> None:
         """Create the keys; a key that is ever deleted takes its data with it, so deletion always waits 30 days."""
         super().__init__(scope, construct_id)
-        removal_policy = RemovalPolicy.RETAIN if config.retained else RemovalPolicy.DESTROY
+        self._config = config
         stack = Stack.of(self)
-
-        def key(name: str, description: str) -> kms.Key:
-            return kms.Key(
-                self,
-                name,
-                description=f"{config.name}: {description}",
-                enable_key_rotation=True,
-                removal_policy=removal_policy,
-            )
-
-        self.data = key("Data", "database, tables, streams, buckets, disks, journal")
-        self.api_secrets = key("ApiSecrets", "secrets of customers' API keys")
-        self.logs = key("Logs", "log groups")
-        self.messages = key("Messages", "event bus, queues, topics")
+        self.data = self._key("Data", "database, tables, streams, buckets, disks, journal")
+        self.logs = self._key("Logs", "log groups")
+        self.messages = self._key("Messages", "event bus, queues, topics")
 
         logs_arn = f"arn:{stack.partition}:logs:{stack.region}:{stack.account}:*"
         self.logs.add_to_resource_policy(
@@ -60,6 +49,24 @@ class EncryptionKeys(Construct):
                 conditions={**as_auto_scaling, "Bool": {"kms:GrantIsForAWSResource": "true"}},
             )
         )
+
+    def _key(self, name: str, description: str) -> kms.Key:
+        return kms.Key(
+            self,
+            name,
+            description=f"{self._config.name}: {description}",
+            enable_key_rotation=True,
+            removal_policy=RemovalPolicy.RETAIN if self._config.retained else RemovalPolicy.DESTROY,
+        )
+
+
+class EncryptionKeys(AccountKeys):
+    """Those of the core account: one more, for the secrets of customers' API keys."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: Environment) -> None:
+        """Create the keys."""
+        super().__init__(scope, construct_id, config=config)
+        self.api_secrets = self._key("ApiSecrets", "secrets of customers' API keys")
 
 
 class AuditKeys(Construct):

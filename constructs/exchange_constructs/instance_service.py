@@ -48,6 +48,33 @@ def boot_script(
     return user_data
 
 
+def start_script(scope: Construct, *, process: Process) -> ec2.UserData:
+    """Return user data for an image that has everything in it: the descriptor is written and the service started.
+
+    The image's own `bursa` unit reads the descriptor; nothing is installed or fetched.
+    """
+    descriptor = Stack.of(scope).to_json_string(
+        {
+            "service": process.service,
+            "command": process.command,
+            "environment": {
+                "SERVICE": process.service,
+                "LISTEN_HOST": "127.0.0.1",
+                "LISTEN_PORT": str(process.port),
+                **process.environment,
+            },
+            "ports": [process.port],
+        }
+    )
+    user_data = ec2.UserData.for_linux(shebang="#!/bin/bash\nset -euo pipefail")
+    user_data.add_commands(
+        "install -d -m 0755 /etc/bursa",
+        *_file(DESCRIPTOR, descriptor),
+        "systemctl enable --now bursa",
+    )
+    return user_data
+
+
 def _file(path: str, text: str) -> list[str]:
     """Return shell lines that write `text` to `path` unchanged."""
     return [f"cat > {path} <<'END_OF_FILE'", text.rstrip("\n"), "END_OF_FILE"]

@@ -7,11 +7,17 @@ from constructs import Construct
 class ServiceRole(iam.Role):
     """A role whose permissions can be reviewed, versioned and detached as one policy, never written inline."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, service: str, description: str) -> None:
-        """Create a role for `service`, such as ecs-tasks.amazonaws.com, without any permission yet."""
+    def __init__(
+        self, scope: Construct, construct_id: str, *, service: str, description: str, name: str | None = None
+    ) -> None:
+        """Create a role for `service`, such as ecs-tasks.amazonaws.com, without any permission yet.
+
+        Give a `name` only where the ARN must be known before the role exists.
+        """
         super().__init__(
             scope,
             construct_id,
+            role_name=name,
             assumed_by=iam.ServicePrincipal(service),
             description=description,
         )

@@ -115,12 +115,15 @@ def watch_every_stack(
 ) -> tuple[StackAlarms, ...]:
     """Give each stack of `stage` its alarms. They tell the pair of `topics` that is near, or a pair of their own.
 
-    An alarm can tell a topic of its own region and account only.
+    An alarm can tell a topic of its own region and account only. A stack that stands alone brings its own `topics`.
     """
     alarms = []
     pairs = {(Stack.of(pair).account, Stack.of(pair).region): pair for pair in topics}
     for stack in [cast(Stack, child) for child in stage.node.children if Stack.is_stack(child)]:
         where = (stack.account, stack.region)
+        if isinstance(own := getattr(stack, "topics", None), OperatorTopics):
+            alarms.append(StackAlarms(stack, "Alarms", config=config, topics=own))
+            continue
         if where not in pairs:
             pairs[where] = OperatorTopics(stack, "Operators", config=config)
         alarms.append(StackAlarms(stack, "Alarms", config=config, topics=pairs[where]))

@@ -1,4 +1,4 @@
-"""Length-prefixed frames between services: four bytes, big endian, then that many bytes of msgpack."""
+"""Length-prefixed frames between services: four bytes, big endian, then that many bytes, mostly msgpack."""
 
 import asyncio
 from typing import Final
@@ -12,10 +12,10 @@ class FrameError(ConnectionError):
     """The peer sent, or was about to be sent, a frame over the limit; the connection is of no further use."""
 
 
-def frame(payload: bytes) -> bytes:
-    """Prefix `payload` with its length. Raises FrameError past FRAME_BYTES_MAX."""
-    if len(payload) > FRAME_BYTES_MAX:
-        msg = f"frame of {len(payload)} bytes; at most {FRAME_BYTES_MAX} are allowed"
+def frame(payload: bytes, bytes_max: int = FRAME_BYTES_MAX) -> bytes:
+    """Prefix `payload` with its length. Raises FrameError past `bytes_max`."""
+    if len(payload) > bytes_max:
+        msg = f"frame of {len(payload)} bytes; at most {bytes_max} are allowed"
         raise FrameError(msg)
     return len(payload).to_bytes(_PREFIX_BYTES, "big") + payload
 
@@ -25,14 +25,14 @@ def pack_list(items: list[bytes]) -> bytes:
     return b"\xdd" + len(items).to_bytes(4, "big") + b"".join(items)
 
 
-async def read_frame(reader: asyncio.StreamReader) -> bytes:
+async def read_frame(reader: asyncio.StreamReader, bytes_max: int = FRAME_BYTES_MAX) -> bytes:
     """Return the next payload.
 
-    Raises FrameError for a length over FRAME_BYTES_MAX and asyncio.IncompleteReadError at the end of the stream.
+    Raises FrameError for a length over `bytes_max` and asyncio.IncompleteReadError at the end of the stream.
     """
     size = int.from_bytes(await reader.readexactly(_PREFIX_BYTES), "big")
-    if size > FRAME_BYTES_MAX:
-        msg = f"peer announced a frame of {size} bytes; at most {FRAME_BYTES_MAX} are allowed"
+    if size > bytes_max:
+        msg = f"peer announced a frame of {size} bytes; at most {bytes_max} are allowed"
         raise FrameError(msg)
     return await reader.readexactly(size)
 

@@ -30,6 +30,7 @@ ACCESS_RECORDS = "Foundation/AccessLogs"
 
 FROZEN = {  # ids of what holds data: a changed id makes an empty twin of it
     "AWS::DynamoDB::GlobalTable": {
+        "Custody/SigningTableA83DCD09",
         "Data/ApiKeysTable10D26ED3",
         "Engine/LeasesTableFEA91EF2",
         "Functions/PlatformIdempotencyTable6A0EAFE6",
@@ -42,6 +43,11 @@ FROZEN = {  # ids of what holds data: a changed id makes an empty twin of it
         "Edge/KeysMessagesE856B267",
         "Edge/KeysZone351ED2DD",
         "EdgeStore/KeysEdge980EF3A1",
+        "Custody/KeysDataA2F7C5E6",
+        "Custody/KeysLogs7981C88C",
+        "Custody/KeysMessagesE856B267",
+        "Custody/WalletKeysHot060F2670",
+        "Custody/WalletKeysWarmB69470DA",
         "Foundation/KeysApiSecrets3E1F2AE6",
         "Foundation/KeysDataA2F7C5E6",
         "Foundation/KeysLogs7981C88C",

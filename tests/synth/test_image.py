@@ -62,6 +62,8 @@ def test_every_library_that_a_service_imports_is_in_the_image() -> None:
     provides = packages_distributions()
     imported = set()
     for file in (ROOT / "runtime").rglob("*.py"):
+        if "wallet_enclave" in file.parts:
+            continue  # has an image of its own
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Import):
                 imported |= {alias.name.split(".")[0] for alias in node.names}

@@ -32,7 +32,8 @@ def test_every_rule_names_one_port_and_a_reason(exchange: Any) -> None:
         assert rule["IpProtocol"] == "tcp", path
         assert rule["FromPort"] == rule["ToPort"], path
         assert rule.get("Description"), path
-        inside = rule.get("CidrIp") in {exchange.config.network.cidr, *ANYWHERE}
+        networks = {"Custody": exchange.config.custody.cidr}
+        inside = rule.get("CidrIp") in {networks.get(path.split("/")[0], exchange.config.network.cidr), *ANYWHERE}
         from_cloudfront = rule.get("SourcePrefixListId") == exchange.config.edge.origin_facing
         assert inside or from_cloudfront or "SourceSecurityGroupId" in rule, path
 

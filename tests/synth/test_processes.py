@@ -31,7 +31,7 @@ def containers(exchange: Any) -> dict[str, dict[str, Any]]:
 
 
 def user_data(exchange: Any) -> str:
-    ((_, template),) = exchange.of_type("AWS::EC2::LaunchTemplate")
+    (template,) = [each for path, each in exchange.of_type("AWS::EC2::LaunchTemplate") if path.startswith("Gateway/")]
     return exchange.text(template["LaunchTemplateData"]["UserData"])
 
 
@@ -154,7 +154,7 @@ def test_dev_runs_one_engine_and_the_others_a_standby(exchanges: dict[str, Any])
 
 
 def test_instances_take_only_signed_metadata_requests_and_no_public_address(exchange: Any) -> None:
-    ((_, template),) = exchange.of_type("AWS::EC2::LaunchTemplate")
+    (template,) = [each for path, each in exchange.of_type("AWS::EC2::LaunchTemplate") if path.startswith("Gateway/")]
     data = template["LaunchTemplateData"]
     assert data["MetadataOptions"] == {"HttpTokens": "required", "HttpPutResponseHopLimit": 1}
     (interface,) = data["NetworkInterfaces"]

@@ -18,6 +18,7 @@ DEPLOYED_IN_ORDER = [
     "Web",
     "EdgeStore",
     "Edge",
+    "Custody",
     "Backup",
     "Observability",
 ]
@@ -72,6 +73,7 @@ def structure(exchange: Any) -> set[tuple[str, str]]:
         if not path.startswith(
             (
                 "Network/",
+                "Custody/NetworkVpc",
                 "SecurityWallet/",
                 "SecurityNodes/",
                 "SecurityAudit/",

@@ -1,0 +1,1 @@
+"""The host of the enclave: moves bytes and keeps ciphertexts; holds no secret and decides nothing."""
