@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from aws_cdk import Duration, Stack
+from aws_cdk import Stack
 from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
@@ -33,8 +32,7 @@ class KeyWatch(Construct):
     ) -> None:
         """Watch `keys`; the role called `signer_name` is the only one whose use of them is expected."""
         super().__init__(scope, construct_id)
-        # By its ARN alone: CDK would otherwise open the topic's key to every rule of every account.
-        self._operators = sns.Topic.from_topic_arn(self, "Topic", operators.topic_arn)
+        self._operators = operators
         operators.add_to_resource_policy(
             iam.PolicyStatement(
                 actions=["sns:Publish"],
@@ -64,24 +62,37 @@ class KeyWatch(Construct):
             "resources": {"ARN": key_arns},
             **detail,
         }
-        rule = events.Rule(
-            self, name, description=description, event_pattern=events.EventPattern(detail_type=[_TRAIL], detail=pattern)
+        # The library's own rule knows no state for reads, and its target would open the topic's key to every rule.
+        rule = events.CfnRule(
+            self,
+            name,
+            description=description,
+            event_pattern={"detail-type": [_TRAIL], "detail": pattern},
+            state="ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS",
+            targets=[
+                events.CfnRule.TargetProperty(
+                    id="Operators",
+                    arn=self._operators.topic_arn,
+                    dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=self._undelivered.queue_arn),
+                    retry_policy=events.CfnRule.RetryPolicyProperty(
+                        maximum_retry_attempts=10, maximum_event_age_in_seconds=3600
+                    ),
+                    input_transformer=events.CfnRule.InputTransformerProperty(
+                        input_paths_map={
+                            "action": "$.detail.eventName",
+                            "by": "$.detail.userIdentity.arn",
+                            "at": "$.detail.eventTime",
+                        },
+                        input_template=f'"{description}: <action> by <by> at <at>."',
+                    ),
+                )
+            ],
         )
-        # Decrypt only reads, and reads reach a rule in this state alone.
-        resource = rule.node.default_child
-        assert isinstance(resource, events.CfnRule)
-        resource.state = "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"
-        rule.add_target(
-            targets.SnsTopic(
-                self._operators,
-                message=events.RuleTargetInput.from_multiline_text(
-                    f"{description}.\n"
-                    f"{events.EventField.from_path('$.detail.eventName')} by "
-                    f"{events.EventField.from_path('$.detail.userIdentity.arn')} at "
-                    f"{events.EventField.from_path('$.detail.eventTime')}"
-                ),
-                dead_letter_queue=self._undelivered,
-                retry_attempts=10,
-                max_event_age=Duration.hours(1),
+        self._undelivered.add_to_resource_policy(
+            iam.PolicyStatement(
+                actions=["sqs:SendMessage"],
+                resources=[self._undelivered.queue_arn],
+                principals=[iam.ServicePrincipal("events.amazonaws.com")],
+                conditions={"ArnEquals": {"aws:SourceArn": rule.attr_arn}},
             )
         )
