@@ -35,6 +35,7 @@ NO_ROLE: Final = "no role"
 _COMMAND: Final = re.compile(r"python3?")
 _ADDRESS: Final = re.compile(r"[\w.-]+:\d+")
 _HTTP: Final = "HTTP"
+_VSOCK: Final = "vsock:"
 _TLS_CACHE: Final = "rediss://"
 _PLAIN_CACHE: Final = "redis://"
 
@@ -160,6 +161,9 @@ def _environment(service: Service, port: int, addresses: Mapping[str, str], inje
     for key, value in (("LISTEN_HOST", HOST), ("LISTEN_PORT", str(port))):
         if key in variables:
             variables[key] = value
+    for key, value in variables.items():
+        if value.startswith(_VSOCK):  # no enclave has a virtual socket here; its stand-in has one in the file system
+            variables[key] = f"unix:{injected.state / key.lower()}"
     if JOURNAL_VARIABLE in variables:
         variables["STATE_DIR"] = str(injected.state)
     if DATABASE_VARIABLE in variables:
