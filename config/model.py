@@ -16,7 +16,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from config.checks import Checked, Sample, between, matching
-from config.custody import ChainsConfig, CustodyConfig, WithdrawalsConfig
+from config.custody import CustodyConfig
 from config.perimeter import (
     AUDIT_DAYS_MIN,
     Accounts,
@@ -154,8 +154,6 @@ class Environment(Checked):
     audit: AuditConfig
     backup: BackupConfig
     custody: CustodyConfig
-    chains: ChainsConfig
-    withdrawals: WithdrawalsConfig
     database: DatabaseConfig
     journal_brokers: BrokerConfig | None
     """Brokers of the engine's command journal; None is MSK Serverless."""
@@ -213,9 +211,8 @@ def _broken_rules(environment: Environment) -> Iterator[tuple[str, str, object]]
         if environment.network.az_count != 3:  # noqa: PLR2004 - said in the message
             yield "network.az_count", "must be 3, since a journal of three replicas survives the loss of one", 2
     yield from _broken_perimeter(environment)
-    for part in (environment.custody, environment.chains, environment.withdrawals):
-        yield from part.problems()
-    yield from _broken_holdings(environment)
+    yield from environment.custody.problems()
+    yield from _broken_roles(environment)
     if (size_bytes := len(environment.catalogue.to_json().encode())) > CATALOGUE_BYTES_MAX:
         yield "catalogue", f"must be at most {CATALOGUE_BYTES_MAX} bytes as JSON", size_bytes
 
@@ -240,11 +237,7 @@ def _broken_perimeter(environment: Environment) -> Iterator[tuple[str, str, obje
         yield "audit.lock_mode", f"must be {lock_mode!r}: in prod records stay, of a trial they can go", audit.lock_mode
 
 
-def _broken_holdings(environment: Environment) -> Iterator[tuple[str, str, object]]:
-    known = {asset.name for asset in environment.catalogue.assets}
-    for rule in environment.withdrawals.rules:
-        if rule.asset not in known:
-            yield f"withdrawals.rules.{rule.asset}", f"must be one of {', '.join(sorted(known))}", rule.asset
+def _broken_roles(environment: Environment) -> Iterator[tuple[str, str, object]]:
     wallet = environment.accounts.wallet
     for name in ("administrator_role", "break_glass_role"):
         role: str = getattr(environment.custody, name)

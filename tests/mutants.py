@@ -26,6 +26,9 @@ _REPLICA: Final = "tests/runtime/engine/test_replica.py"
 _BOOKS: Final = "tests/runtime/market_data/test_book_builder.py"
 _STREAMS: Final = "tests/runtime/gateway/test_streams.py"
 _SIGNING: Final = "tests/runtime/gateway/test_auth.py"
+_CUSTODY: Final = "tests/runtime/custody/test_policy.py"
+_ATTESTATION: Final = "tests/runtime/custody/test_attestation.py"
+_DEPOSITS: Final = "tests/runtime/chain/test_deposits.py"
 _KILL: Final = "tests/runtime/engine/test_server.py::test_kill_9_under_load_loses_and_doubles_nothing"
 _CUTS: Final = "tests/runtime/engine/test_crash_points.py"
 _SNAPSHOTS: Final = "tests/runtime/engine/test_snapshots.py"
@@ -306,5 +309,61 @@ MUTANTS: Final = (
         "        if self._topic.fences and self._topic.writer is not self:",
         "        if False:",
         _DRIVERS,
+    ),
+    Mutant(
+        "one signer is a quorum",
+        "runtime/wallet_enclave/manifest.py",
+        "if len(valid) < QUORUM:",
+        "if len(valid) < 1:",
+        _CUSTODY,
+    ),
+    Mutant(
+        "an approver counts twice",
+        "runtime/wallet_enclave/policy.py",
+        "    valid = {\n        each.approver\n        for each",
+        "    valid = {\n        each.signature\n        for each",
+        _CUSTODY,
+    ),
+    Mutant(
+        "an approval never ends",
+        "runtime/wallet_enclave/policy.py",
+        "and each.expires_at > now_s",
+        "and each.expires_at >= 0",
+        _CUSTODY,
+    ),
+    Mutant(
+        "the cap of one start is forgotten",
+        "runtime/wallet_enclave/policy.py",
+        "if total > rule.boot_max:",
+        "if withdrawal.amount > rule.boot_max:",
+        _CUSTODY,
+    ),
+    Mutant(
+        "a request may be written in two ways",
+        "runtime/wallet_enclave/messages.py",
+        "if msgspec.json.encode(message) != data:",
+        "if False:",
+        _CUSTODY,
+    ),
+    Mutant(
+        "any root is believed",
+        "runtime/wallet_enclave/attestation.py",
+        "if chain[0].public_bytes(Encoding.DER) != root:",
+        "if False:",
+        _ATTESTATION,
+    ),
+    Mutant(
+        "a credited deposit leaves in silence",
+        "runtime/chain/deposits.py",
+        "                    changes.append(Frozen(transfer, left.hash))",
+        "                    pass",
+        _DEPOSITS,
+    ),
+    Mutant(
+        "a deposit is credited a block too soon",
+        "runtime/chain/deposits.py",
+        "if depth < self.confirmations(transfer):",
+        "if depth + 1 < self.confirmations(transfer):",
+        _DEPOSITS,
     ),
 )

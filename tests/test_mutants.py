@@ -10,7 +10,7 @@ import pytest
 from tests.mutants import MUTANTS, Mutant
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("bench", "config", "runtime", "tests", "pyproject.toml")
+COPIED = ("bench", "config", "local", "runtime", "tests", "pyproject.toml")
 
 
 @pytest.mark.soak

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 import boto3
@@ -20,6 +21,8 @@ from runtime.shared.frames import FrameError, frame, read_frame
 from runtime.shared.settings import ADDRESS_PATTERN, read_settings, split_address
 from runtime.wallet_enclave.messages import (
     MESSAGE_BYTES_MAX,
+    CreateWallet,
+    Describe,
     Done,
     LoadManifest,
     Message,
@@ -32,6 +35,7 @@ from runtime.wallet_enclave.messages import (
     WalletOpened,
     decode,
     decode_reply,
+    decode_request,
     encode,
 )
 from runtime.wallet_enclave.transport import open_connection
@@ -44,7 +48,13 @@ ENCLAVE_TIMEOUT_S: Final = 30.0
 PREPARE_S: Final = 300.0
 """How often credentials, wallet and manifest are brought up to date."""
 _INDEX: Final = "Waiting"
-_WAITING: Final = "yes"
+WITHDRAWAL: Final = "withdrawal"
+CEREMONY: Final = "ceremony"
+ANSWERED: Final[Mapping[str, tuple[type[Message], ...]]] = {
+    WITHDRAWAL: (SignWithdrawal,),
+    CEREMONY: (CreateWallet, Describe),
+}
+"""What may be asked, by the value of `waiting`."""
 _RETRY_MAX_S: Final = 30.0
 
 
@@ -80,17 +90,27 @@ class Parent:
         self._prepared_at = float("-inf")
 
     async def turn(self) -> int:
-        """Answer what waits now; return how many. Raises NotReadyError, OSError, TimeoutError and botocore's errors."""
-        if time.monotonic() - self._prepared_at > PREPARE_S:
+        """Answer what waits now; return how many. Raises NotReadyError, OSError, TimeoutError and botocore's errors.
+
+        A ceremony comes before there is a wallet: the enclave makes one, or shows what it is. A withdrawal waits until
+        wallet and manifest are in place, so that a young host refuses nothing that the next turn could sign.
+        """
+        is_old = time.monotonic() - self._prepared_at > PREPARE_S
+        if is_old:
+            frozen = self._credentials.get_frozen_credentials()
+            await self._expected(UseCredentials(frozen.access_key, frozen.secret_key, frozen.token or ""), Done)
+        count = await self._answer_all(CEREMONY)
+        if is_old:
             await self._prepare()
-        waiting = await asyncio.to_thread(self._waiting)
+        return count + await self._answer_all(WITHDRAWAL)
+
+    async def _answer_all(self, kind: str) -> int:
+        waiting = await asyncio.to_thread(self._waiting, kind)
         for name in waiting:
-            await self._answer(name)
+            await self._answer(name, kind)
         return len(waiting)
 
     async def _prepare(self) -> None:
-        frozen = self._credentials.get_frozen_credentials()
-        await self._expected(UseCredentials(frozen.access_key, frozen.secret_key, frozen.token or ""), Done)
         wallet = self._settings.wallet
         sealed = (await asyncio.to_thread(self._item, f"wallet#{wallet}")).get("sealed")
         if sealed is None:
@@ -112,25 +132,26 @@ class Parent:
         found: dict[str, str] = self._table.get_item(Key={"id": name}, ConsistentRead=True).get("Item", {})
         return found
 
-    def _waiting(self) -> list[str]:
+    def _waiting(self, kind: str) -> list[str]:
         answer = self._table.query(
             IndexName=_INDEX,
-            KeyConditionExpression="waiting = :yes",
-            ExpressionAttributeValues={":yes": _WAITING},
+            KeyConditionExpression="waiting = :kind",
+            ExpressionAttributeValues={":kind": kind},
             Limit=BATCH_MAX,
         )
         return [item["id"] for item in answer["Items"]]
 
-    async def _answer(self, name: str) -> None:
-        request = (await asyncio.to_thread(self._item, name)).get("request")
+    async def _answer(self, name: str, kind: str) -> None:
+        request = (await asyncio.to_thread(self._item, name)).get("request", "")
+        reply: Message
         try:
-            reply: Message = (
-                Refused("the item has no request")
-                if request is None
-                else await self._asked(decode(request.encode(), SignWithdrawal))
-            )
+            asked = decode_request(request.encode())
+            if isinstance(asked, ANSWERED[kind]):
+                reply = await self._asked(asked)
+            else:
+                reply = Refused(f"{type(asked).__name__} is no {kind}")
         except MessageError as error:
-            reply = Refused(str(error))
+            reply = Refused(f"the item has no request: {error}")
         await asyncio.to_thread(self._keep, name, encode(reply).decode())
         logger.info("answered", extra={"request": name, "reply": type(reply).__name__})
 

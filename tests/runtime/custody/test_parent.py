@@ -76,8 +76,8 @@ def parent(vault: Vault, table: Any) -> Parent:
     return Parent(settings, table, Frozen())
 
 
-def wait_for_signature(table: Any, name: str, request: str) -> None:
-    table.put_item(Item={"id": name, "waiting": "yes", "asked_at": 1, "request": request})
+def ask(table: Any, name: str, request: str, kind: str = "withdrawal") -> None:
+    table.put_item(Item={"id": name, "waiting": kind, "asked_at": 1, "request": request})
 
 
 def answer_of(table: Any, name: str) -> Any:
@@ -94,8 +94,15 @@ def test_a_request_in_the_table_is_answered_once_with_what_the_enclave_says(
             host = parent(vault, table)
             with pytest.raises(NotReadyError, match="no sealed wallet"):
                 await host.turn()
-            made = await vault.ask(CreateWallet("hot-1"))
+            ask(table, "ceremony-1", encode(CreateWallet("hot-1")).decode(), "ceremony")
+            ask(table, "ceremony-2", encode(SignWithdrawal(withdrawal(), ())).decode(), "ceremony")
+            ask(table, "early", encode(SignWithdrawal(withdrawal(), ())).decode())
+            with pytest.raises(NotReadyError, match="no sealed wallet"):
+                await host.turn()
+            made = answer_of(table, "ceremony-1")
             assert isinstance(made, WalletSealed)
+            assert answer_of(table, "ceremony-2") == Refused("SignWithdrawal is no ceremony")
+            assert "answer" not in table.get_item(Key={"id": "early"})["Item"]
             table.put_item(Item={"id": "wallet#hot-1", "sealed": made.sealed})
             with pytest.raises(NotReadyError, match="no manifest"):
                 await host.turn()
@@ -108,19 +115,20 @@ def test_a_request_in_the_table_is_answered_once_with_what_the_enclave_says(
 
             good, large = withdrawal(), withdrawal(request_id="request-0002", nonce=1, amount=2_00000000)
             for wanted in (good, large):
-                wait_for_signature(table, wanted.request_id, encode(SignWithdrawal(wanted, ())).decode())
-            wait_for_signature(table, "request-0003", '{"type":"sign_withdrawal"}')
-            table.put_item(Item={"id": "request-0004", "waiting": "yes", "asked_at": 1})
-            assert await host.turn() == 4
+                ask(table, wanted.request_id, encode(SignWithdrawal(wanted, ())).decode())
+            ask(table, "request-0003", '{"type":"sign_withdrawal"}')
+            table.put_item(Item={"id": "request-0004", "waiting": "withdrawal", "asked_at": 1})
+            assert await host.turn() == 5
+            assert isinstance(answer_of(table, "early"), Signed)
             assert await host.turn() == 0
             first = answer_of(table, good.request_id)
             assert isinstance(first, Signed)
             assert answer_of(table, large.request_id) == Refused("2 approvals are needed, 0 are valid")
             assert "withdrawal" in answer_of(table, "request-0003").reason
-            assert answer_of(table, "request-0004") == Refused("the item has no request")
+            assert answer_of(table, "request-0004").reason.startswith("the item has no request")
 
             # Another host starts on the same enclave and finds the request again: the answer is the same bytes.
-            wait_for_signature(table, good.request_id, encode(SignWithdrawal(good, ())).decode())
+            ask(table, good.request_id, encode(SignWithdrawal(good, ())).decode())
             assert await parent(vault, table).turn() == 1
             assert answer_of(table, good.request_id) == first
             assert decode(encode(first), Signed) == first
