@@ -7,6 +7,7 @@ from pathlib import Path
 
 import aws_cdk as cdk
 
+from config import region_guard
 from config.model import ConfigError, load_environments, samples
 from exchange_constructs.nag import rule_packs
 from stacks.exchange_stage import ExchangeStage
@@ -23,4 +24,5 @@ for config in environments:
         sys.stderr.write(f"{config.name}: sample values stand for {placeholders}; a deployment needs true ones\n")
     ExchangeStage(app, config.name.title(), config=config)
 cdk.Validations.of(app).add_plugins(*rule_packs(app))
-app.synth()
+if problems := region_guard.problems(Path(app.synth().directory)):
+    sys.exit("\n".join(problems))

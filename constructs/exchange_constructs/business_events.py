@@ -37,7 +37,7 @@ class BusinessEvents(Construct):
             "AwsSolutions-SQS3",
             "Serverless-SQSRedrivePolicy",
             reason="This is the dead-letter queue of the event bus: an alarm watches it and operators empty it by hand",
-            expires=date(2027, 11, 30),
+            expires=date(2027, 11, 20),
         )
         self.bus = events.EventBus(
             self,

@@ -90,7 +90,7 @@ class CommandJournal(Construct):
             grantee.policy,
             *(f"AwsSolutions-IAM5[Resource::{self._arn_of(kind)}]" for kind in ("topic", "transactional-id", "group")),
             reason="Topics and writers are named after market groups; the pattern is bounded to this one cluster",
-            expires=date(2027, 11, 30),
+            expires=date(2027, 11, 20),
         )
 
     def _arn_of(self, kind: str) -> str:

@@ -45,7 +45,7 @@ class DeadLetters(sqs.Queue):
                 "AwsSolutions-SQS3",
                 "Serverless-SQSRedrivePolicy",
                 reason="The last queue, behind the dead letters of the whole exchange: an alarm watches it",
-                expires=date(2027, 11, 30),
+                expires=date(2027, 11, 20),
             )
 
     def grant_leave(self, grantee: iam.IGrantable) -> None:

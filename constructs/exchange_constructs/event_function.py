@@ -195,7 +195,7 @@ class EventFunction(Construct):
             mapping,
             "Serverless-LambdaEventSourceMappingDestination",
             reason="A mapping on SQS has no destination: what fails goes to the dead-letter queue of the queue itself",
-            expires=date(2027, 11, 30),
+            expires=date(2027, 11, 20),
         )
 
     def _target(self) -> targets.LambdaFunction:

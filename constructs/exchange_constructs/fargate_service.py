@@ -136,6 +136,6 @@ class FargateService(Construct):
             task,
             "AwsSolutions-ECS2",
             reason="The variables are names and addresses; the one secret is read by its ARN, by the task's role",
-            expires=date(2027, 11, 30),
+            expires=date(2027, 11, 20),
         )
         return task

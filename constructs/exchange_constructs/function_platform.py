@@ -90,7 +90,7 @@ class FunctionPlatform(Construct):
             policy,
             "AwsSolutions-IAM5[Resource::*]",
             reason="Lambda asks for these on every interface, traces know no resource; code in a function is denied",
-            expires=date(2027, 11, 30),
+            expires=date(2027, 11, 20),
             owner="security",
         )
         return policy

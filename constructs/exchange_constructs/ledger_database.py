@@ -201,7 +201,7 @@ class LedgerDatabase(Construct):
             role.policy,
             f"AwsSolutions-IAM5[Resource::{group}:log-stream:*]",
             reason="Aurora names a log stream after each instance, inside the one group that this role may write to",
-            expires=date(2027, 11, 30),
+            expires=date(2027, 11, 20),
         )
         return role
 

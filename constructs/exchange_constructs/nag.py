@@ -7,8 +7,10 @@ import cdk_nag
 from aws_cdk import Acknowledgment, CfnResource, IPolicyValidationPlugin, Resource, Validations
 from constructs import IConstruct
 
-AS_OF: Final = date(2026, 11, 22)
+AS_OF: Final = date(2026, 11, 25)
 """Day of the last review. Synth compares expiry dates with this day, so it stays a function of the repository."""
+LATEST: Final = AS_OF.replace(year=AS_OF.year + 1)
+"""No acceptance lasts longer than a year from the review that saw it."""
 AWS_SOLUTIONS: Final = "AwsSolutions"
 NIST: Final = "NIST.800.53.R5"
 PCI: Final = "PCI.DSS.321"
@@ -22,7 +24,8 @@ def accept(resource: IConstruct, *findings: str, reason: str, expires: date, own
     """Accept `findings`, such as `AwsSolutions-IAM5[Resource::*]`, on `resource` and whatever it is made of.
 
     The prefix puts each acceptance on record in the validation report. Raises ValueError for a scope wider than one
-    resource, a reason shorter than REASON_LENGTH_MIN characters, an unknown owner or a date that has passed.
+    resource, a reason shorter than REASON_LENGTH_MIN characters, an unknown owner, a date that has passed or is after
+    LATEST.
     """
     where = resource.node.path
     if not (Resource.is_resource(resource) or CfnResource.is_cfn_resource(resource)):
@@ -33,6 +36,10 @@ def accept(resource: IConstruct, *findings: str, reason: str, expires: date, own
         raise ValueError(f"{where}: owner must be one of {', '.join(OWNERS)}, was {owner!r}")
     if expires <= AS_OF:
         raise ValueError(f"{where}: acceptance of {', '.join(findings)} expired on {expires}, reviewed as of {AS_OF}")
+    if expires > LATEST:
+        raise ValueError(
+            f"{where}: expires must be at most {LATEST}, a year after the review of {AS_OF}, was {expires}"
+        )
     record = f"{reason} [owner: {owner}; expires: {expires}]"
     for finding in findings:
         rule = finding.split("[", 1)[0]

@@ -45,13 +45,13 @@ class AccessLogBucket(s3.Bucket):
             "AwsSolutions-S1",
             *(f"{pack}-S3BucketLoggingEnabled" for pack in (HIPAA, NIST, PCI)),
             reason="This bucket receives the access records of all others; recording its own would feed on itself",
-            expires=date(2027, 11, 30),
+            expires=date(2027, 11, 20),
         )
         accept(
             self,
             *(f"{pack}-S3DefaultEncryptionKMS" for pack in (HIPAA, NIST, PCI)),
             reason="S3 and load balancers write access records only to a bucket that is under an S3-managed key",
-            expires=date(2027, 11, 30),
+            expires=date(2027, 11, 20),
             owner="security",
         )
         _accept_one_region(self)
@@ -117,6 +117,6 @@ def _accept_one_region(bucket: s3.Bucket) -> None:
         bucket,
         *(f"{pack}-S3BucketReplicationEnabled" for pack in (HIPAA, NIST, PCI)),
         reason="Customer data stays in Jakarta, the only region in Indonesia; S3 itself spreads it over three zones",
-        expires=date(2027, 11, 30),
+        expires=date(2027, 11, 20),
         owner="security",
     )

@@ -116,21 +116,21 @@ class PrivateNetwork(Construct):
                 subnet.node.find_child("DefaultRoute"),
                 *(f"{pack}-VPCNoUnrestrictedRouteToIGW" for pack in (HIPAA, NIST, PCI)),
                 reason="Public subnets hold nothing but the WebSocket load balancer, which serves clients anywhere",
-                expires=date(2027, 11, 30),
+                expires=date(2027, 11, 20),
                 owner="security",
             )
         accept(
             self.vpc,
             *(f"{pack}-VPCDefaultSecurityGroupClosed" for pack in (HIPAA, NIST, PCI)),
             reason="CloudFormation cannot empty the default group; nothing uses it, as every interface names its own",
-            expires=date(2027, 11, 30),
+            expires=date(2027, 11, 20),
             owner="security",
         )
         accept(
             self.vpc,
             "CloudFormation-Validate::W3010",
             reason="Zones are written out so that synth asks no account; the region they belong to is fixed by config",
-            expires=date(2027, 11, 30),
+            expires=date(2027, 11, 20),
         )
 
 

@@ -44,7 +44,7 @@ class RuntimeImage(ecr_assets.DockerImageAsset):
             role.policy,
             "AwsSolutions-IAM5[Resource::*]",
             reason="ecr:GetAuthorizationToken knows no resources; what may be pulled is bounded to one repository",
-            expires=date(2027, 11, 30),
+            expires=date(2027, 11, 20),
         )
 
 

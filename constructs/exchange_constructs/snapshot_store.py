@@ -45,5 +45,5 @@ class SnapshotStore(Construct):
             grantee.policy,
             f"AwsSolutions-IAM5[Resource::<{bucket_id}.Arn>/*]",
             reason="A snapshot's name holds its sequence number, known when it is taken; the bucket holds nothing else",
-            expires=date(2027, 11, 30),
+            expires=date(2027, 11, 20),
         )

@@ -44,7 +44,7 @@ class StreamFront(Construct):
             group,
             "AwsSolutions-EC23",
             reason="The one public entry: WebSocket clients connect from anywhere, to port 443 and to nothing else",
-            expires=date(2027, 11, 30),
+            expires=date(2027, 11, 20),
             owner="security",
         )
         self.balancer = elb.NetworkLoadBalancer(

@@ -32,7 +32,7 @@ class TradeStream(Construct):
             self.stream,
             "AwsSolutions-KDS3",
             reason="A warning about cost only: a key of our own is wanted, so that we decide who can read trades",
-            expires=date(2027, 11, 30),
+            expires=date(2027, 11, 20),
         )
 
     def grant_publish(self, grantee: iam.IGrantable) -> None:

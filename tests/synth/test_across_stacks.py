@@ -9,15 +9,20 @@ EDGE = "Gateway/StreamFront"
 """The one entry that faces the internet; the other, CloudFront, has no address in a network of ours."""
 WITHOUT_RESOURCE = {
     "cloudwatch:PutMetricData",
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
     "ec2:DescribeInstances",
     "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
     "ecr:GetAuthorizationToken",
     "xray:GetSamplingRules",
     "xray:GetSamplingTargets",
     "xray:PutTelemetryRecords",
     "xray:PutTraceSegments",
 }
-"""Actions for which AWS knows no resource."""
+"""Actions for which AWS knows no resource, or which Lambda wants to hold without one before it enters a network."""
 
 
 def listed(value: Any) -> list[Any]:
