@@ -101,7 +101,7 @@ class FrontDoor(Construct):
             self.distribution,
             "AwsSolutions-CFR3",
             reason="Logs leave by log delivery, as it alone reaches a bucket in Jakarta; the rule knows the old way",
-            expires=date(2027, 11, 30),
+            expires=date(2027, 11, 20),
             owner="security",
         )
         self._add_names(zone)
