@@ -1,0 +1,141 @@
+"""The reports: the same twice, nothing unexplained, nothing that is gone, nothing that is too wide."""
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.evidence import assembly, controls, cost, identity, packs, page, pictures
+
+
+@pytest.fixture(scope="module")
+def found(exchanges: dict[str, Any]) -> assembly.Assembly:
+    return assembly.read(exchanges["prod"].folder.parent)
+
+
+def test_a_missing_environment_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"assembly-Dev is missing: run `make synth` for all environments first"):
+        assembly.read(tmp_path)
+
+
+def test_every_sensitive_statement_is_explained(found: assembly.Assembly) -> None:
+    statements = identity.statements(found, "Prod")
+    assert {"kms:Decrypt", "ecr:GetAuthorizationToken"} <= {each.action for each in statements}
+    assert all(each.why for each in statements)
+
+
+def test_a_statement_that_nobody_explained_is_named(found: assembly.Assembly, tmp_path: Path) -> None:
+    few = tmp_path / "reasons.json"
+    rules = json.loads(identity.REASONS.read_text())
+    few.write_text(json.dumps([rule for rule in rules if "ecr:" not in rule["action"]]))
+    with pytest.raises(
+        ValueError, match=r"(?s)say in reasons.json why.*Engine/Engine/StartRole: ecr:GetAuthorizationToken on \*"
+    ):
+        identity.statements(found, "Prod", few)
+
+
+def test_every_control_has_a_construct_and_a_test(found: assembly.Assembly) -> None:
+    rows = controls.rows(found, "Prod")
+    assert {"ISO 27001", "POJK 27/2024"} <= {row["framework"] for row in rows}
+    text = json.dumps(rows).lower()
+    assert "compliant" not in text
+    assert "certified" not in text
+
+
+def test_a_control_without_its_construct_or_test_is_named(found: assembly.Assembly, tmp_path: Path) -> None:
+    source = tmp_path / "controls.csv"
+    source.write_text(
+        "framework,clause,asks,construct,test\nX,1,a,Engine/Nothing,tests/test_docs.py::test_gone\nX,2,a,,tests/test_docs.py\n"
+    )
+    with pytest.raises(ValueError, match=r"controls\.csv") as caught:
+        controls.rows(found, "Prod", source)
+    assert str(caught.value).splitlines()[1:] == [
+        "X 1: no construct or file is called Engine/Nothing",
+        "X 1: there is no test tests/test_docs.py::test_gone",
+        "X 2: construct is empty",
+    ]
+
+
+def write_report(folder: Path, path: str, reason: str) -> None:
+    accepted = [{"acknowledgedId": "AwsSolutions::AwsSolutions-S1", "acknowledgedAt": path, "reason": reason}]
+    reports = [
+        {"pluginName": pack, "violations": [], "suppressedViolations": accepted if pack == "AwsSolutions" else []}
+        for pack in packs.PACKS
+    ]
+    bucket = {"path": "Prod/Data/Bucket", "constructInfo": {"fqn": "aws-cdk-lib.aws_s3.Bucket"}}
+    stack = {"path": "Prod/Data", "constructInfo": {"fqn": "aws-cdk-lib.Stack"}, "children": {"Bucket": bucket}}
+    tree = {"path": "", "constructInfo": {"fqn": "aws-cdk-lib.App"}, "children": {"Data": stack}}
+    (folder / "validation-report.json").write_text(json.dumps({"pluginReports": reports}))
+    (folder / "tree.json").write_text(json.dumps({"tree": tree}))
+
+
+GOOD = "A reason that is long enough to be taken for one [owner: platform; expires: 2027-06-30]"
+
+
+@pytest.mark.parametrize(
+    ("path", "reason", "complaint"),
+    [
+        ("Prod/Data", GOOD, "is accepted on a aws-cdk-lib.Stack"),
+        ("", GOOD, "the whole app"),
+        ("Prod/Data/Bucket", "because [owner: platform; expires: 2027-06-30]", "without a reason, an owner or an end"),
+        (
+            "Prod/Data/Bucket",
+            "A reason that is long enough to be taken for one",
+            "without a reason, an owner or an end",
+        ),
+        ("Prod/Data/Bucket", GOOD.replace("2027-06", "2029-06"), "ends 2029-06-30; must be after"),
+        ("Prod/Data/Bucket", GOOD.replace("2027-06", "2026-06"), "ends 2026-06-30; must be after"),
+    ],
+)
+def test_a_wide_or_careless_acceptance_stops_the_reports(
+    tmp_path: Path, path: str, reason: str, complaint: str
+) -> None:
+    write_report(tmp_path, path, reason)
+    with pytest.raises(ValueError, match=complaint):
+        packs.read(tmp_path, date(2026, 11, 25))
+
+
+def test_a_pack_that_did_not_run_is_missed(tmp_path: Path) -> None:
+    write_report(tmp_path, "Prod/Data/Bucket", GOOD)
+    assert packs.read(tmp_path, date(2026, 11, 25)).raw("Prod", "AwsSolutions") == 1
+    report = tmp_path / "validation-report.json"
+    report.write_text(report.read_text().replace("HIPAA.Security", "Other"))
+    with pytest.raises(ValueError, match=r"these rule packs did not run: HIPAA\.Security"):
+        packs.read(tmp_path, date(2026, 11, 25))
+
+
+def test_the_number_of_rules_is_the_librarys() -> None:
+    assert {name: packs.rules_of(file) for name, file in packs.PACKS.items()} == {
+        "AwsSolutions": 131,
+        "NIST.800.53.R5": 85,
+        "PCI.DSS.321": 69,
+        "HIPAA.Security": 90,
+        "Serverless": 18,
+    }
+
+
+def test_a_bill_grows_with_what_runs(found: assembly.Assembly) -> None:
+    dev, prod = (cost.total(cost.items(found, stage)[0]) for stage in ("Dev", "Prod"))
+    assert 300 < dev < prod
+    hosts = [item for item in cost.items(found, "Prod")[0] if item.what == "Fargate ARM vCPU"]
+    tasks = list(found.of("Prod", "AWS::ECS::Service"))
+    assert hosts[0].quantity >= cost.HOURS * len(tasks) / 4
+
+
+def test_pictures_are_the_same_twice_and_show_what_is_there(found: assembly.Assembly) -> None:
+    drawn = pictures.overview(found, "Prod")
+    assert drawn == pictures.overview(found, "Prod")
+    assert all(f">{stack}<" in drawn for stack in found.order)
+    data = pictures.area(found, "Prod", "Data")
+    assert "Aurora PostgreSQL" in data
+    assert "Kinesis stream" in data
+
+
+def test_a_detour_makes_an_arrow_needless() -> None:
+    assert pictures._shortest({"a": set(), "b": {"a"}, "c": {"a", "b"}}) == {"a": set(), "b": {"a"}, "c": {"b"}}
+
+
+def test_text_on_the_page_is_never_markup() -> None:
+    assert "&lt;script&gt;" in page.table(("a",), [("<script>",)])
