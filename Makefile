@@ -60,8 +60,8 @@ deploy: setup deps ## deploy to AWS with the CDK (ENV=dev); refuses sample value
 bench: setup .build/bench/.installed ## benchmarks, as ratios to a baseline of the same run (ONLY=name)
 	@$(PYTHON) -m bench $(if $(ONLY),--only $(ONLY))
 
-reports: ## not built yet
-	@echo "make $@ is not built yet"; exit 2
+reports: synth ## write docs/reports/ from the templates: what a security reviewer reads
+	@$(PYTHON) -m scripts.reports && echo "docs/reports/index.html"
 
 clean: down ## forget everything the exchange has kept here
 	@rm -rf .local .build cdk.out .mypy_cache .ruff_cache .pytest_cache .hypothesis
