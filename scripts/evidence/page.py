@@ -17,7 +17,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, caption: str
 
     def cell(tag: str, at: int, value: object) -> str:
         shown = f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
-        return f"<{tag}{' class=n' if at in numbers else ''}>{html.escape(shown).replace(chr(10), '<br>').replace('/', '/<wbr>')}</{tag}>"
+        text = html.escape(shown).replace("\n", "<br>").replace("/", "/<wbr>")
+        return f"<{tag}{' class=n' if at in numbers else ''}>{text}</{tag}>"
 
     lines = [f"<table><caption>{html.escape(caption)}</caption>" if caption else "<table>"]
     lines += ["<thead><tr>" + "".join(cell("th", at, name) for at, name in enumerate(head)) + "</tr></thead><tbody>"]
