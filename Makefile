@@ -16,7 +16,7 @@ export JSII_DEPRECATED := quiet
 export JSII_RUNTIME_PACKAGE_CACHE := enabled
 export CDK_DISABLE_CLI_TELEMETRY := true
 
-.PHONY: help up down status replay test check soak synth bench reports deps deploy clean setup setup-dev
+.PHONY: help up down status replay test check soak synth bench reports checkov deps deploy clean setup setup-dev
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -63,6 +63,9 @@ bench: setup .build/bench/.installed ## benchmarks, as ratios to a baseline of t
 reports: synth ## write docs/reports/ from the templates: what a security reviewer reads
 	@$(PYTHON) -m scripts.reports && echo "docs/reports/index.html"
 
+checkov: synth .build/checkov/.installed ## hold every template against checkov, which has an environment of its own
+	@$(PYTHON) -m scripts.checkov
+
 clean: down ## forget everything the exchange has kept here
 	@rm -rf .local .build cdk.out .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
@@ -89,6 +92,12 @@ setup-dev: setup
 .build/engine/.built: .venv/.installed scripts/compile_engine.py $(wildcard runtime/engine/*.py) runtime/shared/messages.py
 	@$(PYTHON) -m scripts.compile_engine
 	@mkdir -p $(@D) && touch $@
+
+.build/checkov/.installed: requirements-checkov.txt
+	@echo "installing checkov ..."
+	@test -x .build/checkov/bin/python || $(PYTHON3) -m venv .build/checkov
+	@.build/checkov/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-checkov.txt
+	@touch $@
 
 .build/bench/.installed: requirements-bench.txt | .venv/bin/python
 	@echo "installing the engines that ours is compared with ..."
