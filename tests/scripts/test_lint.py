@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+PROGRAM = Path(sys.executable).with_name("cfn-lint")
 IGNORED = {
     "W3005": "CDK writes a dependency that a reference already says, in its constructs for grants and proxies",
     "W3010": "zones are written out so that synth asks no account; the region they belong to is fixed by config",
@@ -17,7 +18,7 @@ IGNORED = {
 def lint(templates: list[Path], region: str) -> str:
     options = f"--ignore-checks {' '.join(IGNORED)} --non-zero-exit-code warning --format parseable"
     ran = subprocess.run(
-        [sys.executable, "-m", "cfnlint", *options.split(), "--regions", region, "--template", *map(str, templates)],
+        [str(PROGRAM), *options.split(), "--regions", region, "--template", *map(str, templates)],
         capture_output=True,
         text=True,
         check=False,
