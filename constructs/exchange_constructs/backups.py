@@ -167,7 +167,7 @@ class Backups(Construct):
             role.policy,
             "AwsSolutions-IAM5[Resource::*]",
             reason="It copies whatever carries the mark and restores under names that nobody knows before a restore",
-            expires=date(2027, 11, 30),
+            expires=date(2027, 11, 20),
             owner="security",
         )
         return role

@@ -106,7 +106,7 @@ class PrivateBucket(s3.Bucket):
                 "AwsSolutions-S1",
                 *(f"{pack}-S3BucketLoggingEnabled" for pack in (HIPAA, NIST, PCI)),
                 reason="There is no log bucket in its account and region; the trail records every access to an object",
-                expires=date(2027, 11, 30),
+                expires=date(2027, 11, 20),
                 owner="security",
             )
         _accept_one_region(self)

@@ -189,7 +189,7 @@ class SecurityBaseline(Construct):
             lost,
             "Serverless-SQSRedrivePolicy",
             reason="The last queue of this account, behind its findings, which share no queue with another account",
-            expires=date(2027, 11, 30),
+            expires=date(2027, 11, 20),
             owner="security",
         )
         self.findings = queue("Findings", sqs.DeadLetterQueue(queue=lost, max_receive_count=5))

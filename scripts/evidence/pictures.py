@@ -37,7 +37,6 @@ SHOWN: Final = {  # type → what it is called, and how it is drawn
     "AWS::Backup::LogicallyAirGappedBackupVault": ("air-gapped vault", "store"),
     "AWS::CloudFront::Distribution": ("CloudFront", "edge"),
     "AWS::CloudTrail::Trail": ("CloudTrail", "own"),
-    "AWS::CloudWatch::Dashboard": ("dashboard", "own"),
     "AWS::Cognito::UserPool": ("Cognito user pool", "store"),
     "AWS::Config::ConformancePack": ("Config pack", "own"),
     "AWS::DynamoDB::GlobalTable": ("DynamoDB table", "store"),
