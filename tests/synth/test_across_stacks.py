@@ -30,8 +30,13 @@ def listed(value: Any) -> list[Any]:
 
 
 def allowing(exchange: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield every allowing statement of an identity or resource policy, wherever it stands."""
+    """Yield every allowing statement of an identity or resource policy, wherever it stands.
+
+    Not that of an endpoint: it narrows what passes, and grants nothing.
+    """
     for path, resource in exchange.resources():
+        if resource["Type"] == "AWS::EC2::VPCEndpoint":
+            continue
         properties = resource.get("Properties", {})
         documents = [properties.get(name) for name in ("PolicyDocument", "KeyPolicy", "ResourcePolicy")]
         documents += [policy["PolicyDocument"] for policy in properties.get("Policies", []) if isinstance(policy, dict)]
