@@ -54,6 +54,8 @@ def _of_values(where: str, properties: dict[str, Any], region: str, families: li
 
 def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401 - a template is any JSON
     if isinstance(value, dict):
+        if value.get("Effect") == "Deny":
+            return  # what is refused may well be named
         for name, inner in value.items():
             yield from _leaves(inner, name)
     elif isinstance(value, list):

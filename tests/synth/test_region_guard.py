@@ -86,6 +86,15 @@ def test_a_fault_is_one_line_that_names_the_construct(
     assert "\n" not in found[0]
 
 
+def test_to_refuse_a_measurement_of_zeros_is_no_fault(tmp_path: Path, synth_app: Any) -> None:
+    app = synth_app(tmp_path)
+    stack = cdk.Stack(app, "Trial", env=cdk.Environment(account="123456789012", region=HOME))
+    refused = {"Effect": "Deny", "Condition": {"StringEquals": {"kms:RecipientAttestation:ImageSha384": "0" * 96}}}
+    cdk.CfnResource(stack, "Key", type="AWS::KMS::Key", properties={"KeyPolicy": {"Statement": [refused]}})
+    app.synth()
+    assert problems(tmp_path) == []
+
+
 @pytest.mark.parametrize("region", ["ap-southeast-3", "ap-southeast-1", "us-east-1"])
 def test_the_table_agrees_with_the_linters_own(exchanges: dict[str, Any], region: str) -> None:
     """Two sources: our dated table, and the types that the linter knows of the region."""
