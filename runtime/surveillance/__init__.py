@@ -1,0 +1,1 @@
+"""Watches what is traded for patterns that a market must not have."""

@@ -1,0 +1,50 @@
+"""What a detector found, and the case it belongs to. Pure.
+
+A case gathers everything of one kind, in one market, by the same owners, on one business day, so an owner who trades
+with themselves a thousand times makes one case with a thousand findings.
+"""
+
+from hashlib import sha256
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from runtime.shared.business_day import day_of
+
+WASH_TRADE: Final = "wash-trade"
+SPOOFING: Final = "spoofing"
+LAYERING: Final = "layering"
+VOLUME_SPIKE: Final = "volume-spike"
+PUMP: Final = "pump"
+KINDS: Final = (WASH_TRADE, SPOOFING, LAYERING, VOLUME_SPIKE, PUMP)
+SEVERITY: Final = {WASH_TRADE: "high", SPOOFING: "high", LAYERING: "high", VOLUME_SPIKE: "low", PUMP: "medium"}
+
+
+class Finding(Struct, frozen=True):
+    """One occurrence. `figures` hold what was measured and the limit it passed, as integers."""
+
+    kind: str
+    market: int
+    symbol: str
+    accounts: tuple[int, ...]
+    """Those who did it, in order; empty when no account stands out."""
+    trades: tuple[int, ...]
+    orders: tuple[int, ...]
+    first_us: int
+    last_us: int
+    figures: dict[str, int]
+
+    @property
+    def case_id(self) -> str:
+        """Name of the case, the same for every finding that belongs to it."""
+        return _digest([self.kind, self.market, self.accounts, day_of(self.first_us).isoformat()])
+
+    @property
+    def finding_id(self) -> str:
+        """Name of this finding, the same whenever it is found again."""
+        return _digest([self.kind, self.market, self.accounts, self.trades, self.orders, self.first_us])
+
+
+def _digest(parts: list[object]) -> str:
+    return sha256(msgspec.json.encode(parts)).hexdigest()[:32]
