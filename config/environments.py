@@ -26,6 +26,7 @@ from config.perimeter import (
     PartnersConfig,
     PeeredNetwork,
 )
+from config.records import RecordsConfig
 
 PRICE_SOURCES: Final = ("stream.binance.com", "ws-feed.exchange.coinbase.com")
 """Where the price feed listens."""
@@ -111,6 +112,15 @@ DEV: Final = Environment(
     ledger=FargateSize(cpu_units=512, memory_mib=1024, task_count=1),
     rest=FargateSize(cpu_units=512, memory_mib=1024, task_count=1),
     websocket=WebSocketConfig(instance_type="c7g.large", instance_count_min=1, instance_count_max=2),
+    records=RecordsConfig(
+        lock_mode="GOVERNANCE",
+        ledger_years=1,
+        reports_years=1,
+        evidence_years=1,
+        trades_years=1,
+        query_gib_max=10,
+        regulator_account=Sample("444444444441"),
+    ),
     operations=OperationsConfig(
         runbooks_url=Sample("https://code.bursa.example/bursa/docs/runbooks"),
         pager_url=Sample("https://pager.bursa.example/sns/dev"),
@@ -216,6 +226,15 @@ STAGING: Final = Environment(
     ledger=FargateSize(cpu_units=1024, memory_mib=2048, task_count=1),
     rest=FargateSize(cpu_units=1024, memory_mib=2048, task_count=2),
     websocket=WebSocketConfig(instance_type="c7g.large", instance_count_min=2, instance_count_max=4),
+    records=RecordsConfig(
+        lock_mode="GOVERNANCE",
+        ledger_years=1,
+        reports_years=1,
+        evidence_years=1,
+        trades_years=1,
+        query_gib_max=100,
+        regulator_account=Sample("444444444442"),
+    ),
     operations=OperationsConfig(
         runbooks_url=Sample("https://code.bursa.example/bursa/docs/runbooks"),
         pager_url=Sample("https://pager.bursa.example/sns/staging"),
@@ -321,6 +340,15 @@ PROD: Final = Environment(
     ledger=FargateSize(cpu_units=2048, memory_mib=4096, task_count=1),
     rest=FargateSize(cpu_units=2048, memory_mib=4096, task_count=3),
     websocket=WebSocketConfig(instance_type="c7g.xlarge", instance_count_min=3, instance_count_max=12),
+    records=RecordsConfig(
+        lock_mode="COMPLIANCE",
+        ledger_years=10,
+        reports_years=10,
+        evidence_years=10,
+        trades_years=10,
+        query_gib_max=1_000,
+        regulator_account=Sample("444444444443"),
+    ),
     operations=OperationsConfig(
         runbooks_url=Sample("https://code.bursa.example/bursa/docs/runbooks"),
         pager_url=Sample("https://pager.bursa.example/sns/prod"),

@@ -27,6 +27,7 @@ from config.perimeter import (
     EgressConfig,
     PartnersConfig,
 )
+from config.records import LEDGER_YEARS_MIN, RecordsConfig
 from runtime.shared.catalogue import Catalogue, first_problem
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -163,6 +164,7 @@ class Environment(Checked):
     ledger: FargateSize
     rest: FargateSize
     websocket: WebSocketConfig
+    records: RecordsConfig
     operations: OperationsConfig
     catalogue: Catalogue
 
@@ -232,6 +234,7 @@ def _broken_perimeter(environment: Environment) -> Iterator[tuple[str, str, obje
         yield "audit.retention_days", f"must be at least {AUDIT_DAYS_MIN} (five years)", audit.retention_days
     if environment.name == "prod" and not backup.locked:
         yield "backup.locked", "must be True", False
+    yield from _broken_records(environment)
     lock_mode = "COMPLIANCE" if environment.name == "prod" else "GOVERNANCE"
     if audit.lock_mode != lock_mode:
         yield "audit.lock_mode", f"must be {lock_mode!r}: in prod records stay, of a trial they can go", audit.lock_mode
@@ -243,6 +246,18 @@ def _broken_roles(environment: Environment) -> Iterator[tuple[str, str, object]]
         role: str = getattr(environment.custody, name)
         if f"::{wallet}:" not in role:
             yield f"custody.{name}", f"must be a role of the wallet account {wallet}", role
+
+
+def _broken_records(environment: Environment) -> Iterator[tuple[str, str, object]]:
+    records = environment.records
+    lock_mode = "COMPLIANCE" if environment.name == "prod" else "GOVERNANCE"
+    if records.lock_mode != lock_mode:
+        allowed = f"must be {lock_mode!r}: in prod records stay, of a trial they can go"
+        yield "records.lock_mode", allowed, records.lock_mode
+    if environment.name == "prod":
+        for name in ("ledger_years", "reports_years", "evidence_years", "trades_years"):
+            if (years := getattr(records, name)) < LEDGER_YEARS_MIN:
+                yield f"records.{name}", f"must be at least {LEDGER_YEARS_MIN}, the floor of the law", years
 
 
 def _broken_partners(cidr: str, partners: PartnersConfig) -> Iterator[tuple[str, str, object]]:

@@ -1,5 +1,7 @@
 """The matching engine, and the cluster and private zone that all services share."""
 
+from typing import Final
+
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_servicediscovery as servicediscovery
@@ -14,6 +16,9 @@ from exchange_constructs.process import NAMESPACE, Process
 from exchange_constructs.snapshot_store import SnapshotStore
 from stacks.base_stack import ExchangeStack
 from stacks.data_stack import DataStack
+
+GROUP: Final = "main"
+"""The one market group there is until markets are split."""
 
 
 class EngineStack(ExchangeStack):
@@ -50,7 +55,7 @@ class EngineStack(ExchangeStack):
                 module="runtime.engine.main",
                 port=7001,
                 environment={
-                    "GROUP": "main",
+                    "GROUP": GROUP,
                     "JOURNAL_CLUSTER_ARN": data.journal.cluster_arn,
                     "SNAPSHOT_BUCKET": self.snapshots.bucket.bucket_name,
                     "LEASE_TABLE": self.leases.table.table_name,

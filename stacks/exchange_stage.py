@@ -7,6 +7,7 @@ from constructs import Construct
 from config.model import Environment
 from exchange_constructs.backups import back_up_every_store, need_no_backup
 from exchange_constructs.stack_alarms import watch_every_stack
+from stacks.analytics_stack import AnalyticsStack
 from stacks.audit_stack import AuditStack
 from stacks.backup_stack import BackupStack
 from stacks.custody_stack import CustodyStack
@@ -22,7 +23,9 @@ from stacks.market_data_stack import MarketDataStack
 from stacks.network_stack import NetworkStack
 from stacks.notifications_stack import NotificationsStack
 from stacks.observability_stack import ObservabilityStack
+from stacks.reporting_stack import ReportingStack
 from stacks.security_stack import SecurityStack
+from stacks.surveillance_stack import SurveillanceStack
 from stacks.web_stack import WebStack
 
 
@@ -73,6 +76,19 @@ class ExchangeStage(Stage):
         self.edge_store = EdgeStoreStack(self, "EdgeStore", config=config, foundation=self.foundation)
         self.edge = EdgeStack(self, "Edge", config=config, web=self.web, store=self.edge_store, gateway=self.gateway)
         self.custody = CustodyStack(self, "Custody", config=config)
+        self.analytics = AnalyticsStack(self, "Analytics", config=config, foundation=self.foundation, data=self.data)
+        self.surveillance = SurveillanceStack(
+            self, "Surveillance", config=config, foundation=self.foundation, data=self.data, platform=platform
+        )
+        self.reporting = ReportingStack(
+            self,
+            "Reporting",
+            config=config,
+            foundation=self.foundation,
+            data=self.data,
+            platform=platform,
+            surveillance=self.surveillance,
+        )
         self.backup = BackupStack(self, "Backup", config=config)
         back_up_every_store(self)
         need_no_backup(self.audit, self.foundation.access_logs, self.web, self.edge_store)

@@ -57,6 +57,8 @@ class Exchange:
                 return self.text_in(name, self.stacks[name]["Outputs"][output]["Value"])
             case {"Fn::Base64": inner} | {"Fn::Sub": inner}:
                 return self.text(inner)
+            case {"Fn::Select": [_, inner]} | {"Fn::Split": [_, inner]}:
+                return self.text(inner)
             case {"Ref": name}:
                 return f"<{name}>"
             case {"Fn::GetAtt": [name, attribute]}:

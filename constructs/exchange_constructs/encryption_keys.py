@@ -61,12 +61,13 @@ class AccountKeys(Construct):
 
 
 class EncryptionKeys(AccountKeys):
-    """Those of the core account: one more, for the secrets of customers' API keys."""
+    """Those of the core account, with two more: secrets of customers' API keys, and records of what was done."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Environment) -> None:
         """Create the keys."""
         super().__init__(scope, construct_id, config=config)
         self.api_secrets = self._key("ApiSecrets", "secrets of customers' API keys")
+        self.records = self._key("Records", "trades with their accounts, evidence, reports, copies of the ledger")
 
 
 class AuditKeys(Construct):

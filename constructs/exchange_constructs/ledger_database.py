@@ -11,6 +11,7 @@ from aws_cdk import aws_rds as rds
 from constructs import Construct
 
 from config.model import Environment
+from exchange_constructs.event_function import EventFunction
 from exchange_constructs.nag import HIPAA, NIST, accept
 from exchange_constructs.private_network import DATA
 from exchange_constructs.service_logs import ServiceLogs
@@ -134,6 +135,11 @@ class LedgerDatabase(Construct):
         """Let `grantee` sign in to the proxy as `user`."""
         self._proxy.grant_connect(grantee, user)
 
+    def let_read(self, function: EventFunction) -> None:
+        """Let `function` read by the proxy: it may reach it, and sign in."""
+        function.connections.allow_to(self.proxy_connections, ec2.Port.tcp(PROXY_PORT), "reads the ledger")
+        self.grant_sign_in_by_proxy(function.role, READER)
+
     def grant_own(self, grantee: iam.IGrantable) -> None:
         """Let `grantee` read the secret of the owner, who changes the schema."""
         iam.Grant.add_to_principal(
@@ -155,7 +161,8 @@ class LedgerDatabase(Construct):
         role = ServiceRole(
             self, "ProxyRole", service="rds.amazonaws.com", description="Signs in to the database for functions"
         )
-        self.cluster.grant_connect(role, READER)
+        for user in (READER, REGULATOR):
+            self.cluster.grant_connect(role, user)
         # By its name: CDK would otherwise open the database to the proxy itself, on a port that no rule pack can read.
         target = rds.DatabaseCluster.from_database_cluster_attributes(
             self, "ProxyTarget", cluster_identifier=self.cluster.cluster_identifier, engine=ENGINE, port=PORT

@@ -1,5 +1,6 @@
 """Buckets: private, versioned, reached by TLS only, every access logged."""
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Final
 
@@ -71,6 +72,7 @@ class PrivateBucket(s3.Bucket):
         name: str | None = None,
         kept_days: int | None = None,
         lock: s3.ObjectLockRetention | None = None,
+        lifecycle: Sequence[s3.LifecycleRule] = (),
     ) -> None:
         """Create the bucket; its access records go to `access_logs`, or, in a region without one, to the trail only.
 
@@ -97,7 +99,8 @@ class PrivateBucket(s3.Bucket):
                     expiration=None if kept_days is None else Duration.days(kept_days),
                     noncurrent_version_expiration=Duration.days(OLD_VERSIONS_DAYS),
                     abort_incomplete_multipart_upload_after=Duration.days(1),
-                )
+                ),
+                *lifecycle,
             ],
         )
         if access_logs is None:

@@ -8,17 +8,25 @@ class ServiceRole(iam.Role):
     """A role whose permissions can be reviewed, versioned and detached as one policy, never written inline."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, service: str, description: str, name: str | None = None
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        service: str = "",
+        principal: iam.IPrincipal | None = None,
+        description: str,
+        name: str | None = None,
     ) -> None:
         """Create a role for `service`, such as ecs-tasks.amazonaws.com, without any permission yet.
 
-        Give a `name` only where the ARN must be known before the role exists.
+        Where no service takes it, `principal` does. Give a `name` only where the ARN must be known before the role
+        exists.
         """
         super().__init__(
             scope,
             construct_id,
             role_name=name,
-            assumed_by=iam.ServicePrincipal(service),
+            assumed_by=principal or iam.ServicePrincipal(service),
             description=description,
         )
         self._policy: iam.ManagedPolicy | None = None

@@ -1,4 +1,8 @@
-"""The published record of trades: a Kinesis stream that surveillance, reporting and the lake read."""
+"""The published record of trades: a Kinesis stream that surveillance and the lake read.
+
+Each trade names both accounts, by number: surveillance is blind without them. So the stream is not public data. It is
+under the key of records, which neither gateways nor the engine may use; the public tape goes another way.
+"""
 
 from datetime import date
 
@@ -13,7 +17,7 @@ from exchange_constructs.nag import accept
 
 
 class TradeStream(Construct):
-    """A stream on demand, under our key; a reader that was away may catch up for the retention time."""
+    """A stream on demand, under the key of records; a reader that was away may catch up for the retention time."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Environment, key: kms.IKey) -> None:
         """Create the stream."""
@@ -34,6 +38,18 @@ class TradeStream(Construct):
             reason="A warning about cost only: a key of our own is wanted, so that we decide who can read trades",
             expires=date(2027, 11, 20),
         )
+
+    def grant_follow(self, grantee: iam.IGrantable) -> None:
+        """Let `grantee` read every record."""
+        self.stream.grant(
+            grantee,
+            "kinesis:DescribeStream",
+            "kinesis:DescribeStreamSummary",
+            "kinesis:GetRecords",
+            "kinesis:GetShardIterator",
+            "kinesis:ListShards",
+        )
+        self._key.grant(grantee, "kms:Decrypt")
 
     def grant_publish(self, grantee: iam.IGrantable) -> None:
         """Let `grantee` append records."""

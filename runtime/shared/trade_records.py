@@ -31,6 +31,9 @@ class TradeRecord(Struct, frozen=True, gc=False):
     seller_fee: int
     time_us: int
     sequence: int
+    buyer_fee_asset: int = -1
+    """Below 0: what that side received."""
+    seller_fee_asset: int = -1
 
 
 class Place(Struct, frozen=True):
@@ -67,6 +70,8 @@ def record(symbol: str, trade: Traded, sequence: int, time_us: int) -> TradeReco
         trade.seller_fee,
         time_us,
         sequence,
+        trade.buyer_fee_asset,
+        trade.seller_fee_asset,
     )
 
 

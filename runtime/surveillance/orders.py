@@ -69,7 +69,10 @@ def layering(
     owners: Mapping[int, str],
     limits: OrderLimits,
 ) -> Iterator[Finding]:
-    """Yield a finding for each ladder of orders whose owner traded on the other side while all of it stood."""
+    """Yield a finding for each ladder of orders whose owner traded on the other side while all of it stood.
+
+    A ladder on both sides is what a market maker quotes: each price on the other side excuses two on this one.
+    """
     if not trades:
         return
     ladders: dict[tuple[str, int], list[TakenBack]] = defaultdict(list)
@@ -78,8 +81,9 @@ def layering(
     dealings = _Dealings(trades, owners)
     for (owner, side), ladder in sorted(ladders.items()):
         for trade in dealings.of(owner, _other(side)):
-            standing = [order for order in ladder if order.created_us <= trade.time_us <= order.canceled_us]
-            if len({order.price for order in standing}) >= limits.layers:
+            standing = _standing(ladder, trade)
+            beside = _standing(ladders.get((owner, _other(side)), []), trade)
+            if len({order.price for order in standing}) >= limits.layers + 2 * len({order.price for order in beside}):
                 yield _finding(LAYERING, standing, [trade], {"layers": len(standing), "limit": limits.layers})
                 break  # one finding names the ladder; each further trade against it would name it again
 
@@ -99,6 +103,10 @@ class _Dealings:
 
 def _brief(orders: Sequence[TakenBack], limits: OrderLimits) -> Iterator[TakenBack]:
     return (order for order in orders if order.canceled_us - order.created_us <= limits.life_s * 1_000_000)
+
+
+def _standing(orders: Sequence[TakenBack], trade: TradeRecord) -> list[TakenBack]:
+    return [order for order in orders if order.created_us <= trade.time_us <= order.canceled_us]
 
 
 def _other(side: int) -> int:

@@ -146,18 +146,10 @@ def test_mutant_a_service_under_another_name_is_not_found(runs: tuple[Any, Run])
         runs[1].changed("AWS::ServiceDiscovery::Service", other_name).programs()
 
 
-def test_mutant_a_reference_to_what_is_not_there_stops_the_run(assembly: Assembly, cloud: Cloud) -> None:
-    stack = next(each for each in assembly.stacks if "Fn::GetStackOutput" in json.dumps(each.template))
-    wrong = json.loads(json.dumps(stack.template).replace('"OutputName": "', '"OutputName": "X'))
-    before = assembly.stacks[: assembly.stacks.index(stack)]
-    mutant = Assembly(assembly.stage, (*before, replace(stack, template=wrong)))
-    with pytest.raises(DeployError, match=r"has no output 'X\w+' yet"):
-        deploy(mutant, cloud)
-
-
 def test_everything_that_is_declared_can_be_delivered_and_every_policy_evaluated(
     runs: tuple[Any, Run], tmp_path: Path
 ) -> None:
+    """Before any test with a cloud of its own: the state of moto belongs to the process, and that one empties it."""
     run = runs[1]
     dispatcher = Dispatcher(
         run.deployment, run.cloud, logs=tmp_path, inline=tmp_path, inject=lambda function: function.environment
@@ -173,6 +165,15 @@ def test_everything_that_is_declared_can_be_delivered_and_every_policy_evaluated
     guard = Guard(book, tmp_path / "grants.jsonl", is_enforced=True)
     check(run.deployment, guard, ACCOUNT)
     guard.close()
+
+
+def test_mutant_a_reference_to_what_is_not_there_stops_the_run(assembly: Assembly, cloud: Cloud) -> None:
+    stack = next(each for each in assembly.stacks if "Fn::GetStackOutput" in json.dumps(each.template))
+    wrong = json.loads(json.dumps(stack.template).replace('"OutputName": "', '"OutputName": "X'))
+    before = assembly.stacks[: assembly.stacks.index(stack)]
+    mutant = Assembly(assembly.stage, (*before, replace(stack, template=wrong)))
+    with pytest.raises(DeployError, match=r"has no output 'X\w+' yet"):
+        deploy(mutant, cloud)
 
 
 def test_mutant_a_bus_renamed_in_one_stack_only(assembly: Assembly, cloud: Cloud) -> None:

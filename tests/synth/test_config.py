@@ -102,6 +102,16 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
         {"audit": dataclasses.replace(DEV.audit, lock_mode="COMPLIANCE")},
         ("dev.audit.lock_mode: must be 'GOVERNANCE': in prod records stay, of a trial they can go, was 'COMPLIANCE'"),
     ),
+    (
+        PROD,
+        {"records": dataclasses.replace(PROD.records, ledger_years=4)},
+        "prod.records.ledger_years: must be at least 5, the floor of the law, was 4",
+    ),
+    (
+        PROD,
+        {"records": dataclasses.replace(PROD.records, lock_mode="GOVERNANCE")},
+        "prod.records.lock_mode: must be 'COMPLIANCE': in prod records stay, of a trial they can go, was 'GOVERNANCE'",
+    ),
     (PROD, {"backup": dataclasses.replace(PROD.backup, locked=False)}, "prod.backup.locked: must be True, was False"),
     (DEV, {"region": "eu-west-1"}, "dev.region: must be 'ap-southeast-3', was 'eu-west-1'"),
     (DEV, {"domain": "Bursa"}, "dev.domain: must be a domain name in lower case, was 'Bursa'"),
@@ -222,6 +232,7 @@ def test_what_only_a_deployer_knows_is_found() -> None:
         "domain": "dev.bursa.example",
         "hosted_zone_id": "Z0DEV00000000000",
         "edge.origin_facing": "pl-00000000",
+        "records.regulator_account": "444444444441",
         "operations.runbooks_url": "https://code.bursa.example/bursa/docs/runbooks",
         "operations.pager_url": "https://pager.bursa.example/sns/dev",
         "operations.ticket_email": "operations-dev@bursa.example",
@@ -231,6 +242,7 @@ def test_what_only_a_deployer_knows_is_found() -> None:
         "domain": "a.example",
         "hosted_zone_id": "Z12345678",
         "edge": dataclasses.replace(DEV.edge, origin_facing="pl-12345678"),
+        "records": dataclasses.replace(DEV.records, regulator_account="123456789012"),
         "operations": OperationsConfig(
             runbooks_url="https://a.example/runbooks", pager_url="https://a.example/sns", ticket_email="a@a.example"
         ),

@@ -34,6 +34,9 @@ FROZEN = {  # ids of what holds data: a changed id makes an empty twin of it
         "Data/ApiKeysTable10D26ED3",
         "Engine/LeasesTableFEA91EF2",
         "Functions/PlatformIdempotencyTable6A0EAFE6",
+        "Surveillance/Cases80582F3E",
+        "Surveillance/Owners0FE414D7",
+        "Surveillance/WatchesEBAC8EBF",
     },
     "AWS::Kinesis::Stream": {"Data/TradesStream2434DEFC"},
     "AWS::KMS::Key": {
@@ -58,6 +61,7 @@ FROZEN = {  # ids of what holds data: a changed id makes an empty twin of it
         "SecurityNodes/OperatorsKeyE687A59E",
         "SecurityWallet/KeysSecurity5F4797D1",
         "SecurityWallet/OperatorsKeyE687A59E",
+        "Foundation/KeysRecordsC94E819F",
         "Web/KeysBundle16F639F6",
         "Web/RecoveryCopiesKeysA791FE91",
         "Web/OperatorsKeyE687A59E",
@@ -66,10 +70,15 @@ FROZEN = {  # ids of what holds data: a changed id makes an empty twin of it
     "AWS::RDS::DBCluster": {"Data/DatabaseCluster5B53A178"},
     "AWS::S3::Bucket": {
         "Audit/ArchiveBucket49F1AC64",
+        "Analytics/LakeCurated8ED8635F",
+        "Analytics/LakeRaw8A880B75",
         "EdgeStore/LogsBucket5C52C3D2",
         "EdgeStore/SiteCopyBucketD70FEA56",
         "Engine/SnapshotsBucket4B2233F7",
         "Foundation/AccessLogs8B620ECA",
+        "Reporting/LedgerB7379752",
+        "Reporting/Reports65402A0A",
+        "Surveillance/Evidence4CC26D68",
         "Web/ScreenBundles36957968",
     },
 }
@@ -196,12 +205,13 @@ def test_the_proxy_signs_in_as_its_client_and_only_to_read(exchange: Any) -> Non
     assert proxy["RequireTLS"] is True
     assert "Auth" not in proxy  # no secret
     users = {
-        (path.split("Grants", maxsplit=1)[0], exchange.text(statement["Resource"]).rpartition("/")[2])
+        (path.split("Grants", maxsplit=1)[0], exchange.text(resource).rpartition("/")[2])
         for path, policy in exchange.of_type("AWS::IAM::ManagedPolicy")
         for statement in policy["PolicyDocument"]["Statement"]
         if statement["Action"] == "rds-db:connect"
+        for resource in (statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]])
     }
-    assert {user for path, user in users if path == "Data/DatabaseProxyRole"} == {"ledger_reader"}
+    assert {user for path, user in users if path == "Data/DatabaseProxyRole"} == {"ledger_reader", "regulator"}
     assert {path for path, user in users if user == "ledger_writer"} == {"Ledger/LedgerRole"}
 
 

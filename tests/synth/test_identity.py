@@ -20,7 +20,8 @@ MARKED = "Backup/BackupsRole"
 """AWS Backup: it works on whatever carries the mark, and restores under names of its own."""
 SHARED = "PlatformNetworkAccess"
 """The one policy that several roles have: what every function needs of the network."""
-OWN_NAMES = ("<SnapshotsBucket", "arn:aws:kafka:", "arn:aws:logs:")
+RECORDS = ("<Evidence", "<Surveillance/Evidence", "<LakeRaw", "<Ledger", "<Reports")
+OWN_NAMES = ("<SnapshotsBucket", "arn:aws:kafka:", "arn:aws:logs:", *RECORDS)
 """Resources whose last part is known only at run time; what comes before it is exact."""
 
 MAY = {  # role of a process → services it may call, beside the catalogue
@@ -30,6 +31,14 @@ MAY = {  # role of a process → services it may call, beside the catalogue
     "Gateway/RestRole": {"dynamodb", "kms", "rds-db", "ssm"},
     "Gateway/WebSocketRole": {"dynamodb", "kms", "rds-db", "ssm", "ecr", "logs"},
     "Notifications/NotifierRole": {"dynamodb", "kms", "logs", "sns", "sqs"},
+    "Analytics/LakeDeliveryRole": {"glue", "kinesis", "kms", "logs", "s3"},
+    "Surveillance/FollowerRole": {"dynamodb", "events", "kinesis", "kms", "logs", "s3", "sqs"},
+    "Surveillance/SweeperRole": {"dynamodb", "events", "kms", "logs", "rds-db", "s3", "sqs", "ssm"},
+    "Surveillance/ReviewerRole": {"dynamodb", "kms", "logs", "s3", "sqs"},
+    "Reporting/FilerRole": {"dynamodb", "events", "kms", "logs", "rds-db", "s3", "sqs", "ssm"},
+    "Reporting/ExporterRole": {"kms", "logs", "rds-db", "s3", "sqs"},
+    "Reporting/CustomerRecordsRole": {"kms", "logs", "rds-db", "sqs", "ssm"},
+    "Reporting/Regulator": {"kms", "lambda", "rds-db", "s3"},
 }
 
 
@@ -53,6 +62,10 @@ def test_no_permission_is_written_inline_or_taken_from_a_ready_made_policy(excha
 def test_every_role_is_taken_by_one_service(exchange: Any) -> None:
     for path, role in exchange.of_type("AWS::IAM::Role"):
         (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+        if path.startswith("Reporting/Regulator"):  # people, of another account, with a second factor
+            assert exchange.config.records.regulator_account in exchange.text(statement["Principal"]["AWS"])
+            assert statement["Condition"] == {"Bool": {"aws:MultiFactorAuthPresent": "true"}}
+            continue
         assert list(statement["Principal"]) == ["Service"], path
         assert role["Description"], path
 

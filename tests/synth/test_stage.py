@@ -19,6 +19,9 @@ DEPLOYED_IN_ORDER = [
     "EdgeStore",
     "Edge",
     "Custody",
+    "Analytics",
+    "Surveillance",
+    "Reporting",
     "Backup",
     "Observability",
 ]

@@ -183,6 +183,11 @@ def test_spoofing_is_a_large_order_taken_back_after_trading_against_it(
         ([taken_back(n, 10, n * 10, n * 10 + 5, price=99_000 - n) for n in range(4)], 0),  # never all at once
         ([taken_back(n, 10, n, 30, price=99_000 - n, account=1000 + n % 2) for n in range(4)], 1),  # linked
         ([taken_back(n, 10, n, 30, price=99_000 - n, account=3000 + n) for n in range(4)], 0),
+        (
+            [taken_back(n, 10, n, 30, price=99_000 - n) for n in range(4)]
+            + [taken_back(9 + n, 10, n, 30, side=SELL, price=101_000 + n) for n in range(4)],
+            0,
+        ),  # quotes on both sides
     ],
 )
 def test_layering_is_a_ladder_taken_back_after_trading_against_it(ladder: list[TakenBack], count: int) -> None:

@@ -1,0 +1,87 @@
+"""Buckets of records: written once, unchangeable for years, cheaper as they age."""
+
+from datetime import date
+from typing import cast
+
+from aws_cdk import CfnElement, Duration, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from config.model import Environment
+from exchange_constructs.nag import accept
+from exchange_constructs.private_bucket import PrivateBucket
+from exchange_constructs.service_role import ServiceRole
+
+READ_OFTEN_DAYS = 90
+
+
+class RecordBucket(PrivateBucket):
+    """Every object is locked from the moment it is written, by Object Lock in the environment's mode."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: Environment,
+        key: kms.IKey,
+        access_logs: s3.IBucket,
+        years: int,
+    ) -> None:
+        """Create the bucket; after `years` its objects can go, and do."""
+        kept_days = years * 366
+        lock = s3.ObjectLockRetention.compliance if _stays(config) else s3.ObjectLockRetention.governance
+        super().__init__(
+            scope,
+            construct_id,
+            config=config,
+            key=key,
+            access_logs=access_logs,
+            kept_days=kept_days,
+            lock=lock(Duration.days(kept_days)),
+            lifecycle=[
+                s3.LifecycleRule(
+                    transitions=[
+                        s3.Transition(
+                            storage_class=s3.StorageClass.GLACIER_INSTANT_RETRIEVAL,
+                            transition_after=Duration.days(READ_OFTEN_DAYS),
+                        )
+                    ],
+                )
+            ],
+        )
+        self._key = key
+
+    def grant_add(self, grantee: ServiceRole, *, prefix: str = "") -> None:
+        """Let `grantee` write objects under `prefix`; what is there it can neither change nor delete."""
+        objects = self.arn_for_objects(f"{prefix}*")
+        iam.Grant.add_to_principal(grantee=grantee, actions=["s3:PutObject"], resource_arns=[objects])
+        self._key.grant(grantee, "kms:Decrypt", "kms:GenerateDataKey")
+        self._accept_names(grantee, prefix)
+
+    def grant_find(self, grantee: ServiceRole) -> None:
+        """Let `grantee` see which objects there are."""
+        iam.Grant.add_to_principal(grantee=grantee, actions=["s3:ListBucket"], resource_arns=[self.bucket_arn])
+
+    def grant_read_back(self, grantee: ServiceRole) -> None:
+        """Let `grantee` find objects and read them."""
+        self.grant_find(grantee)
+        iam.Grant.add_to_principal(grantee=grantee, actions=["s3:GetObject"], resource_arns=[self.arn_for_objects("*")])
+        self._key.grant(grantee, "kms:Decrypt")
+        self._accept_names(grantee, "")
+
+    def _accept_names(self, grantee: ServiceRole, prefix: str) -> None:
+        stack = Stack.of(self)
+        own_id = stack.resolve(stack.get_logical_id(cast(CfnElement, self.node.default_child)))
+        accept(
+            grantee.policy,
+            f"AwsSolutions-IAM5[Resource::<{own_id}.Arn>/{prefix}*]",
+            reason="Names of records follow from what they hold and are known when they are written, not at deployment",
+            expires=date(2027, 11, 20),
+        )
+
+
+def _stays(config: Environment) -> bool:
+    return config.records.lock_mode == "COMPLIANCE"

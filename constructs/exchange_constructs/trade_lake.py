@@ -1,0 +1,268 @@
+"""The lake: every record of the trade stream as Parquet in S3, a table over it, and a place to ask.
+
+One row of the table is one record of the stream, which holds a batch of trades. Records may come twice, so nobody asks
+the table itself: the query `trades` makes a view of it with each trade once. A day's folder says when records arrived
+(UTC); when a trade happened stands in the trade.
+
+Who may query is decided by IAM on the catalogue and the buckets. Lake Formation would add grants by column, but its
+own permissions replace IAM's for the whole account, which is not ours to decide.
+"""
+
+from datetime import date
+from typing import Final, cast
+
+from aws_cdk import CfnElement, Duration, Fn, RemovalPolicy, Stack
+from aws_cdk import aws_athena as athena
+from aws_cdk import aws_glue as glue
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kinesisfirehose as firehose
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from config.model import Environment
+from exchange_constructs.nag import accept
+from exchange_constructs.private_bucket import PrivateBucket
+from exchange_constructs.service_logs import ServiceLogs
+from exchange_constructs.service_role import ServiceRole
+from exchange_constructs.trade_stream import TradeStream
+from runtime.shared.glue_columns import columns
+from runtime.shared.trade_records import TradeBatch, TradeRecord
+
+TABLE: Final = "trade_batches"
+FIRST_DAY: Final = "2026-11-01"
+ANSWERS_DAYS: Final = 30
+GIB: Final = 1024**3
+ENGINE: Final = "Athena engine version 3"
+VIEW: Final = f"""\
+CREATE OR REPLACE VIEW trades AS
+SELECT DISTINCT {", ".join(f"trade.{name}" for name in columns(TradeRecord))}
+FROM {TABLE} CROSS JOIN UNNEST(trades) AS unnested (trade)
+"""  # noqa: S608 - names of our own struct
+
+
+class TradeLake(Construct):
+    """Raw trades, curated answers, and the workgroup that turns the one into the other."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: Environment,
+        key: kms.IKey,
+        logs_key: kms.IKey,
+        access_logs: s3.IBucket,
+        trades: TradeStream,
+    ) -> None:
+        """Create buckets, catalogue, delivery and workgroup."""
+        super().__init__(scope, construct_id)
+        self._key = key
+        self.raw = PrivateBucket(
+            self,
+            "Raw",
+            config=config,
+            key=key,
+            access_logs=access_logs,
+            kept_days=config.records.trades_years * 366,
+            lifecycle=[
+                s3.LifecycleRule(
+                    transitions=[
+                        s3.Transition(
+                            storage_class=s3.StorageClass.INTELLIGENT_TIERING, transition_after=Duration.days(1)
+                        )
+                    ],
+                )
+            ],
+        )
+        self.curated = PrivateBucket(
+            self,
+            "Curated",
+            config=config,
+            key=key,
+            access_logs=access_logs,
+            lifecycle=[s3.LifecycleRule(prefix="answers/", expiration=Duration.days(ANSWERS_DAYS))],
+        )
+        self._database = glue.CfnDatabase(
+            self,
+            "Database",
+            catalog_id=Stack.of(self).account,
+            database_input=glue.CfnDatabase.DatabaseInputProperty(description=f"{config.name}: trades"),
+        )
+        self._table = self._create_table()
+        self._deliver(config, trades, logs_key)
+        self.workgroup = self._create_workgroup(config)
+
+    @property
+    def database_name(self) -> str:
+        """Name of the catalogue's database."""
+        return self._database.ref
+
+    def _create_table(self) -> glue.CfnTable:
+        return glue.CfnTable(
+            self,
+            "Table",
+            catalog_id=Stack.of(self).account,
+            database_name=self._database.ref,
+            table_input=glue.CfnTable.TableInputProperty(
+                name=TABLE,
+                description="Records of the trade stream; ask the view `trades` instead",
+                table_type="EXTERNAL_TABLE",
+                # Days are computed, not crawled: a new day can be asked for at once.
+                parameters={
+                    "classification": "parquet",
+                    "projection.enabled": "true",
+                    "projection.arrived.type": "date",
+                    "projection.arrived.format": "yyyy-MM-dd",
+                    "projection.arrived.range": f"{FIRST_DAY},NOW",
+                    "storage.location.template": f"s3://{self.raw.bucket_name}/trades/arrived=${{arrived}}",
+                },
+                partition_keys=[glue.CfnTable.ColumnProperty(name="arrived", type="date")],
+                storage_descriptor=glue.CfnTable.StorageDescriptorProperty(
+                    location=f"s3://{self.raw.bucket_name}/trades/",
+                    columns=[
+                        glue.CfnTable.ColumnProperty(name=name, type=kind) for name, kind in columns(TradeBatch).items()
+                    ],
+                    input_format="org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat",
+                    output_format="org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat",
+                    serde_info=glue.CfnTable.SerdeInfoProperty(
+                        serialization_library="org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe"
+                    ),
+                ),
+            ),
+        )
+
+    def _deliver(self, config: Environment, trades: TradeStream, logs_key: kms.IKey) -> None:
+        role = ServiceRole(
+            self, "DeliveryRole", service="firehose.amazonaws.com", description="Carries trades into the lake"
+        )
+        trades.grant_follow(role)
+        self._grant_write(role)
+        failures = ServiceLogs(self, "Failures", config=config, key=logs_key)
+        stream = logs.LogStream(self, "FailuresOfS3", log_group=failures, removal_policy=RemovalPolicy.DESTROY)
+        failures.grant_write(role)
+        schema = firehose.CfnDeliveryStream.SchemaConfigurationProperty(
+            role_arn=role.role_arn,
+            catalog_id=Stack.of(self).account,
+            database_name=self._database.ref,
+            table_name=self._table.ref,
+            region=Stack.of(self).region,
+            version_id="LATEST",
+        )
+        delivery = firehose.CfnDeliveryStream(
+            self,
+            "Delivery",
+            delivery_stream_type="KinesisStreamAsSource",
+            kinesis_stream_source_configuration=firehose.CfnDeliveryStream.KinesisStreamSourceConfigurationProperty(
+                kinesis_stream_arn=trades.stream.stream_arn, role_arn=role.role_arn
+            ),
+            extended_s3_destination_configuration=firehose.CfnDeliveryStream.ExtendedS3DestinationConfigurationProperty(
+                bucket_arn=self.raw.bucket_arn,
+                role_arn=role.role_arn,
+                prefix="trades/arrived=!{timestamp:yyyy-MM-dd}/",
+                error_output_prefix="errors/!{firehose:error-output-type}/arrived=!{timestamp:yyyy-MM-dd}/",
+                buffering_hints=firehose.CfnDeliveryStream.BufferingHintsProperty(
+                    interval_in_seconds=300, size_in_m_bs=64
+                ),
+                compression_format="UNCOMPRESSED",  # Parquet compresses by itself
+                encryption_configuration=firehose.CfnDeliveryStream.EncryptionConfigurationProperty(
+                    kms_encryption_config=firehose.CfnDeliveryStream.KMSEncryptionConfigProperty(
+                        awskms_key_arn=self._key.key_arn
+                    )
+                ),
+                cloud_watch_logging_options=firehose.CfnDeliveryStream.CloudWatchLoggingOptionsProperty(
+                    enabled=True, log_group_name=failures.log_group_name, log_stream_name=stream.log_stream_name
+                ),
+                data_format_conversion_configuration=firehose.CfnDeliveryStream.DataFormatConversionConfigurationProperty(
+                    enabled=True,
+                    input_format_configuration=firehose.CfnDeliveryStream.InputFormatConfigurationProperty(
+                        deserializer=firehose.CfnDeliveryStream.DeserializerProperty(
+                            open_x_json_ser_de=firehose.CfnDeliveryStream.OpenXJsonSerDeProperty()
+                        )
+                    ),
+                    output_format_configuration=firehose.CfnDeliveryStream.OutputFormatConfigurationProperty(
+                        serializer=firehose.CfnDeliveryStream.SerializerProperty(
+                            parquet_ser_de=firehose.CfnDeliveryStream.ParquetSerDeProperty(compression="SNAPPY")
+                        )
+                    ),
+                    schema_configuration=schema,
+                ),
+            ),
+        )
+        delivery.node.add_dependency(role.policy)
+        accept(
+            delivery,
+            "AwsSolutions-KDF1",
+            reason="A delivery from a stream has no encryption of its own to set; the stream itself is under our key",
+            expires=date(2027, 11, 20),
+        )
+
+    def _grant_write(self, role: ServiceRole) -> None:
+        stack = Stack.of(self)
+        objects = self.raw.arn_for_objects("*")
+        iam.Grant.add_to_principal(
+            grantee=role,
+            actions=["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"],
+            resource_arns=[self.raw.bucket_arn],
+        )
+        iam.Grant.add_to_principal(
+            grantee=role,
+            actions=["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"],
+            resource_arns=[objects],
+        )
+        iam.Grant.add_to_principal(
+            grantee=role,
+            actions=["glue:GetTable", "glue:GetTableVersion", "glue:GetTableVersions"],
+            resource_arns=[
+                stack.format_arn(service="glue", resource=resource)
+                for resource in (
+                    "catalog",
+                    Fn.join("/", ["database", self._database.ref]),
+                    Fn.join("/", ["table", self._database.ref, TABLE]),
+                )
+            ],
+        )
+        self._key.grant(role, "kms:Decrypt", "kms:GenerateDataKey")
+        raw_id = stack.resolve(stack.get_logical_id(cast(CfnElement, self.raw.node.default_child)))
+        accept(
+            role.policy,
+            f"AwsSolutions-IAM5[Resource::<{raw_id}.Arn>/*]",
+            reason="Firehose names each object by the time it is written; the bucket holds nothing but the lake",
+            expires=date(2027, 11, 20),
+        )
+
+    def _create_workgroup(self, config: Environment) -> athena.CfnWorkGroup:
+        workgroup = athena.CfnWorkGroup(
+            self,
+            "Workgroup",
+            name=f"bursa-{config.name}",
+            description="Questions to the lake: bounded, encrypted, recorded",
+            recursive_delete_option=not config.retained,
+            work_group_configuration=athena.CfnWorkGroup.WorkGroupConfigurationProperty(
+                enforce_work_group_configuration=True,
+                publish_cloud_watch_metrics_enabled=True,
+                bytes_scanned_cutoff_per_query=config.records.query_gib_max * GIB,
+                engine_version=athena.CfnWorkGroup.EngineVersionProperty(
+                    selected_engine_version="Athena engine version 3"
+                ),
+                result_configuration=athena.CfnWorkGroup.ResultConfigurationProperty(
+                    output_location=f"s3://{self.curated.bucket_name}/answers/",
+                    expected_bucket_owner=Stack.of(self).account,
+                    encryption_configuration=athena.CfnWorkGroup.EncryptionConfigurationProperty(
+                        encryption_option="SSE_KMS", kms_key=self._key.key_arn
+                    ),
+                ),
+            ),
+        )
+        view = athena.CfnNamedQuery(
+            self,
+            "View",
+            database=self._database.ref,
+            name="trades",
+            description="Run once: the view of trades, each once however often its record came",
+            query_string=VIEW,
+            work_group=workgroup.ref,
+        )
+        view.node.add_dependency(self._table)
+        return workgroup
