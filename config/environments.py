@@ -7,6 +7,7 @@ from config.custody import CustodyConfig, EnclaveImage
 from config.markets import CATALOGUE
 from config.model import (
     BrokerConfig,
+    ConnectorsConfig,
     DatabaseConfig,
     Durability,
     Environment,
@@ -32,6 +33,12 @@ PRICE_SOURCES: Final = ("stream.binance.com", "ws-feed.exchange.coinbase.com")
 """Where the price feed listens."""
 DENIED_COUNTRIES: Final = ("CU", "IR", "KP", "SY")
 """Under comprehensive sanctions; the compliance officer keeps this list."""
+PARTNER_APIS: Final = ConnectorsConfig(
+    kyc_url=Sample("https://kyc.partner.example/v1/checks"),
+    bank_url=Sample("https://bank.partner.example/v1/payouts"),
+    screening_url=Sample("https://screening.partner.example/v1/addresses"),
+)
+"""Partners' APIs; sandboxes in dev and staging once there are any."""
 STANDARDS: Final = ("aws-foundational-security-best-practices", "cis-aws-foundations-benchmark", "pci-dss")
 
 DEV: Final = Environment(
@@ -126,6 +133,7 @@ DEV: Final = Environment(
         pager_url=Sample("https://pager.bursa.example/sns/dev"),
         ticket_email=Sample("operations-dev@bursa.example"),
     ),
+    connectors=PARTNER_APIS,
     catalogue=CATALOGUE,
 )
 
@@ -240,6 +248,7 @@ STAGING: Final = Environment(
         pager_url=Sample("https://pager.bursa.example/sns/staging"),
         ticket_email=Sample("operations-staging@bursa.example"),
     ),
+    connectors=PARTNER_APIS,
     catalogue=CATALOGUE,
 )
 
@@ -354,6 +363,7 @@ PROD: Final = Environment(
         pager_url=Sample("https://pager.bursa.example/sns/prod"),
         ticket_email=Sample("operations-prod@bursa.example"),
     ),
+    connectors=PARTNER_APIS,
     catalogue=CATALOGUE,
 )
 

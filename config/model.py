@@ -118,6 +118,23 @@ class WebSocketConfig(Checked):
     instance_count_max: Annotated[int, between(1, 100)]
 
 
+PartnerUrl = Annotated[str, matching(r"https://[a-z0-9.-]+/\S*", "an https address with a path")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectorsConfig(Checked):
+    """The APIs of partners that are asked by events. Their keys are in secrets, never here."""
+
+    kyc_url: PartnerUrl
+    bank_url: PartnerUrl
+    screening_url: PartnerUrl
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """Address by partner."""
+        return {"kyc": self.kyc_url, "bank": self.bank_url, "screening": self.screening_url}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationsConfig(Checked):
     """Whom alarms reach, and where the reader of one finds what to do."""
@@ -166,6 +183,7 @@ class Environment(Checked):
     websocket: WebSocketConfig
     records: RecordsConfig
     operations: OperationsConfig
+    connectors: ConnectorsConfig
     catalogue: Catalogue
 
     @property

@@ -10,6 +10,7 @@ from exchange_constructs.stack_alarms import watch_every_stack
 from stacks.analytics_stack import AnalyticsStack
 from stacks.audit_stack import AuditStack
 from stacks.backup_stack import BackupStack
+from stacks.connectors_stack import ConnectorsStack
 from stacks.custody_stack import CustodyStack
 from stacks.data_stack import DataStack
 from stacks.edge_stack import EdgeStack
@@ -23,6 +24,7 @@ from stacks.market_data_stack import MarketDataStack
 from stacks.network_stack import NetworkStack
 from stacks.notifications_stack import NotificationsStack
 from stacks.observability_stack import ObservabilityStack
+from stacks.onboarding_stack import OnboardingStack
 from stacks.reporting_stack import ReportingStack
 from stacks.security_stack import SecurityStack
 from stacks.surveillance_stack import SurveillanceStack
@@ -68,6 +70,23 @@ class ExchangeStage(Stage):
             data=self.data,
             engine=self.engine,
             market_data=self.market_data,
+        )
+        self.onboarding = OnboardingStack(
+            self,
+            "Onboarding",
+            config=config,
+            foundation=self.foundation,
+            platform=platform,
+            data=self.data,
+            engine=self.engine,
+        )
+        self.connectors = ConnectorsStack(
+            self,
+            "Connectors",
+            config=config,
+            platform=platform,
+            business_events=self.data.events,
+            rest_front=self.gateway.rest_front,
         )
         self.notifications = NotificationsStack(
             self, "Notifications", config=config, platform=platform, business_events=self.data.events

@@ -26,6 +26,16 @@ NETWORK_INTERFACES: Final = (
     "ec2:DescribeSubnets",
     "ec2:UnassignPrivateIpAddresses",
 )
+LOG_DELIVERY: Final = (
+    "logs:CreateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:DescribeLogGroups",
+    "logs:DescribeResourcePolicies",
+    "logs:GetLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:UpdateLogDelivery",
+)
 
 
 class FunctionPlatform(Construct):
@@ -49,6 +59,7 @@ class FunctionPlatform(Construct):
         self.keys = keys
         self.vpc = network.vpc
         self.network_access = self._network_access()
+        self.workflow_telemetry = self._workflow_telemetry()
         self.idempotency = IdempotencyTable(self, "Idempotency", config=config, key=keys.data)
         self.last_letters = DeadLetters(self, "LastLetters", config=config, key=keys.messages, last=None)
         libraries = function_libraries()
@@ -91,6 +102,27 @@ class FunctionPlatform(Construct):
             "AwsSolutions-IAM5[Resource::*]",
             reason="Lambda asks for these on every interface, traces know no resource; code in a function is denied",
             expires=date(2027, 11, 20),
+            owner="security",
+        )
+        return policy
+
+    def _workflow_telemetry(self) -> iam.ManagedPolicy:
+        """Let state machines have their log delivered, and send traces."""
+        policy = iam.ManagedPolicy(
+            self,
+            "WorkflowTelemetry",
+            description="State machines write logs and send traces",
+            statements=[
+                iam.PolicyStatement(
+                    actions=[*LOG_DELIVERY, "xray:PutTelemetryRecords", "xray:PutTraceSegments"], resources=["*"]
+                )
+            ],
+        )
+        accept(
+            policy,
+            "AwsSolutions-IAM5[Resource::*]",
+            reason="Log delivery and traces know no narrower resource; nothing else is in this policy",
+            expires=date(2027, 11, 30),
             owner="security",
         )
         return policy

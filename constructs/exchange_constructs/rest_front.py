@@ -65,7 +65,7 @@ class RestFront(Construct):
                 unhealthy_threshold_count=2,
             ),
         )
-        self.balancer.add_listener(
+        self.listener = self.balancer.add_listener(
             "Https",
             port=443,
             protocol=elb.ApplicationProtocol.HTTPS,

@@ -70,6 +70,46 @@ class ApplicationReceived(BusinessEvent):
     application_id: Identifier
 
 
+class KycRequested(BusinessEvent):
+    """The KYC partner is asked to verify an applicant, whom it knows by the application's id alone."""
+
+    source = "bursa.onboarding"
+    detail_type = "kyc.requested"
+    application_id: Identifier
+
+
+class PartnerAnswered(BusinessEvent):
+    """A partner told us by a signed webhook how something ended that we had asked it for."""
+
+    source = "bursa.connectors"
+    detail_type = "partner.answered"
+    partner: Literal["kyc", "bank", "screening"]
+    subject: Identifier
+    """What the answer is about: the id that we had given to the partner."""
+    outcome: Identifier
+    """In the partner's words; whoever asked decides what they mean."""
+
+
+class PayoutRequested(BusinessEvent):
+    """The bank is asked to pay out a withdrawal whose destination it has on file."""
+
+    source = "bursa.withdrawals"
+    detail_type = "payout.requested"
+    withdrawal_id: Identifier
+    asset: AssetName
+    amount: Amount
+
+
+class AddressScreeningRequested(BusinessEvent):
+    """The chain-analysis partner is asked what it knows of an address on a chain."""
+
+    source = "bursa.withdrawals"
+    detail_type = "address.screening-requested"
+    screening_id: Identifier
+    chain: Identifier
+    address: Identifier
+
+
 class KycDecided(BusinessEvent):
     """An application or a periodic review ended."""
 
@@ -182,6 +222,10 @@ EVENTS: Final[tuple[type[BusinessEvent], ...]] = (
     AccountOpened,
     AccountClosed,
     ApplicationReceived,
+    KycRequested,
+    PartnerAnswered,
+    PayoutRequested,
+    AddressScreeningRequested,
     KycDecided,
     CredentialsChanged,
     DepositCredited,

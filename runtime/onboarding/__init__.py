@@ -1,0 +1,1 @@
+"""Takes an applicant from registration to an open account, or to a refusal with reasons."""
