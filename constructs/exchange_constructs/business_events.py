@@ -1,10 +1,13 @@
 """Business events, such as an account opened or a market halted: one bus, with archive, replay, dead letters."""
 
+import inspect
+import json
 from collections.abc import Mapping, Sequence
 from datetime import date
 
 from aws_cdk import Duration, RemovalPolicy, Stack
 from aws_cdk import aws_events as events
+from aws_cdk import aws_eventschemas as schemas
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sqs as sqs
@@ -12,7 +15,7 @@ from constructs import Construct
 
 from config.model import Environment
 from exchange_constructs.nag import accept
-from runtime.shared.business_events import BusinessEvent
+from runtime.shared.business_events import EVENTS, BusinessEvent, draft4_schema
 
 
 class BusinessEvents(Construct):
@@ -65,6 +68,7 @@ class BusinessEvents(Construct):
             # By its ARN alone: CDK would otherwise write this bus into the policy of the key, in an earlier stack.
             kms_key=kms.Key.from_key_arn(self, "ArchiveKey", key.key_arn),
         )
+        EventContracts(self, "Contracts", config=config)
         self.bus.add_to_resource_policy(
             iam.PolicyStatement(
                 sid="OwnAccountOnly",
@@ -98,3 +102,22 @@ class BusinessEvents(Construct):
         """Let `grantee` put events on the bus."""
         self.bus.grant_put_events_to(grantee)
         self._key.grant(grantee, "kms:Decrypt", "kms:GenerateDataKey")
+
+
+class EventContracts(Construct):
+    """A registry of what each event says, made from the very models that programs publish and read with."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: Environment) -> None:
+        """Register a schema for each event of the catalogue."""
+        super().__init__(scope, construct_id)
+        registry = schemas.CfnRegistry(self, "Registry", description=f"{config.name}: business events")
+        for event in EVENTS:
+            schemas.CfnSchema(
+                self,
+                event.__name__,
+                registry_name=registry.attr_registry_name,
+                schema_name=f"{event.source}@{event.detail_type}",
+                type="JSONSchemaDraft4",
+                description=inspect.cleandoc(event.__doc__ or ""),
+                content=json.dumps(draft4_schema(event)),
+            )

@@ -241,6 +241,32 @@ EVENTS: Final[tuple[type[BusinessEvent], ...]] = (
 _BY_TYPE: Final = {(event.source, event.detail_type): event for event in EVENTS}
 
 
+def draft4_schema(event: type[BusinessEvent]) -> dict[str, Any]:
+    """Return the JSON schema of an event's detail in draft 4, the draft that the registry of EventBridge takes.
+
+    Raises ValueError where draft 4 cannot say what the model says.
+    """
+    schema: dict[str, Any] = _as_draft4(event.model_json_schema())
+    return {"$schema": "http://json-schema.org/draft-04/schema#", **schema}
+
+
+def _as_draft4(node: Any) -> Any:  # noqa: ANN401 - JSON
+    """Rewrite what draft 4 spells otherwise: exclusive limits, constants, definitions."""
+    if isinstance(node, list):
+        return [_as_draft4(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if unknown := node.keys() & {"prefixItems", "if", "$defs", "contains"}:
+        raise ValueError(f"draft 4 has no {', '.join(sorted(unknown))}")
+    plain = {name: _as_draft4(value) for name, value in node.items()}
+    for ours, limit in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        if ours in plain:
+            plain[limit], plain[ours] = plain[ours], True
+    if "const" in plain:
+        plain["enum"] = [plain.pop("const")]
+    return plain
+
+
 def read_event(envelope: Mapping[str, Any]) -> BusinessEvent:
     """Return the business event that EventBridge delivers in `envelope`. Raises EventError naming the wrong field."""
     name = (str(envelope.get("source")), str(envelope.get("detail-type")))
