@@ -18,14 +18,14 @@ from constructs import Construct
 from config.model import Environment
 from exchange_constructs.nag import accept
 
-API_PATHS: Final = ("/api/*", "/sapi/*")
+API_PATHS: Final = ("/api/*", "/sapi/*", "/hooks/*")
 LOGO_STYLE: Final = "sha256-3pRED1tOXas1FXFoPb9TGCjmYe9XQsmO9OV23khV2nY="
 """The one inline style on the page: the attribution logo of the chart library, which its licence wants shown."""
 HSTS_DAYS: Final = 730
 
 
 class FrontDoor(Construct):
-    """`/` comes from Amplify, or from the copy in Jakarta when that fails; `/api` and `/sapi` from our own network."""
+    """`/` comes from Amplify, or from the copy in Jakarta when that fails; API_PATHS come from our own network."""
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ from config.markets import CATALOGUE
 from config.model import (
     BrokerConfig,
     ConfigError,
+    ConnectorsConfig,
     DatabaseConfig,
     Durability,
     FargateSize,
@@ -236,6 +237,9 @@ def test_what_only_a_deployer_knows_is_found() -> None:
         "operations.runbooks_url": "https://code.bursa.example/bursa/docs/runbooks",
         "operations.pager_url": "https://pager.bursa.example/sns/dev",
         "operations.ticket_email": "operations-dev@bursa.example",
+        "connectors.kyc_url": "https://kyc.partner.example/v1/checks",
+        "connectors.bank_url": "https://bank.partner.example/v1/payouts",
+        "connectors.screening_url": "https://screening.partner.example/v1/addresses",
     }
     known = {
         "accounts": Accounts(**accounts),
@@ -245,6 +249,9 @@ def test_what_only_a_deployer_knows_is_found() -> None:
         "records": dataclasses.replace(DEV.records, regulator_account="123456789012"),
         "operations": OperationsConfig(
             runbooks_url="https://a.example/runbooks", pager_url="https://a.example/sns", ticket_email="a@a.example"
+        ),
+        "connectors": ConnectorsConfig(
+            kyc_url="https://a.example/kyc", bank_url="https://a.example/pay", screening_url="https://a.example/screen"
         ),
     }
     assert without_custody(dataclasses.replace(DEV, **known)) == {}

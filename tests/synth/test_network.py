@@ -114,7 +114,11 @@ def attributes(resource: dict[str, Any], kind: str) -> dict[str, str]:
 
 
 def test_the_websocket_gateway_sees_the_clients_address_and_drains_slowly(exchange: Any) -> None:
-    groups = {group["Protocol"]: group for _, group in exchange.of_type("AWS::ElasticLoadBalancingV2::TargetGroup")}
+    groups = {
+        group["Protocol"]: group
+        for _, group in exchange.of_type("AWS::ElasticLoadBalancingV2::TargetGroup")
+        if group["TargetType"] != "lambda"
+    }
     wanted = attributes(groups["TCP"], "TargetGroupAttributes")
     assert wanted["preserve_client_ip.enabled"] == "true"
     assert int(wanted["deregistration_delay.timeout_seconds"]) >= 60

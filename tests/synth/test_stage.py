@@ -14,6 +14,8 @@ DEPLOYED_IN_ORDER = [
     "MarketData",
     "Ledger",
     "Gateway",
+    "Onboarding",
+    "Connectors",
     "Notifications",
     "Web",
     "EdgeStore",
