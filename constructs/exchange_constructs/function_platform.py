@@ -122,7 +122,7 @@ class FunctionPlatform(Construct):
             policy,
             "AwsSolutions-IAM5[Resource::*]",
             reason="Log delivery and traces know no narrower resource; nothing else is in this policy",
-            expires=date(2027, 11, 30),
+            expires=date(2027, 11, 20),
             owner="security",
         )
         return policy
