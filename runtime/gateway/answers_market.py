@@ -9,7 +9,7 @@ from runtime.gateway.errors import BAD_COMBINATION, BAD_SYMBOL_STATUS
 from runtime.gateway.listings import PLACES, Listing
 from runtime.gateway.orders import PREVENTION_DEFAULT
 from runtime.gateway.params import Values
-from runtime.gateway.views import MARKET_STATUS_NAMES, MS, STP_NAMES, TYPE_NAMES, encode
+from runtime.gateway.views import BREAK, MARKET_STATUS_NAMES, MS, STP_NAMES, TYPE_NAMES, encode
 from runtime.shared.market_messages import (
     AskAggTrades,
     AskAveragePrice,
@@ -18,10 +18,9 @@ from runtime.shared.market_messages import (
     AskTickers,
     AskTrades,
 )
+from runtime.shared.messages import STOP_LOSS
 from runtime.shared.money import format_decimal, parse_decimal
 
-BREAK: Final = "BREAK"
-"""Shown for a market that the engine does not know: it cannot trade."""
 _TIME_NAMES: Final = ("time", "T", "openTime", "closeTime")
 _KLINE_TIMES: Final = (0, 6)
 US_IN_MS: Final = 1000
@@ -44,6 +43,7 @@ async def exchange_info(exchange: Exchange, call: Call) -> bytes:
     """Describe the markets, their filters and the limits."""
     chosen = _chosen(exchange, call.values)
     statuses = await exchange.market_statuses()
+    # A market that the engine does not know cannot trade.
     shown = [(listing, MARKET_STATUS_NAMES.get(statuses.get(listing.id, -1), BREAK)) for listing in chosen]
     if (wanted := call.values.get("symbolStatus")) is not None:
         shown = [(listing, status) for listing, status in shown if status == wanted]
@@ -81,6 +81,8 @@ def _chosen(exchange: Exchange, values: Values) -> list[Listing]:
 
 def market_info(listing: Listing, status: str, *, has_permissions: bool) -> dict[str, Any]:
     """Describe one market. Only what works is listed, and only filters that clients know."""
+    market = listing.market
+    has_lists = market.lists_max > 0 and market.algo_orders_max > 0
     return {
         "symbol": listing.symbol,
         "status": status,
@@ -91,15 +93,15 @@ def market_info(listing: Listing, status: str, *, has_permissions: bool) -> dict
         "quoteAssetPrecision": listing.quote.decimals,
         "baseCommissionPrecision": listing.base.decimals,
         "quoteCommissionPrecision": listing.quote.decimals,
-        "orderTypes": TYPE_NAMES,
-        "icebergAllowed": False,
-        "ocoAllowed": False,
-        "otoAllowed": False,
+        "orderTypes": TYPE_NAMES if market.algo_orders_max else TYPE_NAMES[:STOP_LOSS],
+        "icebergAllowed": market.iceberg_parts_max > 0,
+        "ocoAllowed": has_lists,
+        "otoAllowed": has_lists,
         "opoAllowed": False,
         "quoteOrderQtyMarketAllowed": True,
-        "allowTrailingStop": False,
-        "cancelReplaceAllowed": False,
-        "amendAllowed": False,
+        "allowTrailingStop": market.algo_orders_max > 0,
+        "cancelReplaceAllowed": True,
+        "amendAllowed": market.amends_max > 0,
         "pegInstructionsAllowed": False,
         "isSpotTradingAllowed": True,
         "isMarginTradingAllowed": False,
@@ -113,6 +115,7 @@ def market_info(listing: Listing, status: str, *, has_permissions: bool) -> dict
 
 def _filters(listing: Listing) -> list[dict[str, Any]]:
     market = listing.market
+    has_bound = listing.spec.max_position > 0
     up, down = _ratio(market.band_up_ppm), _ratio(market.band_down_ppm)
     return [
         {
@@ -150,6 +153,19 @@ def _filters(listing: Listing) -> list[dict[str, Any]]:
             "avgPriceMins": 0,
         },
         {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": market.open_orders_max},
+        {"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": market.algo_orders_max},
+        {"filterType": "MAX_NUM_ORDER_LISTS", "maxNumOrderLists": market.lists_max},
+        {"filterType": "MAX_NUM_ORDER_AMENDS", "maxNumOrderAmends": market.amends_max},
+        {"filterType": "ICEBERG_PARTS", "limit": market.iceberg_parts_max},
+        {"filterType": "MAX_NUM_ICEBERG_ORDERS", "maxNumIcebergOrders": market.iceberg_orders_max},
+        {
+            "filterType": "TRAILING_DELTA",
+            "minTrailingAboveDelta": market.trailing_min_bips,
+            "maxTrailingAboveDelta": market.trailing_max_bips,
+            "minTrailingBelowDelta": market.trailing_min_bips,
+            "maxTrailingBelowDelta": market.trailing_max_bips,
+        },
+        *([{"filterType": "MAX_POSITION", "maxPosition": _padded(market.max_position)}] if has_bound else []),
     ]
 
 

@@ -1,30 +1,47 @@
 """Answers to what an account does and asks with its orders."""
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 
 from runtime.gateway import orders, views
-from runtime.gateway.dispatch import Call, Exchange
+from runtime.gateway.dispatch import Call, Exchange, Handler
 from runtime.gateway.errors import (
     BAD_COMBINATION,
     CLIENT_ORDER_ID_MISMATCH,
     INTERVAL_TOO_LONG,
+    NO_SUCH_LIST,
     NO_SUCH_ORDER,
+    ONE_OF_TWO,
+    REPLACE_FAILED,
+    REPLACE_PARTIALLY_FAILED,
     UNEXPECTED_RESPONSE,
+    Fault,
+    amend_refused,
     cancel_refused,
     place_refused,
 )
 from runtime.gateway.listings import Listing
 from runtime.gateway.params import Values
+from runtime.gateway.user_data import INDEX_BITS
 from runtime.shared.engine_link import EngineBusyError
 from runtime.shared.messages import (
+    AskLists,
     AskOpenOrders,
     CancelAll,
+    CancelList,
     CancelOrder,
+    ListPlaced,
+    OpenLists,
     OpenOrders,
+    OrderAmended,
+    OrderList,
     OrderPlaced,
+    OrderReplaced,
     OrdersCanceled,
+    PlaceList,
     Rejected,
     Replied,
 )
@@ -63,7 +80,7 @@ async def place(exchange: Exchange, call: Call) -> bytes:
         if reply.fills:
             call.order_counts = limiter.forget_order(key.account)
         response = orders.response_type(call.values)
-        return views.placed(exchange.listings, reply, replied.time_us, response, call.unit)
+        return views.encode(views.placed(exchange.listings, reply, replied.time_us, response, call.unit))
     limiter.forget_order(key.account)
     raise place_refused(reply) if isinstance(reply, Rejected) else UNEXPECTED_RESPONSE.error()
 
@@ -102,10 +119,190 @@ async def cancel_all(exchange: Exchange, call: Call) -> bytes:
     """Cancel every open order of the account in one market."""
     command = orders.cancel_all(call.values, call.owner.account)
     replied = await _cancel(exchange, call, command)
-    return views.encode(_canceled(exchange, replied, command.cancel_id, call.unit))
+    reply = replied.reply
+    if not isinstance(reply, OrdersCanceled):
+        raise UNEXPECTED_RESPONSE.error()
+    of_lists = {order_id for placed in reply.lists for order_id, _ in placed.orders}
+    told: list[Any] = [
+        views.canceled(exchange.listings, order, command.cancel_id, replied.time_us, call.unit)
+        for order in reply.orders
+        if order.order_id not in of_lists
+    ]
+    told += [_canceled_list(exchange, replied, reply, placed, command.cancel_id, call.unit) for placed in reply.lists]
+    return views.encode(told)
 
 
-async def _cancel(exchange: Exchange, call: Call, command: CancelOrder | CancelAll) -> Replied:
+def _canceled_list(
+    exchange: Exchange, replied: Replied, reply: OrdersCanceled, placed: OrderList, cancel_id: str, unit: int
+) -> dict[str, Any]:
+    """Return a list that was canceled, with the reports of its orders."""
+    own = {order_id for order_id, _ in placed.orders}
+    reports = [
+        views.canceled(exchange.listings, order, cancel_id, replied.time_us, unit)
+        for order in reply.orders
+        if order.order_id in own
+    ]
+    return views.order_list(exchange.listings, placed, replied.time_us, unit) | {"orderReports": reports}
+
+
+async def cancel_list(exchange: Exchange, call: Call) -> bytes:
+    """Cancel a list of orders."""
+    command = orders.cancel_list(call.values, call.owner.account)
+    replied = await _cancel(exchange, call, command)
+    reply = replied.reply
+    if not isinstance(reply, OrdersCanceled):
+        raise UNEXPECTED_RESPONSE.error()
+    return views.encode(_canceled_list(exchange, replied, reply, reply.lists[0], command.cancel_id, call.unit))
+
+
+async def replace(exchange: Exchange, call: Call) -> bytes:
+    """Cancel one order and place another; answer 409 when only one of the two was done."""
+    key = call.owner
+    command = orders.replace_order(call.values, key.account)
+    limiter = exchange.limiter
+    call.check_fresh()
+    call.order_counts = limiter.count_order(key.account, key.tier)
+    try:
+        replied = await exchange.engine.send(command)
+    except EngineBusyError:
+        limiter.forget_order(key.account)
+        raise
+    reply = replied.reply
+    if not isinstance(reply, OrderReplaced):
+        limiter.forget_order(key.account)
+        raise UNEXPECTED_RESPONSE.error()
+    if not isinstance(reply.placed, OrderPlaced) or reply.placed.fills:
+        call.order_counts = limiter.forget_order(key.account)
+    told, fault = _replaced(exchange, call, reply, replied.time_us, command.cancel.cancel_id)
+    if fault is None:
+        return views.encode(told)
+    error = fault.error()
+    error.data = msgspec.Raw(views.encode(told))
+    raise error
+
+
+def _replaced(
+    exchange: Exchange, call: Call, reply: OrderReplaced, time_us: int, cancel_id: str
+) -> tuple[dict[str, Any], Fault | None]:
+    """Return what became of both halves, and the error that this is, if it is one."""
+    told: dict[str, Any] = {}
+    if isinstance(reply.canceled, Rejected):
+        told |= {"cancelResult": "FAILURE"}
+        canceled: object = msgspec.Raw(cancel_refused(reply.canceled).body())
+    else:
+        told |= {"cancelResult": "SUCCESS"}
+        canceled = views.canceled(exchange.listings, reply.canceled.orders[0], cancel_id, time_us, call.unit)
+    if reply.placed is None:
+        told |= {"newOrderResult": "NOT_ATTEMPTED", "cancelResponse": canceled, "newOrderResponse": None}
+    elif isinstance(reply.placed, Rejected):
+        refused = msgspec.Raw(place_refused(reply.placed).body())
+        told |= {"newOrderResult": "FAILURE", "cancelResponse": canceled, "newOrderResponse": refused}
+    else:
+        response = orders.response_type(call.values)
+        placed = views.placed(exchange.listings, reply.placed, time_us, response, call.unit)
+        told |= {"newOrderResult": "SUCCESS", "cancelResponse": canceled, "newOrderResponse": placed}
+    done = not isinstance(reply.canceled, Rejected), isinstance(reply.placed, OrderPlaced)
+    return told, None if all(done) else REPLACE_PARTIALLY_FAILED if any(done) else REPLACE_FAILED
+
+
+async def amend(exchange: Exchange, call: Call) -> bytes:
+    """Make an order smaller; it keeps its place."""
+    command = orders.amend_order(call.values, call.owner.account)
+    call.check_fresh()
+    replied = await exchange.engine.send(command)
+    if isinstance(replied.reply, Rejected):
+        raise amend_refused(replied.reply)
+    if not isinstance(replied.reply, OrderAmended):
+        raise UNEXPECTED_RESPONSE.error()
+    execution_id = replied.sequence << INDEX_BITS
+    return views.amended(exchange.listings, replied.reply, replied.time_us, execution_id, call.unit)
+
+
+def place_list(read: Callable[[Values, int], PlaceList]) -> Handler:
+    """Return what places the list that `read` makes of the parameters."""
+
+    async def place_this_list(exchange: Exchange, call: Call) -> bytes:
+        key = call.owner
+        command = read(call.values, key.account)
+        limiter = exchange.limiter
+        call.check_fresh()
+        for _ in command.orders:
+            call.order_counts = limiter.count_order(key.account, key.tier)
+        replied = None
+        try:
+            replied = await exchange.engine.send(command)
+        finally:
+            if replied is None or not isinstance(replied.reply, ListPlaced):
+                for _ in command.orders:
+                    limiter.forget_order(key.account)
+        reply = replied.reply
+        if not isinstance(reply, ListPlaced):
+            raise place_refused(reply) if isinstance(reply, Rejected) else UNEXPECTED_RESPONSE.error()
+        response = call.values.get("newOrderRespType", orders.RESULT)
+        reports = [views.placed(exchange.listings, each, replied.time_us, response, call.unit) for each in reply.orders]
+        shown = views.order_list(exchange.listings, reply.order_list, replied.time_us, call.unit)
+        return views.encode(shown | {"orderReports": reports})
+
+    return place_this_list
+
+
+async def list_status(exchange: Exchange, call: Call) -> bytes:
+    """Answer one list, open or done."""
+    list_id: int = call.values.get("orderListId", 0)
+    client_list_id: str = call.values.get("origClientOrderId", "")
+    if not list_id and not client_list_id:
+        raise ONE_OF_TWO.error("orderListId", "origClientOrderId")
+    found = await exchange.history.order_list(call.owner.account, list_id, client_list_id)
+    if found is None or found.market not in exchange.listings.by_id:
+        raise NO_SUCH_LIST.error()
+    return views.encode(views.order_list(exchange.listings, found, found.updated_us, call.unit))
+
+
+async def all_lists(exchange: Exchange, call: Call) -> bytes:
+    """Answer the account's lists, oldest first."""
+    values = call.values
+    if "fromId" in values and ("startTime" in values or "endTime" in values):
+        raise BAD_COMBINATION.error()
+    _check_span(values)
+    found = await exchange.history.order_lists(
+        call.owner.account,
+        from_id=values.get("fromId"),
+        start_us=values.get("startTime"),
+        end_us=values.get("endTime"),
+        limit=values["limit"],
+    )
+    return _lists(exchange, found, call.unit)
+
+
+async def open_lists(exchange: Exchange, call: Call) -> bytes:
+    """Answer the account's lists that are not done."""
+    answer = (await exchange.engine.ask(AskLists(call.owner.account))).answer
+    return _lists(exchange, answer.lists if isinstance(answer, OpenLists) else [], call.unit)
+
+
+def _lists(exchange: Exchange, found: list[OrderList], unit: int) -> bytes:
+    listings = exchange.listings
+    known = [each for each in found if each.market in listings.by_id]
+    return views.encode([views.order_list(listings, each, each.updated_us, unit) for each in known])
+
+
+async def prevented_matches(exchange: Exchange, call: Call) -> bytes:
+    """Answer the account's self-trades that were prevented: one, those of an order, or those from an id on."""
+    values = call.values
+    if ("preventedMatchId" in values) == ("orderId" in values):
+        raise BAD_COMBINATION.error()
+    found = await exchange.history.prevented_matches(
+        call.owner.account,
+        values["symbol"].id,
+        match_id=values.get("preventedMatchId"),
+        order_id=values.get("orderId"),
+        from_id=values.get("fromPreventedMatchId"),
+        limit=values["limit"],
+    )
+    return views.encode([views.prevented_match(exchange.listings, each, call.unit) for each in found])
+
+
+async def _cancel(exchange: Exchange, call: Call, command: CancelOrder | CancelAll | CancelList) -> Replied:
     call.check_fresh()
     replied = await exchange.engine.send(command)
     if isinstance(replied.reply, Rejected):

@@ -7,7 +7,22 @@ from runtime.gateway import answers_account, answers_market, answers_orders, par
 from runtime.gateway.auth import READ, TRADE
 from runtime.gateway.dispatch import NONE, Call, Exchange, Handler, Operation, not_supported
 from runtime.gateway.errors import BAD_TICKER_TYPE, NO_LONGER_AVAILABLE, NOT_SUPPORTED
-from runtime.gateway.orders import CANCEL, NEW_ORDER, ONE_ORDER, SYMBOL
+from runtime.gateway.orders import (
+    AMEND,
+    CANCEL,
+    CANCEL_LIST,
+    NEW_ORDER,
+    ONE_LIST,
+    ONE_ORDER,
+    PLACE_OCO,
+    PLACE_OTO,
+    PLACE_OTOCO,
+    REPLACE,
+    SYMBOL,
+    place_oco,
+    place_oto,
+    place_otoco,
+)
 from runtime.gateway.params import Parameter, Parameters, Values
 
 DEPTH_MAX: Final = 5_000
@@ -155,6 +170,66 @@ OPERATIONS: Final = (
         SYMBOL,
         is_free=True,
     ),
+    _signed(
+        ("POST", "/api/v3/order/cancelReplace"),
+        "order.cancelReplace",
+        1,
+        TRADE,
+        answers_orders.replace,
+        *REPLACE,
+        is_free=True,
+    ),
+    _signed(
+        ("PUT", "/api/v3/order/amend/keepPriority"),
+        "order.amend.keepPriority",
+        4,
+        TRADE,
+        answers_orders.amend,
+        *AMEND,
+        is_free=True,
+    ),
+    *(
+        _signed(
+            ("POST", f"/api/v3/orderList/{kind}"),
+            f"orderList.place.{kind}",
+            1,
+            TRADE,
+            answers_orders.place_list(read),
+            *declared,
+            is_free=True,
+        )
+        for kind, read, declared in (
+            ("oco", place_oco, PLACE_OCO),
+            ("oto", place_oto, PLACE_OTO),
+            ("otoco", place_otoco, PLACE_OTOCO),
+        )
+    ),
+    _signed(
+        ("DELETE", "/api/v3/orderList"),
+        "orderList.cancel",
+        1,
+        TRADE,
+        answers_orders.cancel_list,
+        *CANCEL_LIST,
+        is_free=True,
+    ),
+    _signed(("GET", "/api/v3/orderList"), "orderList.status", 4, READ, answers_orders.list_status, *ONE_LIST),
+    _signed(
+        ("GET", "/api/v3/allOrderList"), "allOrderLists", 20, READ, answers_orders.all_lists, _FROM_ID, *_SPAN, _LIMIT
+    ),
+    _signed(("GET", "/api/v3/openOrderList"), "openOrderLists.status", 6, READ, answers_orders.open_lists),
+    _signed(
+        ("GET", "/api/v3/myPreventedMatches"),
+        "myPreventedMatches",
+        lambda values: 2 if "preventedMatchId" in values else 20,
+        READ,
+        answers_orders.prevented_matches,
+        SYMBOL,
+        Parameter("preventedMatchId", params.long),
+        Parameter("orderId", params.long),
+        Parameter("fromPreventedMatchId", params.long),
+        _LIMIT,
+    ),
     _signed(("GET", "/api/v3/order"), "order.status", 4, READ, answers_orders.status, *ONE_ORDER),
     _signed(
         ("GET", "/api/v3/openOrders"),
@@ -231,20 +306,13 @@ def _refused(handle: Handler, rest: tuple[str, str] | None, ws: str | None) -> O
 
 
 _NOT_BUILT_ROUTES: Final = (
-    ("POST", "/api/v3/order/cancelReplace"),
-    ("PUT", "/api/v3/order/amend/keepPriority"),
     ("GET", "/api/v3/order/amendments"),
     ("POST", "/api/v3/order/oco"),
-    *(("POST", f"/api/v3/orderList/{kind}") for kind in ("oco", "oto", "otoco", "opo", "opoco")),
-    ("GET", "/api/v3/orderList"),
-    ("DELETE", "/api/v3/orderList"),
-    ("GET", "/api/v3/allOrderList"),
-    ("GET", "/api/v3/openOrderList"),
+    *(("POST", f"/api/v3/orderList/{kind}") for kind in ("opo", "opoco")),
     ("POST", "/api/v3/sor/order"),
     ("POST", "/api/v3/sor/order/test"),
     ("GET", "/api/v3/ticker"),
     ("GET", "/api/v3/ticker/tradingDay"),
-    ("GET", "/api/v3/myPreventedMatches"),
     ("GET", "/api/v3/myAllocations"),
     ("GET", "/api/v3/myFilters"),
     ("GET", "/api/v3/account/commission"),
@@ -257,10 +325,9 @@ _NOT_BUILT_ROUTES: Final = (
     ("POST", "/sapi/v1/capital/withdraw/apply"),
 )
 _NOT_BUILT_METHODS: Final = (
-    *("order.cancelReplace", "order.amend.keepPriority", "order.amendments", "sor.order.place", "sor.order.test"),
-    *("orderList.place", "orderList.cancel", "orderList.status", "openOrderLists.status", "allOrderLists"),
-    *(f"orderList.place.{kind}" for kind in ("oco", "oto", "otoco", "opo", "opoco")),
-    *("ticker", "ticker.tradingDay", "account.commission", "myPreventedMatches", "myAllocations", "myFilters"),
+    *("order.amendments", "sor.order.place", "sor.order.test"),
+    *("orderList.place", "orderList.place.opo", "orderList.place.opoco"),
+    *("ticker", "ticker.tradingDay", "account.commission", "myAllocations", "myFilters"),
     *("executionRules", "referencePrice", "referencePrice.calculation", "blockTrades.historical"),
 )
 REFUSED: Final = (

@@ -35,10 +35,13 @@ class ApiError(Exception):
         self.text = text
         self.status = status
         self.retry_at_us = retry_at_us
+        self.data: msgspec.Raw | None = None
+        """What else the answer says, as JSON; nothing for most errors."""
 
     def body(self) -> bytes:
         """Return the JSON that the client gets."""
-        return _encode({"code": self.code, "msg": self.text})
+        data = {} if self.data is None else {"data": self.data}
+        return _encode({"code": self.code, "msg": self.text, **data})
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,7 @@ STATUS_MISMATCH: Final = Fault(-1220, "The symbol's status does not match the re
 # ---- 20xx: orders and keys -------------------------------------------------------------------------------------------
 
 NO_SUCH_ORDER: Final = Fault(-2013, "Order does not exist.")
+NO_SUCH_LIST: Final = Fault(-2018, "Order list does not exist.")
 BAD_API_KEY_FORMAT: Final = Fault(-2014, "API-key format invalid.", UNAUTHORIZED)
 REJECTED_API_KEY: Final = Fault(-2015, "Invalid API-key, IP, or permissions for action.", UNAUTHORIZED)
 NO_TRADING_WINDOW: Final = Fault(-2016, "No trading window could be found for the symbol. Try ticker/24hrs instead.")
@@ -152,6 +156,7 @@ SUBSCRIPTIONS_EXHAUSTED: Final = Fault(-2042, "Maximum subscription ID reached f
 
 NEW_ORDER_REJECTED: Final = -2010
 CANCEL_REJECTED: Final = -2011
+AMEND_REJECTED: Final = -2038
 
 UNKNOWN_ORDER_TEXT: Final = "Unknown order sent."
 _MARKET_CLOSED: Final = "Market is closed."
@@ -176,13 +181,40 @@ _PLACE: Final = _BOTH | {
     messages.BAD_NOTIONAL: Fault(-1013, "Filter failure: NOTIONAL"),
     messages.PRICE_BAND: Fault(-1013, "Filter failure: PERCENT_PRICE_BY_SIDE"),
     messages.TOO_MANY_ORDERS: Fault(-1013, "Filter failure: MAX_NUM_ORDERS"),
+    messages.TOO_MANY_ALGO_ORDERS: Fault(-1013, "Filter failure: MAX_NUM_ALGO_ORDERS"),
+    messages.TOO_MANY_ICEBERGS: Fault(-1013, "Filter failure: MAX_NUM_ICEBERG_ORDERS"),
+    messages.TOO_MANY_LISTS: Fault(-1013, "Filter failure: MAX_NUM_ORDER_LISTS"),
+    messages.BAD_ICEBERG: Fault(-1013, "Filter failure: ICEBERG_PARTS"),
+    messages.BAD_TRAILING_DELTA: Fault(-1013, "Filter failure: TRAILING_DELTA"),
+    messages.POSITION_LIMIT: Fault(-1013, "Filter failure: MAX_POSITION"),
+    messages.WOULD_TRIGGER: Fault(NEW_ORDER_REJECTED, "Order would trigger immediately."),
+    messages.BAD_RELATION: Fault(NEW_ORDER_REJECTED, "The relationship of the prices for the orders is not correct."),
 }
 _CANCEL: Final = _BOTH | {
     messages.UNKNOWN_ACCOUNT: Fault(CANCEL_REJECTED, _NO_TRADING),
     messages.UNKNOWN_ORDER: Fault(CANCEL_REJECTED, UNKNOWN_ORDER_TEXT),
+    messages.UNKNOWN_LIST: Fault(CANCEL_REJECTED, UNKNOWN_ORDER_TEXT),
     messages.MARKET_CLOSED: Fault(CANCEL_REJECTED, _MARKET_CLOSED),
     messages.CANCEL_RESTRICTED: Fault(CANCEL_REJECTED, "Order was not canceled due to cancel restrictions."),
 }
+
+
+_AMEND: Final = _BOTH | {
+    messages.UNKNOWN_ACCOUNT: Fault(AMEND_REJECTED, _NO_TRADING),
+    messages.UNKNOWN_ORDER: Fault(AMEND_REJECTED, UNKNOWN_ORDER_TEXT),
+    messages.MARKET_CLOSED: Fault(AMEND_REJECTED, _MARKET_CLOSED),
+    messages.DUPLICATE_ORDER: Fault(AMEND_REJECTED, "Duplicate order sent."),
+    messages.QUANTITY_INCREASE: Fault(AMEND_REJECTED, "Order amend (quantity increase) is not supported."),
+    messages.BAD_QUANTITY: Fault(-1013, "Filter failure: LOT_SIZE"),
+    messages.TOO_MANY_AMENDS: Fault(-1013, "Filter failure: MAX_NUM_ORDER_AMENDS"),
+}
+REJECT_REASONS: Final = {
+    messages.INSUFFICIENT_BALANCE: "INSUFFICIENT_BALANCES",
+    messages.WOULD_TRIGGER: "STOP_PRICE_WOULD_TRIGGER_IMMEDIATELY",
+    messages.WOULD_MATCH: "WOULD_MATCH_IMMEDIATELY",
+    messages.BAD_RELATION: "OCO_BAD_PRICES",
+}
+"""How an execution report says why an order that waited for another was rejected."""
 
 
 def place_refused(rejected: messages.Rejected) -> ApiError:
@@ -193,3 +225,8 @@ def place_refused(rejected: messages.Rejected) -> ApiError:
 def cancel_refused(rejected: messages.Rejected) -> ApiError:
     """Return what the client hears when the engine refuses a cancellation."""
     return _CANCEL.get(rejected.reason, UNEXPECTED_RESPONSE).error()
+
+
+def amend_refused(rejected: messages.Rejected) -> ApiError:
+    """Return what the client hears when the engine refuses to change an order."""
+    return _AMEND.get(rejected.reason, UNEXPECTED_RESPONSE).error()

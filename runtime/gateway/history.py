@@ -7,8 +7,8 @@ waits, briefly, until the ledger is there, too: a client always finds its own la
 from typing import Protocol
 
 from runtime.gateway.engine import PromptEngine
-from runtime.ledger.history import AccountTrade
-from runtime.shared.messages import AskAccount, AskOrder, OpenOrders, Order
+from runtime.ledger.history import AccountTrade, PreventedMatch
+from runtime.shared.messages import AskAccount, AskOrder, OpenOrders, Order, OrderList
 
 
 class Ledger(Protocol):
@@ -47,6 +47,35 @@ class Ledger(Protocol):
         limit: int = 500,
     ) -> list[AccountTrade]:
         """Return fills, oldest first."""
+
+    async def list_by_id(self, account: int, list_id: int) -> OrderList | None:
+        """Return one list."""
+
+    async def list_by_client_id(self, account: int, client_list_id: str) -> OrderList | None:
+        """Return the newest list with that client id."""
+
+    async def all_lists(
+        self,
+        account: int,
+        *,
+        from_id: int | None = None,
+        start_us: int | None = None,
+        end_us: int | None = None,
+        limit: int = 500,
+    ) -> list[OrderList]:
+        """Return lists, oldest first."""
+
+    async def prevented_matches(
+        self,
+        account: int,
+        market: int,
+        *,
+        match_id: int | None = None,
+        order_id: int | None = None,
+        from_id: int | None = None,
+        limit: int = 500,
+    ) -> list[PreventedMatch]:
+        """Return self-trades that were prevented, oldest first."""
 
 
 class AccountHistory:
@@ -101,6 +130,29 @@ class AccountHistory:
         await self._catch_up(account)
         return await self._ledger.my_trades(
             account, market, from_id=from_id, order_id=order_id, start_us=start_us, end_us=end_us, limit=limit
+        )
+
+    async def order_list(self, account: int, list_id: int, client_list_id: str) -> OrderList | None:
+        """Return a list by id, or if that is 0 by client id. Raises as `order`."""
+        await self._catch_up(account)
+        if list_id:
+            return await self._ledger.list_by_id(account, list_id)
+        return await self._ledger.list_by_client_id(account, client_list_id)
+
+    async def order_lists(
+        self, account: int, *, from_id: int | None, start_us: int | None, end_us: int | None, limit: int
+    ) -> list[OrderList]:
+        """Return lists from `from_id` on, or of a time, else the newest. Raises as `order`."""
+        await self._catch_up(account)
+        return await self._ledger.all_lists(account, from_id=from_id, start_us=start_us, end_us=end_us, limit=limit)
+
+    async def prevented_matches(
+        self, account: int, market: int, *, match_id: int | None, order_id: int | None, from_id: int | None, limit: int
+    ) -> list[PreventedMatch]:
+        """Return one self-trade that was prevented, those of an order, or those from an id on. Raises as `order`."""
+        await self._catch_up(account)
+        return await self._ledger.prevented_matches(
+            account, market, match_id=match_id, order_id=order_id, from_id=from_id, limit=limit
         )
 
     async def _catch_up(self, account: int) -> None:

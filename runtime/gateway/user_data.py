@@ -10,34 +10,46 @@ from typing import Final, Protocol
 from msgspec import UNSET, Struct, UnsetType
 
 from runtime.gateway.engine import Engine
+from runtime.gateway.errors import REJECT_REASONS
 from runtime.gateway.listings import Listing, Listings
 from runtime.gateway.views import (
+    CONTINGENCY_NAMES,
     EXPIRY_NAMES,
-    NO_LIST,
+    LIST_CHANGE_NAMES,
+    LIST_STATUS_NAMES,
     SIDE_NAMES,
     STATUS_NAMES,
     STP_NAMES,
     TIF_NAMES,
     TYPE_NAMES,
-    ZERO,
     encode,
     is_open,
+    list_id_of,
+    working_us_of,
 )
 from runtime.shared.engine_link import EngineError, follow_feed
 from runtime.shared.messages import (
+    EXEC_REPLACED,
     EXEC_TRADE,
+    EXEC_TRADE_PREVENTION,
     NOT_EXPIRED,
     AskAccount,
     BalanceChanged,
+    Event,
+    FeeCharged,
     Happened,
+    ListChanged,
+    Order,
     OrderChanged,
+    OrderTerms,
+    SelfTradePrevented,
     Transferred,
 )
 
 logger = logging.getLogger(__name__)
 
-EXECUTION_NAMES: Final = ("NEW", "TRADE", "CANCELED", "EXPIRED", "TRADE_PREVENTION")
-_INDEX_BITS: Final = 20
+EXECUTION_NAMES: Final = ("NEW", "TRADE", "CANCELED", "EXPIRED", "TRADE_PREVENTION", "REPLACED", "REJECTED")
+INDEX_BITS: Final = 20
 """Room for the events of one command in the id of an execution."""
 _ASK_AGAIN_S: Final = 0.1
 _NOBODY: Final = 0
@@ -98,6 +110,17 @@ class _ExecutionReport(
         "working_time": "W",
         "prevention": "V",
         "expiry_reason": "eR",
+        "trailing_delta": "d",
+        "trailing_time": "D",
+        "match_id": "v",
+        "prevented_quantity": "A",
+        "last_prevented_quantity": "B",
+        "trade_group": "u",
+        "counter_order_id": "U",
+        "counter_symbol": "Cs",
+        "transferred_quantity": "pl",
+        "transferred_price": "pL",
+        "transferred_quote": "pY",
     },
 ):
     event: str
@@ -132,56 +155,124 @@ class _ExecutionReport(
     filled_quote: str
     last_quote: str
     quote_order_quantity: str
-    working_time: int
     prevention: str
+    working_time: int | UnsetType = UNSET
     expiry_reason: str | UnsetType = UNSET
+    trailing_delta: int | UnsetType = UNSET
+    trailing_time: int | UnsetType = UNSET
+    match_id: int | UnsetType = UNSET
+    prevented_quantity: str | UnsetType = UNSET
+    last_prevented_quantity: str | UnsetType = UNSET
+    trade_group: int | UnsetType = UNSET
+    counter_order_id: int | UnsetType = UNSET
+    counter_symbol: str | UnsetType = UNSET
+    transferred_quantity: str | UnsetType = UNSET
+    transferred_price: str | UnsetType = UNSET
+    transferred_quote: str | UnsetType = UNSET
 
 
-def execution_report(listings: Listings, changed: OrderChanged, time_us: int, execution_id: int, unit: int) -> bytes:
-    """Return the report on one change of an order at `time_us`."""
+def execution_report(
+    listings: Listings,
+    changed: OrderChanged,
+    time_us: int,
+    execution_id: int,
+    unit: int,
+    prevented: SelfTradePrevented | None = None,
+) -> bytes:
+    """Return the report on one change of an order at `time_us`; `prevented` is what an EXEC_TRADE_PREVENTION is of."""
     order = changed.order
     listing = listings.by_id[order.market]
     is_trade = changed.execution == EXEC_TRADE
     commission, commission_asset = _commission(listings, changed) if is_trade else ("0", None)
+    terms = order.terms or _NO_TERMS
+    working_us = working_us_of(order)
+    name, original = order.client_order_id, ""
+    if changed.execution == EXEC_REPLACED:
+        original = changed.cancel_id
+    elif changed.cancel_id:  # a cancellation carries its own name, and that of the order as the original
+        name, original = changed.cancel_id, name
+    report = _ExecutionReport(
+        event="executionReport",
+        event_time=time_us // unit,
+        symbol=listing.symbol,
+        client_order_id=name,
+        side=SIDE_NAMES[order.side],
+        order_type=TYPE_NAMES[order.order_type],
+        time_in_force=TIF_NAMES[order.time_in_force],
+        quantity=listing.quantity_text(order.lots),
+        price=listing.price_text(order.price),
+        stop_price=listing.price_text(terms.stop_price),
+        iceberg_quantity=listing.quantity_text(terms.iceberg_lots),
+        order_list_id=list_id_of(order),
+        original_client_order_id=original,
+        execution=EXECUTION_NAMES[changed.execution],
+        status=STATUS_NAMES[order.status],
+        reject_reason=REJECT_REASONS.get(changed.reason, "NONE"),
+        order_id=order.order_id,
+        last_quantity=listing.quantity_text(changed.last_lots),
+        filled_quantity=listing.quantity_text(order.executed_lots),
+        last_price=listing.price_text(changed.last_price),
+        commission=commission,
+        commission_asset=commission_asset,
+        transaction_time=time_us // unit,
+        trade_id=changed.trade_id if is_trade else -1,
+        execution_id=execution_id,
+        is_on_book=is_open(order),
+        is_maker=changed.is_maker,
+        ignored=False,
+        created=order.created_us // unit,
+        filled_quote=listing.quote_text(order.executed_quote),
+        last_quote=_last_quote(listing, changed),
+        quote_order_quantity=listing.quote_text(order.quote_amount),
+        working_time=working_us // unit if working_us else UNSET,
+        prevention=STP_NAMES[order.stp],
+        expiry_reason=UNSET if order.expiry == NOT_EXPIRED else EXPIRY_NAMES[order.expiry],
+        trailing_delta=terms.trailing_delta or UNSET,
+        trailing_time=terms.trailing_us // unit if terms.trailing_us else UNSET,
+        match_id=terms.prevented_match_id or UNSET,
+        prevented_quantity=listing.quantity_text(terms.prevented_lots) if terms.prevented_match_id else UNSET,
+    )
+    if prevented is not None:
+        _add_prevention(report, listing, order, prevented)
+    return encode(report)
+
+
+_NO_TERMS: Final = OrderTerms()
+
+
+def _add_prevention(report: _ExecutionReport, listing: Listing, order: Order, prevented: SelfTradePrevented) -> None:
+    """Tell what a self-trade that was prevented did to this one of its two orders."""
+    is_taker = order.order_id == prevented.taker_order_id
+    lots = prevented.taker_lots if is_taker else prevented.maker_lots
+    report.last_prevented_quantity = listing.quantity_text(lots)
+    report.trade_group = prevented.trade_group
+    report.counter_order_id = prevented.maker_order_id if is_taker else prevented.taker_order_id
+    report.counter_symbol = listing.symbol
+    if prevented.transferred:
+        report.transferred_quantity = listing.quantity_text(prevented.transferred)
+        report.transferred_price = listing.price_text(prevented.price)
+        quote = prevented.price * prevented.transferred * listing.spec.quote_units
+        report.transferred_quote = listing.quote_text(quote)
+
+
+def list_status(listings: Listings, changed: ListChanged, time_us: int, unit: int) -> bytes:
+    """Return the report on one change of a list of orders at `time_us`."""
+    placed = changed.order_list
+    symbol = listings.by_id[placed.market].symbol
     return encode(
-        _ExecutionReport(
-            event="executionReport",
-            event_time=time_us // unit,
-            symbol=listing.symbol,
-            # A cancellation carries its own name, and that of the order as the original.
-            client_order_id=changed.cancel_id or order.client_order_id,
-            side=SIDE_NAMES[order.side],
-            order_type=TYPE_NAMES[order.order_type],
-            time_in_force=TIF_NAMES[order.time_in_force],
-            quantity=listing.quantity_text(order.lots),
-            price=listing.price_text(order.price),
-            stop_price=ZERO,
-            iceberg_quantity=ZERO,
-            order_list_id=NO_LIST,
-            original_client_order_id=order.client_order_id if changed.cancel_id else "",
-            execution=EXECUTION_NAMES[changed.execution],
-            status=STATUS_NAMES[order.status],
-            reject_reason="NONE",
-            order_id=order.order_id,
-            last_quantity=listing.quantity_text(changed.last_lots),
-            filled_quantity=listing.quantity_text(order.executed_lots),
-            last_price=listing.price_text(changed.last_price),
-            commission=commission,
-            commission_asset=commission_asset,
-            transaction_time=time_us // unit,
-            trade_id=changed.trade_id if is_trade else -1,
-            execution_id=execution_id,
-            is_on_book=is_open(order),
-            is_maker=changed.is_maker,
-            ignored=False,
-            created=order.created_us // unit,
-            filled_quote=listing.quote_text(order.executed_quote),
-            last_quote=_last_quote(listing, changed),
-            quote_order_quantity=listing.quote_text(order.quote_amount),
-            working_time=order.created_us // unit,
-            prevention=STP_NAMES[order.stp],
-            expiry_reason=UNSET if order.expiry == NOT_EXPIRED else EXPIRY_NAMES[order.expiry],
-        )
+        {
+            "e": "listStatus",
+            "E": time_us // unit,
+            "s": symbol,
+            "g": placed.list_id,
+            "c": CONTINGENCY_NAMES[placed.kind],
+            "l": LIST_CHANGE_NAMES[changed.change],
+            "L": LIST_STATUS_NAMES[placed.status],
+            "r": "NONE",
+            "C": placed.client_list_id,
+            "T": time_us // unit,
+            "O": [{"s": symbol, "i": order_id, "c": client_id} for order_id, client_id in placed.orders],
+        }
     )
 
 
@@ -214,14 +305,14 @@ def account_position(listings: Listings, changes: list[BalanceChanged], time_us:
     )
 
 
-def balance_update(listings: Listings, transfer: Transferred, time_us: int, unit: int) -> bytes:
-    """Return the report on a deposit or withdrawal."""
+def balance_update(listings: Listings, asset: int, amount: int, time_us: int, unit: int) -> bytes:
+    """Return the report on a deposit or withdrawal, or on the fee of one."""
     return encode(
         {
             "e": "balanceUpdate",
             "E": time_us // unit,
-            "a": listings.assets[transfer.asset].name,
-            "d": listings.amount_text(transfer.asset, transfer.amount),
+            "a": listings.assets[asset].name,
+            "d": listings.amount_text(asset, amount),
             "T": time_us // unit,
         }
     )
@@ -281,21 +372,46 @@ class UserStreams:
         """Tell the listeners of every account that one command touched: its orders first, then its balances."""
         listings, time_us = self._listings, happened.time_us
         positions: dict[int, list[BalanceChanged]] = {}
+        prevented: dict[tuple[int, int], SelfTradePrevented] = {}
         for index, event in enumerate(happened.events):
             if isinstance(event, OrderChanged):
-                execution_id = happened.sequence << _INDEX_BITS | index
-                asset = event.fee_asset if event.execution == EXEC_TRADE else None
-                for listener in self._audience(event.order.account, event.order.market, asset):
-                    listener.hear(execution_report(listings, event, time_us, execution_id, listener.unit))
+                self._publish_order(event, happened.sequence << INDEX_BITS | index, time_us, prevented)
             elif isinstance(event, BalanceChanged):
                 if self._audience(event.account, None, event.asset):
                     positions.setdefault(event.account, []).append(event)
-            elif isinstance(event, Transferred):
-                for listener in self._audience(event.account, None, event.asset):
-                    listener.hear(balance_update(listings, event, time_us, listener.unit))
+            elif isinstance(event, SelfTradePrevented):
+                prevented[event.market, event.match_id] = event
+            else:
+                self._publish_other(event, time_us)
         for account, changes in positions.items():
             for listener in self._listeners.get(account, ()):
                 listener.hear(account_position(listings, changes, time_us, listener.unit))
+
+    def _publish_order(
+        self,
+        changed: OrderChanged,
+        execution_id: int,
+        time_us: int,
+        prevented: dict[tuple[int, int], SelfTradePrevented],
+    ) -> None:
+        order = changed.order
+        asset = changed.fee_asset if changed.execution == EXEC_TRADE else None
+        match = None
+        if changed.execution == EXEC_TRADE_PREVENTION and order.terms is not None:
+            match = prevented.get((order.market, order.terms.prevented_match_id))
+        for listener in self._audience(order.account, order.market, asset):
+            listener.hear(execution_report(self._listings, changed, time_us, execution_id, listener.unit, match))
+
+    def _publish_other(self, event: Event, time_us: int) -> None:
+        """Tell of a change of a list, and of what came in or went out."""
+        listings = self._listings
+        if isinstance(event, ListChanged):
+            for listener in self._audience(event.order_list.account, event.order_list.market, None):
+                listener.hear(list_status(listings, event, time_us, listener.unit))
+        elif isinstance(event, Transferred | FeeCharged):
+            amount = -event.fee if isinstance(event, FeeCharged) else event.amount
+            for listener in self._audience(event.account, None, event.asset):
+                listener.hear(balance_update(listings, event.asset, amount, time_us, listener.unit))
 
     def _audience(self, account: int, market: int | None, asset: int | None) -> tuple[Listener, ...]:
         """Return who hears an event about `account`: nobody if it is about what the catalogue does not list."""

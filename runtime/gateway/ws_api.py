@@ -295,6 +295,8 @@ class ApiSession:
 
     def _answer_error(self, request_id: bytes, error: ApiError, *, has_rate_limits: bool) -> None:
         body: dict[str, object] = {"code": error.code, "msg": error.text}
+        if error.data is not None:
+            body["data"] = error.data
         if error.retry_at_us:
             body["data"] = {
                 "serverTime": now_us() // self.options.unit,

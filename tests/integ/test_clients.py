@@ -136,7 +136,7 @@ def test_documented_errors() -> None:
         ("GET", "/api/v3/account", True, {"timestamp": 1}, (400, -1021)),
         ("POST", "/api/v3/order", True, limit_order(price, quantity="0.0000001"), (400, -1013)),
         ("POST", "/api/v3/order", True, limit_order(Decimal(900_000), quantity="8999"), (400, -1013)),
-        ("POST", "/api/v3/order", True, limit_order(price, type="STOP_LOSS", stopPrice="1"), (400, -1020)),
+        ("POST", "/api/v3/order", True, limit_order(price, pegPriceType="PRIMARY_PEG"), (400, -1020)),
         ("DELETE", "/api/v3/order", True, {"symbol": SYMBOL, "orderId": 1}, (400, -2011)),
         ("GET", "/api/v3/order", True, {"symbol": SYMBOL, "orderId": 2**60}, (400, -2013)),
         ("POST", "/api/v3/userDataStream", False, {}, (410, -1016)),

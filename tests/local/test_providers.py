@@ -644,16 +644,20 @@ def test_generated_secrets_follow_their_rules_and_are_the_same_in_every_run(shar
 
 
 def test_a_rule_gets_only_targets_that_moto_serves(world: dict[str, Any], shared_cloud: Cloud) -> None:
-    def targets(**more: Any) -> list[str]:
+    def targets(**more: Any) -> dict[str, str]:
         properties = filled(CASES["AWS::Events::Rule"][0], world) | more
         it = wanted("AWS::Events::Rule", properties, f"Rule{len(more)}{more.get('State')}")
         name = REGISTRY[it.type].create(it, shared_cloud).ref
         bus, _, rule = name.partition("|")
         found = shared_cloud.client("events").list_targets_by_rule(Rule=rule, EventBusName=bus)["Targets"]
-        return [target["Id"] for target in found]
+        return {target["Id"]: target["Arn"] for target in found}
 
-    assert targets() == ["logs"]
-    assert targets(State="DISABLED") == []
+    served = targets()
+    assert served.keys() == {"logs", "queue"}
+    assert ":log-group:" in served["logs"]
+    assert served["queue"] != world["<queue arn>"]  # a queue of its own, which delivery empties into the true one
+    assert ":sqs:" in served["queue"]
+    assert targets(State="DISABLED") == {}
 
 
 def test_made_names_fit_and_change_only_with_what_forces_a_replacement() -> None:

@@ -25,7 +25,12 @@ def lint(templates: list[Path], region: str) -> str:
         timeout=300,
     )
     assert ran.returncode in {0, 2, 4, 6}, ran.stderr
-    return ran.stdout.strip()
+    return "\n".join(line for line in ran.stdout.splitlines() if line and not is_unknown_intrinsic(line))
+
+
+def is_unknown_intrinsic(line: str) -> bool:
+    """Tell whether the linter only fails to see that the output of another stack, inside a Join, is a text."""
+    return ":E1022:" in line and "{'Fn::GetStackOutput': " in line and "is not of type 'string'" in line
 
 
 @pytest.mark.parametrize("region", ["ap-southeast-3", "ap-southeast-1", "us-east-1"])

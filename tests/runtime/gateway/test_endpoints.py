@@ -51,6 +51,15 @@ def refused(*args: Any, **parameters: Any) -> ApiError:
 
 
 MAKER = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT_MAKER", "quantity": "0.01", "price": "70000"}
+STOP = {
+    "symbol": "BTCUSDT",
+    "side": "BUY",
+    "type": "STOP_LOSS_LIMIT",
+    "timeInForce": "GTC",
+    "quantity": "0.01",
+    "price": "71000",
+    "stopPrice": "70500",
+}
 LIMIT = {
     "symbol": "BTCUSDT",
     "side": "BUY",
@@ -85,7 +94,8 @@ def test_exchange_info_has_what_strict_clients_need(world: World) -> None:
     assert market["status"] == "TRADING"
     assert market["permissions"] == []
     assert market["permissionSets"] == [["SPOT"]]
-    assert market["orderTypes"] == ["LIMIT", "MARKET", "LIMIT_MAKER"]
+    stops = ["STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"]
+    assert market["orderTypes"] == ["LIMIT", "MARKET", "LIMIT_MAKER", *stops]
     filters = {each["filterType"]: each for each in market["filters"]}
     assert filters["PRICE_FILTER"] == {
         "filterType": "PRICE_FILTER",
@@ -98,7 +108,11 @@ def test_exchange_info_has_what_strict_clients_need(world: World) -> None:
     assert filters["PERCENT_PRICE_BY_SIDE"]["bidMultiplierUp"] == "5"
     assert filters["PERCENT_PRICE_BY_SIDE"]["askMultiplierDown"] == "0.2"
     known = {"PRICE_FILTER", "LOT_SIZE", "MARKET_LOT_SIZE", "NOTIONAL", "PERCENT_PRICE_BY_SIDE", "MAX_NUM_ORDERS"}
-    assert set(filters) == known
+    known |= {"MAX_NUM_ALGO_ORDERS", "MAX_NUM_ORDER_LISTS", "MAX_NUM_ORDER_AMENDS", "ICEBERG_PARTS"}
+    assert set(filters) == known | {"MAX_NUM_ICEBERG_ORDERS", "TRAILING_DELTA"}
+    flags = ("icebergAllowed", "ocoAllowed", "otoAllowed", "allowTrailingStop", "cancelReplaceAllowed", "amendAllowed")
+    assert [market[name] for name in flags] == [True] * 6
+    assert [market[name] for name in ("opoAllowed", "pegInstructionsAllowed", "isMarginTradingAllowed")] == [False] * 3
     for name in ("quoteAssetPrecision", "icebergAllowed", "ocoAllowed", "allowTrailingStop", "isMarginTradingAllowed"):
         assert name in market
 
@@ -291,7 +305,9 @@ def test_microseconds(world: World) -> None:
         (LIMIT | {"price": "1"}, -1013, "Filter failure: NOTIONAL"),
         (LIMIT | {"price": "13999", "quantity": "1"}, -1013, "Filter failure: PERCENT_PRICE_BY_SIDE"),
         (LIMIT | {"symbol": "ETHUSDT"}, -2010, "Market is closed."),
-        (LIMIT | {"type": "TAKE_PROFIT", "stopPrice": "1"}, -1020, "This operation is not supported."),
+        (STOP | {"type": "TAKE_PROFIT_LIMIT", "stopPrice": "70000"}, -2010, "Order would trigger immediately."),
+        (STOP | {"icebergQty": "0.00001"}, -1013, "Filter failure: ICEBERG_PARTS"),
+        (STOP | {"trailingDelta": "9"}, -1013, "Filter failure: TRAILING_DELTA"),
     ],
 )
 def test_refusals_of_the_engine(world: World, order: dict[str, Any], code: int, text: str) -> None:
@@ -545,7 +561,7 @@ def test_without_market_data(world: World, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_what_is_not_built_says_so(world: World) -> None:
-    error = refused(world, "POST /api/v3/order/cancelReplace", world.ana, symbol="BTCUSDT", anything="goes")
+    error = refused(world, "POST /api/v3/orderList/opo", world.ana, symbol="BTCUSDT", anything="goes")
     assert (error.code, error.text, error.status) == (-1020, "This operation is not supported.", 400)
     assert refused(world, "GET /sapi/v1/capital/deposit/address", world.ana, coin="BTC").code == -1020
     error = refused(world, "POST /api/v3/userDataStream")

@@ -133,7 +133,7 @@ def test_errors_have_their_code_and_status() -> None:
             ("GET", f"/api/v3/account?timestamp={now_ms()}", {"X_MBX_APIKEY": ana.api_key}, 400, -1102),
             ("GET", "/api/v3/time", {"X_MBX_TIME_UNIT": "HOUR"}, 400, -1194),
             ("POST", "/api/v3/userDataStream", {}, 410, -1016),
-            ("POST", "/api/v3/order/cancelReplace", {}, 400, -1020),
+            ("POST", "/api/v3/sor/order", {}, 400, -1020),
         ):
             reply = await api.ask(method, target, **headers)
             assert (reply.status, reply.body["code"]) == (status, code), target

@@ -160,7 +160,7 @@ def test_what_is_wrong_with_a_request() -> None:
         ana = client.world.ana
         for method, params, status, code in (
             ("no.such.method", {}, 404, -1020),
-            ("order.cancelReplace", {"x": 1}, 400, -1020),
+            ("sor.order.place", {"x": 1}, 400, -1020),
             ("userDataStream.start", {}, 410, -1016),
             ("ping", {"x": 1}, 400, -1101),
             ("depth", {}, 400, -1102),

@@ -23,7 +23,7 @@ from runtime.gateway.limits import Limiter, LimitSettings
 from runtime.gateway.listings import Listings
 from runtime.gateway.market_link import MarketQuestion
 from runtime.gateway.user_data import UserStreams
-from runtime.ledger.history import AccountTrade
+from runtime.ledger.history import AccountTrade, PreventedMatch
 from runtime.shared import messages as m
 from runtime.shared.engine_link import EngineUnavailableError
 from runtime.shared.market_messages import AskAggTrades, AskAveragePrice, AskDepth, AskKlines, AskTickers, AskTrades
@@ -154,6 +154,70 @@ class LocalLedger:
                         )
         assert end_us is None or start_us is None or start_us <= end_us
         return [trade for trade in found if trade.trade_id >= (from_id or 0)][:limit]
+
+    def _lists(self, account: int) -> list[m.OrderList]:
+        lists = {
+            event.order_list.list_id: event.order_list
+            for happened in self._engine.history
+            for event in happened.events
+            if isinstance(event, m.ListChanged)
+        }
+        return [each for _, each in sorted(lists.items()) if each.account == account]
+
+    async def list_by_id(self, account: int, list_id: int) -> m.OrderList | None:
+        return next((each for each in self._lists(account) if each.list_id == list_id), None)
+
+    async def list_by_client_id(self, account: int, client_list_id: str) -> m.OrderList | None:
+        found = [each for each in self._lists(account) if each.client_list_id == client_list_id]
+        return found[-1] if found else None
+
+    async def all_lists(
+        self,
+        account: int,
+        *,
+        from_id: int | None = None,
+        start_us: int | None = None,
+        end_us: int | None = None,
+        limit: int = 500,
+    ) -> list[m.OrderList]:
+        assert start_us is None or end_us is None or start_us <= end_us
+        return [each for each in self._lists(account) if each.list_id >= (from_id or 0)][:limit]
+
+    async def prevented_matches(
+        self,
+        account: int,
+        market: int,
+        *,
+        match_id: int | None = None,
+        order_id: int | None = None,
+        from_id: int | None = None,
+        limit: int = 500,
+    ) -> list[PreventedMatch]:
+        found = [
+            PreventedMatch(
+                event.market,
+                event.match_id,
+                event.taker_order_id,
+                event.maker_order_id,
+                event.trade_group,
+                event.mode,
+                event.price,
+                event.taker_lots,
+                event.maker_lots,
+                happened.time_us,
+            )
+            for happened in self._engine.history
+            for event in happened.events
+            if isinstance(event, m.SelfTradePrevented) and account in (event.taker, event.maker)
+        ]
+        return [
+            each
+            for each in found
+            if each.market == market
+            and match_id in (None, each.match_id)
+            and order_id in (None, each.taker_order_id, each.maker_order_id)
+            and each.match_id >= (from_id or 0)
+        ][:limit]
 
 
 class LocalMarket:
