@@ -297,13 +297,6 @@ MUTANTS: Final = (
         _DRIVERS,
     ),
     Mutant(
-        "a leader that lost its lease goes on",
-        "runtime/engine/server.py",
-        "vital = [self._committing, *([self._tenure.renewing] if self._tenure else [])]",
-        "vital = [self._committing]",
-        _FAILOVER,
-    ),
-    Mutant(
         "an older leader is not fenced",
         "runtime/engine/memory_log.py",
         "        if self._topic.fences and self._topic.writer is not self:",
