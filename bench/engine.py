@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from bench.books import Line, read_lines
 from bench.result import Result, compared
 from bench.workloads import W1, W2, Flow, Workload
@@ -278,9 +280,7 @@ def memory() -> Result:
 
 
 def _with_room(spec: m.MarketSpec) -> m.MarketSpec:
-    import msgspec  # noqa: PLC0415 - here only
-
-    return msgspec.structs.replace(spec, open_orders_max=MILLION)
+    return replace(spec, open_orders_max=MILLION)
 
 
 def _scratch() -> Path:

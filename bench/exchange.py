@@ -19,7 +19,8 @@ from typing import Any, Final, cast
 
 import msgspec
 import uvicorn
-from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
+import uvloop
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_connect, ws_create_server
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -366,8 +367,6 @@ ECHOED: Final = msgspec.json.encode(
 
 
 async def _echoes(url: str, count: int) -> None:
-    from picows import ws_connect  # noqa: PLC0415 - only the client connects
-
     clients: list[_Client] = []
     for _ in range(count):
         _, client = await ws_connect(_Client, url)
@@ -398,8 +397,6 @@ async def _serve(port: int) -> None:
 
 def main() -> None:
     """Be a client, or the bare server."""
-    import uvloop  # noqa: PLC0415 - as the services do
-
     match sys.argv[1:]:
         case ["serve", port]:
             uvloop.run(_serve(int(port)))

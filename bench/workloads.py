@@ -67,11 +67,7 @@ class Tape:
 
     def add(self, order_id: int, side: int, price: int, lots: int) -> int:
         """Match, rest the remainder, return it."""
-        return self.place(order_id, PlaceOrder(0, 0, side, LIMIT, GTC, price, lots, 0, "", STP_NONE))
-
-    def place(self, order_id: int, command: PlaceOrder) -> int:
-        """Match, rest the remainder, return it."""
-        order = BookOrder(order_id, command, 0)
+        order = BookOrder(order_id, PlaceOrder(0, 0, side, LIMIT, GTC, price, lots, 0, "", STP_NONE), 0)
         for maker, filled in self.book.take(order).fills:
             self.trades.append((maker.order_id, order_id, maker.price, filled))
         if order.remaining:

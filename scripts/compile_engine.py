@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -46,8 +47,6 @@ def build() -> Path | None:
 
 def _problem() -> str:
     """Return why nothing can be compiled here, or nothing."""
-    import sysconfig  # noqa: PLC0415 - only a build asks
-
     compiler = os.environ.get("CC") or (sysconfig.get_config_var("CC") or "cc").split()[0]
     if not shutil.which(compiler):
         return f"no C compiler ({compiler}) is on PATH"
