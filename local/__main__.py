@@ -28,6 +28,7 @@ from local.delivery.lake import LakeError
 from local.delivery.mappings import MappingError
 from local.delivery.rules import RuleError
 from local.deploy import NOT_REAL, REAL, DeployError
+from local.enclave import EnclaveError
 from local.grants.inline import UngrantedDeliveryError
 from local.launcher import HEALTHY, Launcher, PortBusyError, fetch, post, show_urls
 from local.paths import PROJECT, Layout
@@ -49,6 +50,7 @@ _EXPECTED: Final = (
     BotoCoreError,
     ClientError,
     DeployError,
+    EnclaveError,
     ExpressionError,
     ForeignAccountError,
     FunctionError,

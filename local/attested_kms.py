@@ -36,6 +36,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from local.key_policy import PolicyError, permits
+from local.paths import write_private
 from runtime.wallet_enclave.attestation import Attestation, AttestationError, verified
 from runtime.wallet_enclave.kms import DATA_KEY_BYTES, Credentials, signed_headers
 
@@ -46,6 +47,9 @@ _NONCE_BYTES: Final = 12
 _BLOCK_BYTES: Final = 16
 _AUTHORIZATION: Final = re.compile(r"AWS4-HMAC-SHA256 Credential=([^/]+)/[^,]+, SignedHeaders=[^,]+, Signature=\w+")
 _CLOCK_SKEW_MAX: Final = timedelta(minutes=5)
+_SERVER: Final = "kms-server.pem"
+_RENEWED: Final = timedelta(days=60)
+"""So long before its end a certificate is made anew."""
 _ACTIONS: Final = ("Decrypt", "GenerateDataKey")
 
 
@@ -258,7 +262,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class AttestedKmsServer(ThreadingHTTPServer):
-    """Serves `kms` over TLS on a loopback port, under a certificate for its host made at the start."""
+    """Serves `kms` over TLS on a loopback port, under a certificate for its host that is kept in a folder."""
 
     daemon_threads = True
 
@@ -266,15 +270,9 @@ class AttestedKmsServer(ThreadingHTTPServer):
         """Listen; the certificate to trust is then in `folder`/kms-root.pem."""
         super().__init__(("127.0.0.1", port), _Handler)
         self.kms = kms
-        self.roots = folder / "kms-root.pem"
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        certificate = folder / "kms-server.pem"
-        certificate.touch(mode=0o600)
-        pem, root = _server_certificate(host, datetime.now(UTC))
-        certificate.write_bytes(pem)
-        self.roots.write_bytes(root)
-        tls.load_cert_chain(certificate)
-        self._tls = tls
+        self.roots = kept_certificate(folder, host)
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._tls.load_cert_chain(folder / _SERVER)
 
     def get_request(self) -> tuple[Any, Any]:
         """Return the next connection; its handshake is made in its own thread."""
@@ -287,6 +285,17 @@ class AttestedKmsServer(ThreadingHTTPServer):
         thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
         thread.start()
         return thread
+
+
+def kept_certificate(folder: Path, host: str) -> Path:
+    """Return the file of the certificate to trust; it and the server's are made anew when they are missing or old."""
+    roots, server = folder / "kms-root.pem", folder / _SERVER
+    now = datetime.now(UTC)
+    if not roots.exists() or x509.load_pem_x509_certificate(roots.read_bytes()).not_valid_after_utc < now + _RENEWED:
+        pem, root = _server_certificate(host, now)
+        write_private(server, pem)
+        write_private(roots, root)
+    return roots
 
 
 def _server_certificate(host: str, now: datetime) -> tuple[bytes, bytes]:

@@ -26,6 +26,7 @@ from runtime.wallet_enclave.transport import listening
 PCR_BYTES: Final = 48
 _REQUEST_BYTES_MAX: Final = 16 * 1024
 _LEAF_LIFE: Final = timedelta(hours=3)
+_LEAF_RENEWED: Final = timedelta(minutes=30)
 _ROOT_LIFE: Final = timedelta(days=3650)
 _POINT_BYTES: Final = 48
 _RANDOM_BYTES: Final = 256
@@ -76,13 +77,19 @@ class Hypervisor:
         keys = [ec.generate_private_key(ec.SECP384R1()) for _ in range(3)]
         zone = _certificate("zonal.local", keys[0], authority, now, life=_ROOT_LIFE, path_length=1)
         host = _certificate("host.local", keys[1], Authority(zone, keys[0]), now, life=_ROOT_LIFE, path_length=0)
-        leaf = _certificate("enclave.local", keys[2], Authority(host, keys[1]), now, life=_LEAF_LIFE, path_length=None)
         self._bundle = [each.public_bytes(Encoding.DER) for each in (authority.certificate, zone, host)]
-        self._leaf = leaf.public_bytes(Encoding.DER)
+        self._host = Authority(host, keys[1])
         self._leaf_key = keys[2]
+        self._renew(now)
+
+    def _renew(self, now: datetime) -> None:
+        leaf = _certificate("enclave.local", self._leaf_key, self._host, now, life=_LEAF_LIFE, path_length=None)
+        self._leaf, self._leaf_until = leaf.public_bytes(Encoding.DER), now + _LEAF_LIFE
 
     def answer(self, data: bytes, now: datetime) -> bytes:
-        """Return the module's answer to one CBOR request."""
+        """Return the module's answer to one CBOR request; its certificate is renewed before it ends."""
+        if now > self._leaf_until - _LEAF_RENEWED:
+            self._renew(now)
         try:
             request = cbor2.loads(data)
         except (cbor2.CBORDecodeError, ValueError):

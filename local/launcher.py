@@ -13,7 +13,7 @@ from collections import Counter
 from decimal import Decimal
 from typing import Final
 
-from local import control, demo, services, stand_ins, supervisor, synthesis
+from local import ceremony, control, demo, enclave, services, stand_ins, supervisor, synthesis
 from local.assembly import Assembly, read_assembly
 from local.cloud import Cloud, StandIns
 from local.console import OUT, Step, step, table
@@ -148,6 +148,7 @@ class Launcher:
         declared = services.declared(deployment)
         ports = {each.name: [stand_ins.free_port() for _ in range(each.count)] for each in declared}
         injected = services.Injected(cloud=cloud, state=self._layout.state, ports=ports)
+        vault = enclave.prepare(deployment, cloud, declared, self._layout.state, stand_ins.free_port())
         addresses = services.addresses_of(declared, injected)
         with step("judge calls by the policies of the templates") as judging:
             self._guard = await asyncio.to_thread(self._judge, cloud, deployment)
@@ -162,9 +163,15 @@ class Launcher:
             )
             self._dispatcher.start()
             delivering.note(self._dispatcher.summary)
+        with step("measure and start the wallet enclave"):
+            await self._supervisor.start(vault)
         for programs in services.programs(declared, injected):
             with step("start " + ", ".join(program.name for program in programs)):
                 await self._supervisor.start(*programs)
+        with step("make the wallet, sign its manifest") as holding:
+            (host,) = (each for each in declared if each.name == enclave.PARENT)
+            signing = host.environment["SIGNING_TABLE"], host.environment["WALLET"]
+            holding.note(await asyncio.to_thread(ceremony.hold, cloud, *signing))
         with step("open the front door") as opening:
             await self._supervisor.start(self._front_door(ports))
             opening.note(f"http://{HOST}:{self._port}")

@@ -41,4 +41,5 @@ async def _pumped(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
         while data := await reader.read(CHUNK_BYTES):
             writer.write(data)
             await writer.drain()
-        writer.write_eof()
+        if not writer.is_closing():
+            writer.write_eof()
