@@ -25,6 +25,7 @@ from stacks.network_stack import NetworkStack
 from stacks.notifications_stack import NotificationsStack
 from stacks.observability_stack import ObservabilityStack
 from stacks.onboarding_stack import OnboardingStack
+from stacks.partner_stack import PartnerStack
 from stacks.reporting_stack import ReportingStack
 from stacks.security_stack import SecurityStack
 from stacks.surveillance_stack import SurveillanceStack
@@ -91,6 +92,7 @@ class ExchangeStage(Stage):
         self.notifications = NotificationsStack(
             self, "Notifications", config=config, platform=platform, business_events=self.data.events
         )
+        self.partners = PartnerStack(self, "Partners", config=config, network=network, gateway=self.gateway)
         self.web = WebStack(self, "Web", config=config)
         self.edge_store = EdgeStoreStack(self, "EdgeStore", config=config, foundation=self.foundation)
         self.edge = EdgeStack(self, "Edge", config=config, web=self.web, store=self.edge_store, gateway=self.gateway)

@@ -1,5 +1,6 @@
 """What everything else stands on: keys, the bucket of access records, the operators' topics."""
 
+from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from config.model import Environment
@@ -18,4 +19,12 @@ class FoundationStack(ExchangeStack):
         self.keys = EncryptionKeys(self, "Keys", config=config)
         self.access_logs = AccessLogBucket(self, "AccessLogs", config=config)
         self.topics = OperatorTopics(self, "Operators", config=config, key=self.keys.messages)
+        self.topics.tickets.add_to_resource_policy(
+            iam.PolicyStatement(
+                actions=["sns:Publish"],
+                resources=[self.topics.tickets.topic_arn],
+                principals=[iam.ServicePrincipal("vpce.amazonaws.com")],  # partners who ask to be connected
+                conditions={"StringEquals": {"aws:SourceAccount": config.account}},
+            )
+        )
         self.operators = self.topics.tickets

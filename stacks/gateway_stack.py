@@ -8,6 +8,7 @@ from constructs import Construct
 from config.model import Environment
 from exchange_constructs.fargate_service import FargateService
 from exchange_constructs.ledger_database import READER
+from exchange_constructs.partner_access import PartnerFront
 from exchange_constructs.private_network import PrivateNetwork
 from exchange_constructs.process import Process
 from exchange_constructs.rest_front import RestFront
@@ -97,4 +98,15 @@ class GatewayStack(ExchangeStack):
             fleet=self.web_socket,
             port=WEB_SOCKET_PORT,
             access_logs=foundation.access_logs,
+        )
+        self.partner_front = PartnerFront(
+            self,
+            "PartnerFront",
+            config=config,
+            network=network,
+            zone=zone,
+            fleet=self.web_socket,
+            port=WEB_SOCKET_PORT,
+            access_logs=foundation.access_logs,
+            notices=foundation.topics.tickets,
         )

@@ -27,7 +27,7 @@ class AccountKeys(Construct):
                 {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": logs_arn}},
             )
         )
-        for service in ("events.amazonaws.com", "cloudwatch.amazonaws.com"):
+        for service in ("events.amazonaws.com", "cloudwatch.amazonaws.com", "vpce.amazonaws.com"):
             self.messages.add_to_resource_policy(
                 _use(iam.ServicePrincipal(service), {"StringEquals": {"aws:SourceAccount": stack.account}})
             )

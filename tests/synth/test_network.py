@@ -18,7 +18,11 @@ def test_only_the_websocket_balancer_faces_the_internet(exchange: Any) -> None:
         path: (balancer["Type"], balancer["Scheme"])
         for path, balancer in exchange.of_type("AWS::ElasticLoadBalancingV2::LoadBalancer")
     }
-    assert sorted(balancers.values()) == [("application", "internal"), ("network", "internet-facing")]
+    assert sorted(balancers.values()) == [
+        ("application", "internal"),
+        ("network", "internal"),
+        ("network", "internet-facing"),
+    ]
     (public,) = [path for path, (_, scheme) in balancers.items() if scheme == "internet-facing"]
     assert "StreamFront" in public
     open_rules = [(path, rule) for path, rule in rules(exchange, "Ingress") if rule.get("CidrIp") in ANYWHERE]
@@ -32,8 +36,13 @@ def test_every_rule_names_one_port_and_a_reason(exchange: Any) -> None:
         assert rule["IpProtocol"] == "tcp", path
         assert rule["FromPort"] == rule["ToPort"], path
         assert rule.get("Description"), path
+        partners = {peer.cidr for peer in exchange.config.partners.peered}
         networks = {"Custody": exchange.config.custody.cidr}
-        inside = rule.get("CidrIp") in {networks.get(path.split("/")[0], exchange.config.network.cidr), *ANYWHERE}
+        inside = rule.get("CidrIp") in {
+            networks.get(path.split("/")[0], exchange.config.network.cidr),
+            *ANYWHERE,
+            *partners,
+        }
         from_cloudfront = rule.get("SourcePrefixListId") == exchange.config.edge.origin_facing
         assert inside or from_cloudfront or "SourceSecurityGroupId" in rule, path
 
@@ -60,7 +69,8 @@ def test_outgoing_traffic_goes_to_a_named_group_or_to_the_endpoints(exchange: An
 
 def test_services_and_stores_have_no_route_out(exchange: Any) -> None:
     """What may go out, and how, is told in `test_perimeter.py`."""
-    tables = [exchange.text(route["RouteTableId"]) for _, route in exchange.of_type("AWS::EC2::Route")]
+    routes = [route for _, route in exchange.of_type("AWS::EC2::Route") if "VpcPeeringConnectionId" not in route]
+    tables = [exchange.text(route["RouteTableId"]) for route in routes]
     assert tables
     assert not [table for table in tables if "ApplicationSubnet" in table or "DataSubnet" in table]
     assert list(exchange.of_type("AWS::EC2::EgressOnlyInternetGateway")) == []
@@ -103,9 +113,9 @@ def test_clients_speak_tls_only(exchange: Any) -> None:
         path: (listener["Protocol"], listener["Port"], listener["SslPolicy"])
         for path, listener in exchange.of_type("AWS::ElasticLoadBalancingV2::Listener")
     }
-    assert sorted(protocol for protocol, _, _ in listeners.values()) == ["HTTPS", "TLS"]
+    assert sorted(protocol for protocol, _, _ in listeners.values()) == ["HTTPS", "TLS", "TLS", "TLS"]
     for path, (_, port, policy) in listeners.items():
-        assert port == 443, path
+        assert port == (8443 if "PartnerFront" in path and "MarketData" in path else 443), path
         assert policy.startswith("ELBSecurityPolicy-TLS13"), path
 
 

@@ -17,6 +17,7 @@ DEPLOYED_IN_ORDER = [
     "Onboarding",
     "Connectors",
     "Notifications",
+    "Partners",
     "Web",
     "EdgeStore",
     "Edge",
@@ -83,6 +84,8 @@ def structure(exchange: Any) -> set[tuple[str, str]]:
                 "SecurityNodes/",
                 "SecurityAudit/",
                 "Audit/Operators",
+                "Partners/",
+                "Gateway/PartnerFrontServicePermissions",
                 "Data/Journal",
                 "Data/DatabaseClusterReader",
             )
