@@ -33,9 +33,11 @@ def test_one_way_leads_out_and_passes_a_firewall_both_ways(exchange: Any) -> Non
     assert all("VpcEndpointId" in route for route in by_tier["Egress"])
     assert all("NatGatewayId" in route for route in by_tier["Inspection"])
     assert all("GatewayId" in route for route in by_tier["Public"])
-    back = [route for table, destination, route in routes if destination != "0.0.0.0/0"]
+    back = [(table, destination, route) for table, destination, route in routes if destination != "0.0.0.0/0"]
     assert len(back) == zones
-    assert all("VpcEndpointId" in route for route in back)
+    assert all("PublicSubnet" in table and "VpcEndpointId" in route for table, _, route in back)
+    egress = {each["CidrBlock"] for path, each in exchange.of_type("AWS::EC2::Subnet") if "EgressSubnet" in path}
+    assert {destination for _, destination, _ in back} <= egress  # else answers would bypass the firewall
 
 
 def test_each_zone_of_the_way_out_has_a_firewall_and_an_address_of_its_own(exchange: Any) -> None:
