@@ -1,6 +1,7 @@
 """Answers to an account about itself: balances, fees, limits."""
 
 from runtime.gateway import views
+from runtime.gateway.answers_market import market_filters
 from runtime.gateway.dispatch import Call, Exchange
 from runtime.gateway.errors import REJECTED_API_KEY
 from runtime.gateway.listings import Listing
@@ -78,6 +79,23 @@ async def trade_fees(exchange: Exchange, call: Call) -> bytes:
             for listing in listings
         ]
     )
+
+
+async def commission(exchange: Exchange, call: Call) -> bytes:
+    """Answer what the account pays in one market."""
+    tier = _tier(exchange, await _state(exchange, call))
+    return views.encode({"symbol": call.values["symbol"].symbol} | views.commission_rates(tier))
+
+
+async def filters(exchange: Exchange, call: Call) -> bytes:
+    """Answer the limits that one market has for this account; its tier may allow more open orders than others have."""
+    tier = _tier(exchange, await _state(exchange, call))
+    listing: Listing = call.values["symbol"]
+    found = [each for each in market_filters(listing) if each["filterType"].startswith("MAX_")]
+    for each in found:
+        if "maxNumOrders" in each:
+            each["maxNumOrders"] *= tier.open_orders_factor
+    return views.encode({"exchangeFilters": [], "symbolFilters": found, "assetFilters": []})
 
 
 async def no_margin(_exchange: Exchange, _call: Call) -> bytes:

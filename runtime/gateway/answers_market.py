@@ -5,7 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from runtime.gateway.dispatch import Call, Exchange, now_us
-from runtime.gateway.errors import BAD_COMBINATION, BAD_SYMBOL_STATUS
+from runtime.gateway.errors import BAD_COMBINATION, BAD_SYMBOL_STATUS, ONE_OF_TWO
 from runtime.gateway.listings import PLACES, Listing
 from runtime.gateway.orders import PREVENTION_DEFAULT
 from runtime.gateway.params import Values
@@ -105,7 +105,7 @@ def market_info(listing: Listing, status: str, *, has_permissions: bool) -> dict
         "pegInstructionsAllowed": False,
         "isSpotTradingAllowed": True,
         "isMarginTradingAllowed": False,
-        "filters": _filters(listing),
+        "filters": market_filters(listing),
         "permissions": [],
         "permissionSets": [["SPOT"]] if has_permissions else [],
         "defaultSelfTradePreventionMode": PREVENTION_DEFAULT,
@@ -113,7 +113,8 @@ def market_info(listing: Listing, status: str, *, has_permissions: bool) -> dict
     }
 
 
-def _filters(listing: Listing) -> list[dict[str, Any]]:
+def market_filters(listing: Listing) -> list[dict[str, Any]]:
+    """Return what an order in this market must keep to, in the form and the names that clients know."""
     market = listing.market
     has_bound = listing.spec.max_position > 0
     up, down = _ratio(market.band_up_ppm), _ratio(market.band_down_ppm)
@@ -229,6 +230,23 @@ async def ticker_day(exchange: Exchange, call: Call) -> bytes:
     return await _tickers("day", exchange, call)
 
 
+async def ticker_window(exchange: Exchange, call: Call) -> bytes:
+    """Answer the statistics of the last minutes, hours or days."""
+    _check_is_chosen(call.values)
+    return await _tickers("window", exchange, call, minutes=call.values["windowSize"])
+
+
+async def ticker_session(exchange: Exchange, call: Call) -> bytes:
+    """Answer the statistics of this day, which began at 00:00 UTC."""
+    _check_is_chosen(call.values)
+    return await _tickers("session", exchange, call)
+
+
+def _check_is_chosen(values: Values) -> None:
+    if "symbol" not in values and "symbols" not in values:
+        raise ONE_OF_TWO.error("symbol", "symbols")
+
+
 async def ticker_price(exchange: Exchange, call: Call) -> bytes:
     """Answer last prices."""
     return await _tickers("price", exchange, call)
@@ -239,14 +257,14 @@ async def ticker_book(exchange: Exchange, call: Call) -> bytes:
     return await _tickers("book", exchange, call)
 
 
-async def _tickers(kind: str, exchange: Exchange, call: Call) -> bytes:
+async def _tickers(kind: str, exchange: Exchange, call: Call, *, minutes: int = 0) -> bytes:
     values = call.values
     if "symbol" in values and "symbols" in values:
         raise BAD_COMBINATION.error()
     is_single = "symbol" in values
     listings: list[Listing] = [values["symbol"]] if is_single else values.get("symbols", [])
     names = [listing.symbol for listing in listings]
-    question = AskTickers(0, kind, names, is_single, values.get("type", False))
+    question = AskTickers(0, kind, names, is_single, values.get("type", False), minutes)
     return _in_unit(await exchange.ask_market(question), call)
 
 

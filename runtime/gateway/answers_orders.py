@@ -90,22 +90,7 @@ async def test(exchange: Exchange, call: Call) -> bytes:
     orders.new_order(call.values, call.owner.account)
     if not call.values["computeCommissionRates"]:
         return b"{}"
-    tier = exchange.limiter.tier(call.owner.tier)
-    rates = {"maker": views.rate_text(tier.maker_ppm), "taker": views.rate_text(tier.taker_ppm)}
-    none = {"maker": views.rate_text(0), "taker": views.rate_text(0)}
-    return views.encode(
-        {
-            "standardCommissionForOrder": rates,
-            "specialCommissionForOrder": none,
-            "taxCommissionForOrder": none,
-            "discount": {
-                "enabledForAccount": False,
-                "enabledForSymbol": False,
-                "discountAsset": None,
-                "discount": views.rate_text(0),
-            },
-        }
-    )
+    return views.encode(views.order_commission_rates(exchange.limiter.tier(call.owner.tier)))
 
 
 async def cancel(exchange: Exchange, call: Call) -> bytes:
@@ -370,6 +355,12 @@ async def my_trades(exchange: Exchange, call: Call) -> bytes:
         limit=values["limit"],
     )
     return views.encode([views.account_trade(listing, trade, call.unit) for trade in found])
+
+
+async def allocations(_exchange: Exchange, call: Call) -> bytes:
+    """Answer that no order was filled from elsewhere: orders that are routed to other venues are refused."""
+    _check_span(call.values)
+    return b"[]"
 
 
 def _check_span(values: Values) -> None:

@@ -45,6 +45,10 @@ def _day_weight(values: Values) -> int:
     return 2 if count <= 20 else 40 if count <= 100 else 80  # noqa: PLR2004 - the documented steps
 
 
+def _windows_weight(values: Values) -> int:
+    return 4 if "symbol" in values else min(200, 4 * len(values.get("symbols", ())))
+
+
 def _ticker_weight(values: Values) -> int:
     return 2 if "symbol" in values else 4
 
@@ -53,11 +57,13 @@ _LIMIT: Final = Parameter("limit", params.limit(ROWS_MAX), default=ROWS)
 _FROM_ID: Final = Parameter("fromId", params.long)
 _SPAN: Final = (Parameter("startTime", params.time_us), Parameter("endTime", params.time_us))
 _SYMBOLS: Final = (Parameter("symbol", params.symbol), Parameter("symbols", params.symbols))
+_TIME_ZONE: Final = Parameter("timeZone", params.one_of(_UTC, NOT_SUPPORTED))
+_TICKER_TYPE: Final = Parameter("type", params.one_of({"FULL": False, "MINI": True}, BAD_TICKER_TYPE))
 _KLINES: Final = (
     SYMBOL,
     Parameter("interval", params.interval, is_mandatory=True),
     *_SPAN,
-    Parameter("timeZone", params.one_of(_UTC, NOT_SUPPORTED)),
+    _TIME_ZONE,
     _LIMIT,
 )
 
@@ -137,7 +143,25 @@ OPERATIONS: Final = (
         _day_weight,
         answers_market.ticker_day,
         *_SYMBOLS,
-        Parameter("type", params.one_of({"FULL": False, "MINI": True}, BAD_TICKER_TYPE)),
+        _TICKER_TYPE,
+    ),
+    _public(
+        "/api/v3/ticker",
+        "ticker",
+        _windows_weight,
+        answers_market.ticker_window,
+        *_SYMBOLS,
+        Parameter("windowSize", params.window, default=1_440),
+        _TICKER_TYPE,
+    ),
+    _public(
+        "/api/v3/ticker/tradingDay",
+        "ticker.tradingDay",
+        _windows_weight,
+        answers_market.ticker_session,
+        *_SYMBOLS,
+        _TIME_ZONE,
+        _TICKER_TYPE,
     ),
     _public("/api/v3/ticker/price", "ticker.price", _ticker_weight, answers_market.ticker_price, *_SYMBOLS),
     _public("/api/v3/ticker/bookTicker", "ticker.book", _ticker_weight, answers_market.ticker_book, *_SYMBOLS),
@@ -271,6 +295,20 @@ OPERATIONS: Final = (
         answers_account.account,
         Parameter("omitZeroBalances", params.flag, default=False),
     ),
+    _signed(("GET", "/api/v3/account/commission"), "account.commission", 20, READ, answers_account.commission, SYMBOL),
+    _signed(("GET", "/api/v3/myFilters"), "myFilters", 40, READ, answers_account.filters, SYMBOL),
+    _signed(
+        ("GET", "/api/v3/myAllocations"),
+        "myAllocations",
+        20,
+        READ,
+        answers_orders.allocations,
+        SYMBOL,
+        *_SPAN,
+        Parameter("fromAllocationId", params.long),
+        Parameter("orderId", params.long),
+        _LIMIT,
+    ),
     _signed(("GET", "/api/v3/rateLimit/order"), "account.rateLimits.orders", 40, READ, answers_account.order_counts),
     _signed(("GET", "/sapi/v1/capital/config/getall"), None, 10, READ, answers_account.coins),
     _signed(
@@ -311,11 +349,6 @@ _NOT_BUILT_ROUTES: Final = (
     *(("POST", f"/api/v3/orderList/{kind}") for kind in ("opo", "opoco")),
     ("POST", "/api/v3/sor/order"),
     ("POST", "/api/v3/sor/order/test"),
-    ("GET", "/api/v3/ticker"),
-    ("GET", "/api/v3/ticker/tradingDay"),
-    ("GET", "/api/v3/myAllocations"),
-    ("GET", "/api/v3/myFilters"),
-    ("GET", "/api/v3/account/commission"),
     ("GET", "/api/v3/executionRules"),
     ("GET", "/api/v3/referencePrice"),
     ("GET", "/api/v3/referencePrice/calculation"),
@@ -327,7 +360,6 @@ _NOT_BUILT_ROUTES: Final = (
 _NOT_BUILT_METHODS: Final = (
     *("order.amendments", "sor.order.place", "sor.order.test"),
     *("orderList.place", "orderList.place.opo", "orderList.place.opoco"),
-    *("ticker", "ticker.tradingDay", "account.commission", "myAllocations", "myFilters"),
     *("executionRules", "referencePrice", "referencePrice.calculation", "blockTrades.historical"),
 )
 REFUSED: Final = (

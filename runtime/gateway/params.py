@@ -48,6 +48,9 @@ SYMBOLS: Final = re.compile(r'^\[("[A-Z0-9-_.]{1,20}"(,"[A-Z0-9-_.]{1,20}"){0,})
 DECIMAL: Final = re.compile(r"^([0-9]{1,20})(\.[0-9]{1,20})?$", re.ASCII)
 INTEGER: Final = re.compile(r"^[0-9]{1,20}$", re.ASCII)
 CLIENT_ID: Final = re.compile(r"^[\.A-Z\:/a-z0-9_-]{1,36}$", re.ASCII)
+WINDOW: Final = re.compile(r"^([0-9]{1,2})([mhd])$", re.ASCII)
+_WINDOWS: Final = {"m": (1, 59), "h": (60, 23), "d": (1_440, 7)}
+"""Minutes in each unit, and how many of it a window may have."""
 _MS_MAX: Final = 10**14
 """Times from here on are microseconds, below milliseconds: the year 5138 in one, 1973 in the other."""
 
@@ -237,6 +240,14 @@ def interval(_name: str, text: str, _: Listings) -> str:
     if text not in INTERVALS:
         raise BAD_INTERVAL.error()
     return text
+
+
+def window(name: str, text: str, _: Listings) -> int:
+    """Read how long a rolling window is, such as 5m, 4h or 7d; return minutes."""
+    found = WINDOW.fullmatch(text)
+    if found is None or not 1 <= int(found[1]) <= _WINDOWS[found[2]][1]:
+        raise BAD_PARAMETER.error(name)
+    return int(found[1]) * _WINDOWS[found[2]][0]
 
 
 def limit(most: int, *, least: int = 1) -> Reader:

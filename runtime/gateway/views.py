@@ -459,6 +459,37 @@ def rate_text(ppm: int) -> str:
     return format_decimal(ppm, 6, 8)
 
 
+_NO_DISCOUNT: Final = {
+    "enabledForAccount": False,
+    "enabledForSymbol": False,
+    "discountAsset": None,
+    "discount": rate_text(0),
+}
+
+
+def order_commission_rates(tier: Tier) -> dict[str, Any]:
+    """Return what an order of the tier pays: the standard rates and nothing on top of them."""
+    none = {"maker": rate_text(0), "taker": rate_text(0)}
+    return {
+        "standardCommissionForOrder": {"maker": rate_text(tier.maker_ppm), "taker": rate_text(tier.taker_ppm)},
+        "specialCommissionForOrder": none,
+        "taxCommissionForOrder": none,
+        "discount": _NO_DISCOUNT,
+    }
+
+
+def commission_rates(tier: Tier) -> dict[str, Any]:
+    """Return what an account of the tier pays as maker and taker; what it buys or sells makes no difference."""
+    neither = {"buyer": rate_text(0), "seller": rate_text(0)}
+    none = {"maker": rate_text(0), "taker": rate_text(0), **neither}
+    return {
+        "standardCommission": {"maker": rate_text(tier.maker_ppm), "taker": rate_text(tier.taker_ppm), **neither},
+        "specialCommission": none,
+        "taxCommission": none,
+        "discount": _NO_DISCOUNT,
+    }
+
+
 def account(
     listings: Listings, state: AccountState, tier: Tier, permissions: Iterable[str], unit: int, *, omit_zero: bool
 ) -> bytes:

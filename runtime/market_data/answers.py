@@ -7,6 +7,7 @@ from runtime.market_data import payloads
 from runtime.market_data.archive import Archive
 from runtime.market_data.candles import Candle, CandleSeries, opening_ms
 from runtime.market_data.market import DAY, MarketView
+from runtime.market_data.tickers import DAY_MINUTES, MINUTE_MS, WINDOW_MINUTES_MAX
 from runtime.market_data.trades import FIRST_TRADE_ID, AggTrade, Trade
 from runtime.shared.market_messages import (
     INTERVALS,
@@ -130,14 +131,26 @@ class Answers:
 def _ticker(ask: AskTickers, market: MarketView, now_ms: int) -> object:
     if ask.kind == "book":
         return payloads.book_ticker(market.instrument, market.book.best())
+    if ask.kind == "window":
+        if not 1 <= ask.minutes <= WINDOW_MINUTES_MAX:
+            raise AskError(INVALID_PARAMETER[0], INVALID_PARAMETER[1] % "windowSize")
+        return _since(ask, market, now_ms // MINUTE_MS - ask.minutes, now_ms)
+    if ask.kind == "session":
+        first_minute = now_ms // MINUTE_MS // DAY_MINUTES * DAY_MINUTES
+        return _since(ask, market, first_minute, (first_minute + DAY_MINUTES) * MINUTE_MS - 1)
     day = market.statistics(DAY, now_ms)
     if ask.kind == "price":
         return payloads.PriceTicker(market.instrument.symbol, market.instrument.price(day.last))
     if ask.kind != "day":
         raise AskError(INVALID_PARAMETER[0], INVALID_PARAMETER[1] % "kind")
     if ask.mini:
-        return payloads.mini_day_ticker(market.instrument, day, now_ms)
+        return payloads.mini_ticker(market.instrument, day, now_ms)
     return payloads.day_ticker(market.instrument, day, market.last_lots, market.book.best(), now_ms)
+
+
+def _since(ask: AskTickers, market: MarketView, first_minute: int, close_ms: int) -> object:
+    statistics = market.statistics_since(first_minute)
+    return (payloads.mini_ticker if ask.mini else payloads.window_ticker)(market.instrument, statistics, close_ms)
 
 
 def _limit(limit: int) -> int:

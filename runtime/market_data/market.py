@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from runtime.market_data.book_builder import BookBuilder, GapError
 from runtime.market_data.candles import SECOND_MS, Bar, Candles, earliest_kept_ms, step_ms
 from runtime.market_data.payloads import Instrument
-from runtime.market_data.tickers import AVERAGE_MINUTES, DAY_MINUTES, MINUTE_MS, RollingWindow, Statistics
+from runtime.market_data.tickers import AVERAGE_MINUTES, DAY_MINUTES, MINUTE_MS, Lookback, RollingWindow, Statistics
 from runtime.market_data.trades import AggTrade, Tape, Trade
 from runtime.shared.messages import MarketState
 
@@ -43,6 +43,7 @@ class MarketView:
         self.candles: Final = Candles()
         self.windows: Final = {name: RollingWindow(minutes) for name, minutes in WINDOWS.items()}
         self.average: Final = RollingWindow(AVERAGE_MINUTES)
+        self.lookback: Final = Lookback()
         self.last_trade_id = 0
         self._second = -1
         self._bar = Bar()
@@ -58,7 +59,7 @@ class MarketView:
             series.refill(first_ms, bars, price_before)
             series.advance(now_ms)
             series.take_closed()
-        for window in (*self.windows.values(), self.average):
+        for window in (*self.windows.values(), self.average, self.lookback):
             bars, price_before = past.since(MINUTE_MS, window.first_ms(now_ms))
             window.before(price_before)
             for time_ms, bar in bars:
@@ -88,6 +89,7 @@ class MarketView:
             time_ms = self._second * SECOND_MS
             self.candles.add(time_ms, bar)
             self.average.add(time_ms, bar)
+            self.lookback.add(time_ms, bar)
             for window in self.windows.values():
                 window.add(time_ms, bar)
 
@@ -100,6 +102,11 @@ class MarketView:
         """Return the sums of one of WINDOWS."""
         self.settle()
         return self.windows[window].statistics(now_ms)
+
+    def statistics_since(self, first_minute: int) -> Statistics:
+        """Return the sums from the start of a minute, counted since 1970, at most WINDOW_MINUTES_MAX ago."""
+        self.settle()
+        return self.lookback.statistics(first_minute)
 
     def average_price(self, now_ms: int) -> str:
         """Return the average price of the last AVERAGE_MINUTES; without trades in them, the last price."""

@@ -601,8 +601,28 @@ class DayTicker(Struct, rename="camel"):
     count: int
 
 
-class MiniDayTicker(Struct, rename="camel"):
-    """GET ticker/24hr with type=MINI."""
+class WindowTicker(Struct, rename="camel"):
+    """GET ticker and ticker/tradingDay."""
+
+    symbol: str
+    price_change: str
+    price_change_percent: str
+    weighted_avg_price: str
+    open_price: str
+    high_price: str
+    low_price: str
+    last_price: str
+    volume: str
+    quote_volume: str
+    open_time: int
+    close_time: int
+    first_id: int
+    last_id: int
+    count: int
+
+
+class MiniTicker(Struct, rename="camel"):
+    """GET ticker/24hr, ticker and ticker/tradingDay with type=MINI."""
 
     symbol: str
     open_price: str
@@ -750,21 +770,42 @@ def day_ticker(instrument: Instrument, day: Statistics, last_lots: int, best: Be
     )
 
 
-def mini_day_ticker(instrument: Instrument, day: Statistics, now_ms: int) -> MiniDayTicker:
-    """One entry of GET ticker/24hr with type=MINI."""
-    return MiniDayTicker(
+def window_ticker(instrument: Instrument, window: Statistics, close_ms: int) -> WindowTicker:
+    """One entry of GET ticker and ticker/tradingDay."""
+    return WindowTicker(
         instrument.symbol,
-        instrument.price(day.open),
-        instrument.price(day.high),
-        instrument.price(day.low),
-        instrument.price(day.last),
-        instrument.quantity(day.lots),
-        instrument.amount(day.turnover),
-        day.open_ms,
-        now_ms,
-        day.first_id,
-        day.last_id,
-        day.trades,
+        instrument.price(window.last - window.open),
+        percent_change(window.open, window.last),
+        instrument.average(window.turnover, window.lots),
+        instrument.price(window.open),
+        instrument.price(window.high),
+        instrument.price(window.low),
+        instrument.price(window.last),
+        instrument.quantity(window.lots),
+        instrument.amount(window.turnover),
+        window.open_ms,
+        close_ms,
+        window.first_id,
+        window.last_id,
+        window.trades,
+    )
+
+
+def mini_ticker(instrument: Instrument, window: Statistics, close_ms: int) -> MiniTicker:
+    """One entry of GET ticker/24hr, ticker and ticker/tradingDay with type=MINI."""
+    return MiniTicker(
+        instrument.symbol,
+        instrument.price(window.open),
+        instrument.price(window.high),
+        instrument.price(window.low),
+        instrument.price(window.last),
+        instrument.quantity(window.lots),
+        instrument.amount(window.turnover),
+        window.open_ms,
+        close_ms,
+        window.first_id,
+        window.last_id,
+        window.trades,
     )
 
 

@@ -3,7 +3,9 @@
 A window starts on a minute and ends now, so it spans up to 59,999 ms more than its name says.
 """
 
+from bisect import bisect_left
 from collections import deque
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from runtime.market_data.candles import Bar
@@ -11,6 +13,10 @@ from runtime.market_data.candles import Bar
 MINUTE_MS: Final = 60_000
 DAY_MINUTES: Final = 1_440
 AVERAGE_MINUTES: Final = 5
+HOUR_MINUTES: Final = 60
+WINDOW_MINUTES_MAX: Final = 7 * DAY_MINUTES
+"""The longest window that can be asked for."""
+_number = attrgetter("number")
 
 
 class Statistics(NamedTuple):
@@ -107,4 +113,72 @@ class RollingWindow:
             first_id=buckets[0].first_id if traded else -1,
             last_id=buckets[-1].last_id if traded else -1,
             open_ms=self.first_ms(now_ms),
+        )
+
+
+class Lookback:
+    """Trades of the last WINDOW_MINUTES_MAX minutes, by minute and by hour, for windows that start on any minute."""
+
+    def __init__(self) -> None:
+        """Start without a trade."""
+        self._minutes: list[_Minute] = []
+        self._hours: list[_Minute] = []
+        """Numbered by the hour."""
+        self._last = self._price_before = 0
+
+    @staticmethod
+    def first_ms(now_ms: int) -> int:
+        """Return when the longest window that ends at `now_ms` starts."""
+        return (now_ms // MINUTE_MS - WINDOW_MINUTES_MAX) * MINUTE_MS
+
+    def before(self, price: int) -> None:
+        """Have `price` be the last one before the first trade that is added."""
+        self._last = self._price_before = price
+
+    def add(self, time_ms: int, bar: Bar) -> None:
+        """Add the trades of up to one minute. Those that come late count in the newest minute."""
+        number = time_ms // MINUTE_MS
+        minutes, hours = self._minutes, self._hours
+        if not minutes or number > minutes[-1].number:
+            minutes.append(_Minute(number))
+            if not hours or number // HOUR_MINUTES > hours[-1].number:
+                hours.append(_Minute(number // HOUR_MINUTES))
+                self._forget_before(number - WINDOW_MINUTES_MAX - HOUR_MINUTES)
+        minutes[-1].merge(bar)
+        hours[-1].merge(bar)
+        self._last = bar.close
+
+    def _forget_before(self, first: int) -> None:
+        gone = bisect_left(self._minutes, first, key=_number)
+        if gone:
+            self._price_before = self._minutes[gone - 1].close
+            del self._minutes[:gone]
+            del self._hours[: bisect_left(self._hours, first // HOUR_MINUTES, key=_number)]
+
+    def statistics(self, first_minute: int) -> Statistics:
+        """Return the sums from the start of `first_minute`, counted since 1970, up to now.
+
+        Whole hours are added as such, so that a week costs no more than about 200 additions.
+        """
+        minutes, hours = self._minutes, self._hours
+        first_hour = -(-first_minute // HOUR_MINUTES)
+        start = bisect_left(minutes, first_minute, key=_number)
+        end = bisect_left(minutes, first_hour * HOUR_MINUTES, key=_number)
+        total = Bar()
+        for bar in (*minutes[start:end], *hours[bisect_left(hours, first_hour, key=_number) :]):
+            total.merge(bar)
+        previous = minutes[start - 1].close if start else self._price_before
+        traded = total.trades > 0
+        return Statistics(
+            open=total.open if traded else self._last,
+            high=total.high if traded else self._last,
+            low=total.low if traded else self._last,
+            last=self._last,
+            previous_close=previous,
+            lots=total.lots,
+            turnover=total.turnover,
+            trades=total.trades,
+            first_id=total.first_id,
+            last_id=total.last_id,
+            open_ms=first_minute * MINUTE_MS,
         )

@@ -71,9 +71,10 @@ class AskAveragePrice(Message, tag=7):
 
 
 class AskTickers(Message, tag=8):
-    """GET ticker/24hr (`day`), ticker/price (`price`) and ticker/bookTicker (`book`).
+    """GET ticker/24hr (`day`), ticker (`window`), ticker/tradingDay (`session`), ticker/price and ticker/bookTicker.
 
-    `symbols` empty means all. `single` answers an object rather than an array. `mini` is type=MINI.
+    The last two are `price` and `book`. `symbols` empty means all. `single` answers an object rather than an array.
+    `mini` is type=MINI. `minutes` is how long a `window` is: 1 to 10,080, a week. A `session` began at 00:00 UTC.
     """
 
     id: int
@@ -81,6 +82,7 @@ class AskTickers(Message, tag=8):
     symbols: list[str]
     single: bool
     mini: bool = False
+    minutes: int = 0
 
 
 FromGateway = Follow | Unfollow | AskDepth | AskTrades | AskAggTrades | AskKlines | AskAveragePrice | AskTickers

@@ -189,6 +189,28 @@ def test_combinations_of_market_parameters(world: World) -> None:
         assert refused(world, route, **parameters).code == -1128, route
 
 
+@pytest.mark.parametrize(
+    ("text", "minutes"), [("1m", 1), ("59m", 59), ("1h", 60), ("23h", 1_380), ("1d", 1_440), ("7d", 10_080)]
+)
+def test_a_window_is_minutes_hours_or_days(world: World, text: str, minutes: int) -> None:
+    ask(world, "GET /api/v3/ticker", symbol="BTCUSDT", windowSize=text)
+    assert world.market.asked[-1] == AskTickers(0, "window", ["BTCUSDT"], single=True, minutes=minutes)
+
+
+@pytest.mark.parametrize("text", ["0m", "60m", "24h", "8d", "1w", "m", "1.5h", "-1d"])
+def test_another_window_is_refused(world: World, text: str) -> None:
+    assert refused(world, "GET /api/v3/ticker", symbol="BTCUSDT", windowSize=text).code == -1130
+
+
+def test_a_window_needs_a_market(world: World) -> None:
+    for route in ("GET /api/v3/ticker", "GET /api/v3/ticker/tradingDay"):
+        error = refused(world, route)
+        assert (error.code, error.text) == (
+            -1102,
+            "Param 'symbol' or 'symbols' must be sent, but both were empty/null!",
+        )
+
+
 def test_weights_follow_what_is_asked_for(world: World) -> None:
     for route, parameters, weight in (
         ("GET /api/v3/depth", {"symbol": "BTCUSDT", "limit": 100}, 5),
@@ -198,6 +220,8 @@ def test_weights_follow_what_is_asked_for(world: World) -> None:
         ("GET /api/v3/ticker/24hr", {}, 80),
         ("GET /api/v3/ticker/24hr", {"symbols": '["BTCUSDT"]'}, 2),
         ("GET /api/v3/ticker/price", {}, 4),
+        ("GET /api/v3/ticker", {"symbol": "BTCUSDT"}, 4),
+        ("GET /api/v3/ticker/tradingDay", {"symbols": '["BTCUSDT","ETHUSDT"]'}, 8),
         ("GET /api/v3/exchangeInfo", {}, 20),
     ):
         before = world.limiter.used_weight(ADDRESS)
@@ -569,3 +593,23 @@ def test_what_is_not_built_says_so(world: World) -> None:
     assert all(operation.rest not in {each.rest for each in OPERATIONS} for operation in REFUSED if operation.rest)
     assert all(operation.ws not in {each.ws for each in OPERATIONS} for operation in REFUSED if operation.ws)
     assert "userDataStream.start" in METHODS
+
+
+def test_what_an_account_pays_and_may_hold_open_in_a_market(world: World) -> None:
+    rates = ask(world, "GET /api/v3/account/commission", world.ana, symbol="BTCUSDT")
+    account = ask(world, "GET /api/v3/account", world.ana)
+    assert rates["symbol"] == "BTCUSDT"
+    assert rates["standardCommission"] == account["commissionRates"]
+    assert set(rates["taxCommission"].values()) == {"0.00000000"}
+    shown = ask(world, "GET /api/v3/myFilters", world.ana, symbol="BTCUSDT")
+    public = ask(world, "GET /api/v3/exchangeInfo", symbol="BTCUSDT")["symbols"][0]["filters"]
+    assert shown["symbolFilters"] == [each for each in public if each["filterType"].startswith("MAX_")]
+    assert ask(world, "GET /api/v3/myAllocations", world.ana, symbol="BTCUSDT") == []
+
+
+def test_a_tier_may_hold_more_orders_open(world: World) -> None:
+    maker = next(tier for tier in CATALOGUE.tiers if tier.open_orders_factor > 1)
+    trader = Trader("maker", world.engine.open("maker", tier=maker.id), "HMAC", world.keys, tier=maker.name)
+    shown = ask(world, "GET /api/v3/myFilters", trader, symbol="BTCUSDT")["symbolFilters"]
+    most = next(each["maxNumOrders"] for each in shown if each["filterType"] == "MAX_NUM_ORDERS")
+    assert most == world.listings.by_symbol["BTCUSDT"].market.open_orders_max * maker.open_orders_factor

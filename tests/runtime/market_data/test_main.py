@@ -189,6 +189,10 @@ def test_restored_and_caught_up_before_anyone_is_served(conninfo: str, port: int
             assert sum(row[8] for row in minutes) == len(trades)
             _, tickers = await gateway.ask(AskTickers, kind="price", symbols=[], single=False)
             assert [entry["symbol"] for entry in tickers] == ["BTCUSDT", "ETHUSDT", "BTCIDR", "ETHIDR"]
+            _, week = await gateway.ask(AskTickers, kind="window", symbols=["BTCUSDT"], single=True, minutes=10_080)
+            assert week["count"] == len(trades)
+            _, today = await gateway.ask(AskTickers, kind="session", symbols=["BTCUSDT"], single=True, mini=True)
+            assert today["closeTime"] - today["openTime"] == 86_399_999
             _, book = await gateway.ask(AskTickers, kind="book", symbols=["ETHUSDT"], single=True)
             assert book["symbol"] == "ETHUSDT"
             code, average = await gateway.ask(AskAveragePrice, symbol="BTCUSDT")
@@ -239,6 +243,7 @@ def test_errors_are_documented_codes(conninfo: str, port: int) -> None:
             code, text = await gateway.ask(AskTrades, symbol="BTCUSDT", limit=0, from_id=-1)
             assert (code, text) == (-1130, "Data sent for parameter 'limit' is not valid.")
             assert (await gateway.ask(AskTickers, kind="year", symbols=[], single=False))[0] == -1130
+            assert (await gateway.ask(AskTickers, kind="window", symbols=[], single=False, minutes=10_081))[0] == -1130
 
     asyncio.run(scenario())
 

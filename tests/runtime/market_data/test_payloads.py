@@ -144,11 +144,20 @@ EXACT: dict[str, tuple[bytes, str]] = {
         ),
     ),
     "GET ticker/24hr MINI": (
-        payloads.encode(payloads.mini_day_ticker(BTCUSDT, DAY, 9)),
+        payloads.encode(payloads.mini_ticker(BTCUSDT, DAY, 9)),
         (
             '{"symbol":"BTCUSDT","openPrice":"60000.00000000","highPrice":"66000.00000000","lowPrice":"59000.00000000",'
             '"lastPrice":"65432.10000000","volume":"3.00000000","quoteVolume":"187500.00000000",'
             '"openTime":1699913580000,"closeTime":9,"firstId":6,"lastId":12,"count":7}'
+        ),
+    ),
+    "GET ticker": (
+        payloads.encode(payloads.window_ticker(BTCUSDT, DAY, 9)),
+        (
+            '{"symbol":"BTCUSDT","priceChange":"5432.10000000","priceChangePercent":"9.054",'
+            '"weightedAvgPrice":"62500.00000000","openPrice":"60000.00000000","highPrice":"66000.00000000",'
+            '"lowPrice":"59000.00000000","lastPrice":"65432.10000000","volume":"3.00000000",'
+            '"quoteVolume":"187500.00000000","openTime":1699913580000,"closeTime":9,"firstId":6,"lastId":12,"count":7}'
         ),
     ),
     "GET ticker/bookTicker": (

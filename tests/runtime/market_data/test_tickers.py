@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.market_data.candles import Bar
-from runtime.market_data.tickers import RollingWindow, Statistics
+from runtime.market_data.tickers import WINDOW_MINUTES_MAX, Lookback, RollingWindow, Statistics
 from runtime.market_data.trades import Trade
 from tests.runtime.market_data.events import START_MS, tapes
 
@@ -63,3 +63,13 @@ def test_refilling_from_minutes_equals_following(trades: list[Trade], minutes: i
     for time_ms, bar in bars.items():
         window.add(time_ms, bar)
     assert window.statistics(now_ms) == naive(minutes, trades, now_ms)
+
+
+@given(tapes(pause_ms_max=40_000_000), st.sets(st.integers(1, WINDOW_MINUTES_MAX), min_size=1), st.integers(0, 500_000))
+def test_any_window_of_a_week_equals_recomputed(trades: list[Trade], lengths: set[int], rest_ms: int) -> None:
+    lookback = Lookback()
+    for trade in trades:
+        lookback.add(trade.time_ms // 1000 * 1000, bar_of(trade))
+    now_ms = (trades[-1].time_ms if trades else START_MS) + rest_ms
+    for minutes in (*lengths, 1, 60, WINDOW_MINUTES_MAX):
+        assert lookback.statistics(now_ms // 60_000 - minutes) == naive(minutes, trades, now_ms)
