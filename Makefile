@@ -60,8 +60,8 @@ deploy: setup deps ## deploy to AWS with the CDK (ENV=dev); refuses sample value
 bench: setup .build/bench/.installed ## benchmarks, as ratios to a baseline of the same run (ONLY=name)
 	@$(PYTHON) -m bench $(if $(ONLY),--only $(ONLY))
 
-reports: synth ## write docs/reports/ from the templates: what a security reviewer reads
-	@$(PYTHON) -m scripts.reports && echo "docs/reports/index.html"
+reports: synth ## write docs/reports/ from the templates: what a security reviewer reads; and docs/api/
+	@$(PYTHON) -m scripts.api_documents && $(PYTHON) -m scripts.reports && echo "docs/reports/index.html"
 
 checkov: synth .build/checkov/.installed ## hold every template against checkov, which has an environment of its own
 	@$(PYTHON) -m scripts.checkov

@@ -1,25 +1,74 @@
 """Answers to an account about itself: balances, fees, limits."""
 
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
 from runtime.gateway import views
-from runtime.gateway.answers_market import market_filters
+from runtime.gateway.answers_market import Filter, market_filters
 from runtime.gateway.dispatch import Call, Exchange
 from runtime.gateway.errors import REJECTED_API_KEY
+from runtime.gateway.limits import RateLimit
 from runtime.gateway.listings import Listing
 from runtime.shared.catalogue import Tier
 from runtime.shared.messages import AccountState, AskAccount
 from runtime.shared.money import format_decimal
 
 
+class OrderCount(RateLimit, rename="camel"):
+    """A limit on new orders, and how many of an account count against it."""
+
+    count: int
+
+
+class Coin(Struct, rename="camel", kw_only=True):
+    """An asset, and what an account has of it. Only `free` and `locked` are ever more than nothing here."""
+
+    coin: str
+    name: str
+    deposit_all_enable: bool
+    withdraw_all_enable: bool
+    free: str
+    locked: str
+    freeze: str = "0"
+    withdrawing: str = "0"
+    ipoing: str = "0"
+    ipoable: str = "0"
+    storage: str = "0"
+    is_legal_money: bool
+    trading: bool = True
+    network_list: list[dict[str, Any]] = []
+
+
+class TradeFee(Struct, rename="camel"):
+    """What an account pays in one market."""
+
+    symbol: str
+    maker_commission: str
+    taker_commission: str
+
+
+class AccountFilters(Struct, rename="camel"):
+    """The limits of one account in one market."""
+
+    exchange_filters: list[Filter]
+    symbol_filters: list[Filter]
+    asset_filters: list[Filter]
+
+
 async def account(exchange: Exchange, call: Call) -> bytes:
     """Answer balances, commissions and permissions."""
     state = await _state(exchange, call)
-    return views.account(
-        exchange.listings,
-        state,
-        _tier(exchange, state),
-        call.owner.permissions,
-        call.unit,
-        omit_zero=call.values["omitZeroBalances"],
+    return views.encode(
+        views.account(
+            exchange.listings,
+            state,
+            _tier(exchange, state),
+            call.owner.permissions,
+            call.unit,
+            omit_zero=call.values["omitZeroBalances"],
+        )
     )
 
 
@@ -29,7 +78,7 @@ async def order_counts(exchange: Exchange, call: Call) -> bytes:
     counts = exchange.limiter.order_counts(key.account)
     return views.encode(
         [
-            rate.members | {"count": count}
+            OrderCount(count=count, **msgspec.structs.asdict(rate.members))
             for rate, count in zip(exchange.limiter.order_rates(key.tier), counts, strict=True)
         ]
     )
@@ -44,22 +93,15 @@ async def coins(exchange: Exchange, call: Call) -> bytes:
         balance = held.get(number)
         free, locked = (balance.free, balance.held) if balance else (0, 0)
         rows.append(
-            {
-                "coin": asset.name,
-                "name": asset.title,
-                "depositAllEnable": False,
-                "withdrawAllEnable": False,
-                "free": exchange.listings.amount_text(number, free),
-                "locked": exchange.listings.amount_text(number, locked),
-                "freeze": "0",
-                "withdrawing": "0",
-                "ipoing": "0",
-                "ipoable": "0",
-                "storage": "0",
-                "isLegalMoney": asset.is_fiat,
-                "trading": True,
-                "networkList": [],
-            }
+            Coin(
+                coin=asset.name,
+                name=asset.title,
+                deposit_all_enable=False,
+                withdraw_all_enable=False,
+                free=exchange.listings.amount_text(number, free),
+                locked=exchange.listings.amount_text(number, locked),
+                is_legal_money=asset.is_fiat,
+            )
         )
     return views.encode(rows)
 
@@ -70,32 +112,25 @@ async def trade_fees(exchange: Exchange, call: Call) -> bytes:
     chosen: Listing | None = call.values.get("symbol")
     listings = [chosen] if chosen else exchange.listings.by_id.values()
     return views.encode(
-        [
-            {
-                "symbol": listing.symbol,
-                "makerCommission": _rate(tier.maker_ppm),
-                "takerCommission": _rate(tier.taker_ppm),
-            }
-            for listing in listings
-        ]
+        [TradeFee(listing.symbol, _rate(tier.maker_ppm), _rate(tier.taker_ppm)) for listing in listings]
     )
 
 
 async def commission(exchange: Exchange, call: Call) -> bytes:
     """Answer what the account pays in one market."""
     tier = _tier(exchange, await _state(exchange, call))
-    return views.encode({"symbol": call.values["symbol"].symbol} | views.commission_rates(tier))
+    return views.encode(views.account_commission(call.values["symbol"].symbol, tier))
 
 
 async def filters(exchange: Exchange, call: Call) -> bytes:
     """Answer the limits that one market has for this account; its tier may allow more open orders than others have."""
     tier = _tier(exchange, await _state(exchange, call))
     listing: Listing = call.values["symbol"]
-    found = [each for each in market_filters(listing) if each["filterType"].startswith("MAX_")]
+    found = [each for each in market_filters(listing) if str(each["filterType"]).startswith("MAX_")]
     for each in found:
         if "maxNumOrders" in each:
             each["maxNumOrders"] *= tier.open_orders_factor
-    return views.encode({"exchangeFilters": [], "symbolFilters": found, "assetFilters": []})
+    return views.encode(AccountFilters([], found, []))
 
 
 async def no_margin(_exchange: Exchange, _call: Call) -> bytes:

@@ -3,12 +3,14 @@
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from runtime.gateway.dispatch import Call, Exchange, now_us
 from runtime.gateway.errors import BAD_COMBINATION, BAD_SYMBOL_STATUS, ONE_OF_TWO
+from runtime.gateway.limits import RateLimit
 from runtime.gateway.listings import PLACES, Listing
 from runtime.gateway.orders import PREVENTION_DEFAULT
-from runtime.gateway.params import Values
+from runtime.gateway.params import SCHEMAS, Values
 from runtime.gateway.views import BREAK, MARKET_STATUS_NAMES, MS, STP_NAMES, TYPE_NAMES, encode
 from runtime.shared.market_messages import (
     AskAggTrades,
@@ -29,6 +31,16 @@ US_IN_MS: Final = 1000
 # ---- the exchange ----------------------------------------------------------------------------------------------------
 
 
+class Nothing(Struct):
+    """Nothing."""
+
+
+class ServerTime(Struct, rename="camel"):
+    """What time it is here."""
+
+    server_time: int
+
+
 async def ping(_exchange: Exchange, _call: Call) -> bytes:
     """Answer nothing, quickly."""
     return b"{}"
@@ -37,6 +49,51 @@ async def ping(_exchange: Exchange, _call: Call) -> bytes:
 async def server_time(_exchange: Exchange, call: Call) -> bytes:
     """Answer what time it is here."""
     return b'{"serverTime":%d}' % (now_us() // call.unit)
+
+
+Filter = dict[str, str | int | bool]
+"""A limit on orders, by the names of the wire; the one called filterType says which others there are."""
+
+
+class MarketInfo(Struct, rename="camel", kw_only=True):
+    """A market: what can be done in it, and within which limits."""
+
+    symbol: str
+    status: str
+    base_asset: str
+    base_asset_precision: int
+    quote_asset: str
+    quote_precision: int
+    quote_asset_precision: int
+    base_commission_precision: int
+    quote_commission_precision: int
+    order_types: list[str]
+    iceberg_allowed: bool
+    oco_allowed: bool
+    oto_allowed: bool
+    opo_allowed: bool = False
+    quote_order_qty_market_allowed: bool = True
+    allow_trailing_stop: bool
+    cancel_replace_allowed: bool = True
+    amend_allowed: bool
+    peg_instructions_allowed: bool = False
+    is_spot_trading_allowed: bool = True
+    is_margin_trading_allowed: bool = False
+    filters: list[Filter]
+    permissions: list[str] = []
+    permission_sets: list[list[str]]
+    default_self_trade_prevention_mode: str = PREVENTION_DEFAULT
+    allowed_self_trade_prevention_modes: tuple[str, ...]
+
+
+class ExchangeInfo(Struct, rename="camel"):
+    """The markets and the limits of the exchange."""
+
+    timezone: str
+    server_time: int
+    rate_limits: list[RateLimit]
+    exchange_filters: list[Filter]
+    symbols: list[MarketInfo]
 
 
 async def exchange_info(exchange: Exchange, call: Call) -> bytes:
@@ -49,16 +106,16 @@ async def exchange_info(exchange: Exchange, call: Call) -> bytes:
         shown = [(listing, status) for listing, status in shown if status == wanted]
     limiter = exchange.limiter
     return encode(
-        {
-            "timezone": "UTC",
-            "serverTime": now_us() // call.unit,
-            "rateLimits": [rate.members for rate in (limiter.weight_rate, *limiter.order_rates())],
-            "exchangeFilters": [],
-            "symbols": [
+        ExchangeInfo(
+            timezone="UTC",
+            server_time=now_us() // call.unit,
+            rate_limits=[rate.members for rate in (limiter.weight_rate, *limiter.order_rates())],
+            exchange_filters=[],
+            symbols=[
                 market_info(listing, status, has_permissions=call.values["showPermissionSets"])
                 for listing, status in shown
             ],
-        }
+        )
     )
 
 
@@ -79,46 +136,38 @@ def _chosen(exchange: Exchange, values: Values) -> list[Listing]:
     return list(exchange.listings.by_id.values())
 
 
-def market_info(listing: Listing, status: str, *, has_permissions: bool) -> dict[str, Any]:
+def market_info(listing: Listing, status: str, *, has_permissions: bool) -> MarketInfo:
     """Describe one market. Only what works is listed, and only filters that clients know."""
     market = listing.market
     has_lists = market.lists_max > 0 and market.algo_orders_max > 0
-    return {
-        "symbol": listing.symbol,
-        "status": status,
-        "baseAsset": listing.base.name,
-        "baseAssetPrecision": listing.base.decimals,
-        "quoteAsset": listing.quote.name,
-        "quotePrecision": listing.quote.decimals,
-        "quoteAssetPrecision": listing.quote.decimals,
-        "baseCommissionPrecision": listing.base.decimals,
-        "quoteCommissionPrecision": listing.quote.decimals,
-        "orderTypes": TYPE_NAMES if market.algo_orders_max else TYPE_NAMES[:STOP_LOSS],
-        "icebergAllowed": market.iceberg_parts_max > 0,
-        "ocoAllowed": has_lists,
-        "otoAllowed": has_lists,
-        "opoAllowed": False,
-        "quoteOrderQtyMarketAllowed": True,
-        "allowTrailingStop": market.algo_orders_max > 0,
-        "cancelReplaceAllowed": True,
-        "amendAllowed": market.amends_max > 0,
-        "pegInstructionsAllowed": False,
-        "isSpotTradingAllowed": True,
-        "isMarginTradingAllowed": False,
-        "filters": market_filters(listing),
-        "permissions": [],
-        "permissionSets": [["SPOT"]] if has_permissions else [],
-        "defaultSelfTradePreventionMode": PREVENTION_DEFAULT,
-        "allowedSelfTradePreventionModes": STP_NAMES,
-    }
+    return MarketInfo(
+        symbol=listing.symbol,
+        status=status,
+        base_asset=listing.base.name,
+        base_asset_precision=listing.base.decimals,
+        quote_asset=listing.quote.name,
+        quote_precision=listing.quote.decimals,
+        quote_asset_precision=listing.quote.decimals,
+        base_commission_precision=listing.base.decimals,
+        quote_commission_precision=listing.quote.decimals,
+        order_types=list(TYPE_NAMES if market.algo_orders_max else TYPE_NAMES[:STOP_LOSS]),
+        iceberg_allowed=market.iceberg_parts_max > 0,
+        oco_allowed=has_lists,
+        oto_allowed=has_lists,
+        allow_trailing_stop=market.algo_orders_max > 0,
+        amend_allowed=market.amends_max > 0,
+        filters=market_filters(listing),
+        permission_sets=[["SPOT"]] if has_permissions else [],
+        allowed_self_trade_prevention_modes=STP_NAMES,
+    )
 
 
-def market_filters(listing: Listing) -> list[dict[str, Any]]:
+def market_filters(listing: Listing) -> list[Filter]:
     """Return what an order in this market must keep to, in the form and the names that clients know."""
     market = listing.market
     has_bound = listing.spec.max_position > 0
     up, down = _ratio(market.band_up_ppm), _ratio(market.band_down_ppm)
-    return [
+    filters: list[Filter] = [
         {
             "filterType": "PRICE_FILTER",
             "minPrice": _padded(market.min_price),
@@ -166,8 +215,10 @@ def market_filters(listing: Listing) -> list[dict[str, Any]]:
             "minTrailingBelowDelta": market.trailing_min_bips,
             "maxTrailingBelowDelta": market.trailing_max_bips,
         },
-        *([{"filterType": "MAX_POSITION", "maxPosition": _padded(market.max_position)}] if has_bound else []),
     ]
+    if has_bound:
+        filters.append({"filterType": "MAX_POSITION", "maxPosition": _padded(market.max_position)})
+    return filters
 
 
 def _padded(text: str) -> str:
@@ -182,9 +233,13 @@ def _ratio(ppm: int) -> str:
 
 def symbol_status(_name: str, text: str, _: object) -> str:
     """Read the status that markets are filtered by."""
-    if text not in (*MARKET_STATUS_NAMES.values(), BREAK, "END_OF_DAY"):
+    if text not in STATUSES:
         raise BAD_SYMBOL_STATUS.error()
     return text
+
+
+STATUSES: Final = tuple(dict.fromkeys((*MARKET_STATUS_NAMES.values(), BREAK, "END_OF_DAY")))
+SCHEMAS[symbol_status] = {"type": "string", "enum": [*STATUSES]}
 
 
 # ---- market data -----------------------------------------------------------------------------------------------------

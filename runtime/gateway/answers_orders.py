@@ -90,7 +90,7 @@ async def test(exchange: Exchange, call: Call) -> bytes:
     orders.new_order(call.values, call.owner.account)
     if not call.values["computeCommissionRates"]:
         return b"{}"
-    return views.encode(views.order_commission_rates(exchange.limiter.tier(call.owner.tier)))
+    return views.encode(views.order_commission(exchange.limiter.tier(call.owner.tier)))
 
 
 async def cancel(exchange: Exchange, call: Call) -> bytes:
@@ -119,7 +119,7 @@ async def cancel_all(exchange: Exchange, call: Call) -> bytes:
 
 def _canceled_list(
     exchange: Exchange, replied: Replied, reply: OrdersCanceled, placed: OrderList, cancel_id: str, unit: int
-) -> dict[str, Any]:
+) -> views.OrderListView:
     """Return a list that was canceled, with the reports of its orders."""
     own = {order_id for order_id, _ in placed.orders}
     reports = [
@@ -127,7 +127,9 @@ def _canceled_list(
         for order in reply.orders
         if order.order_id in own
     ]
-    return views.order_list(exchange.listings, placed, replied.time_us, unit) | {"orderReports": reports}
+    shown = views.order_list(exchange.listings, placed, replied.time_us, unit)
+    shown.order_reports = reports
+    return shown
 
 
 async def cancel_list(exchange: Exchange, call: Call) -> bytes:
@@ -138,6 +140,15 @@ async def cancel_list(exchange: Exchange, call: Call) -> bytes:
     if not isinstance(reply, OrdersCanceled):
         raise UNEXPECTED_RESPONSE.error()
     return views.encode(_canceled_list(exchange, replied, reply, reply.lists[0], command.cancel_id, call.unit))
+
+
+class Replaced(Struct, rename="camel"):
+    """What became of a cancelReplace: each half done, failed with an error, or not attempted."""
+
+    cancel_result: str = "SUCCESS"
+    new_order_result: str = "NOT_ATTEMPTED"
+    cancel_response: views.CanceledOrRefused | None = None
+    new_order_response: views.PlacedOrRefused | None = None
 
 
 async def replace(exchange: Exchange, call: Call) -> bytes:
@@ -168,24 +179,23 @@ async def replace(exchange: Exchange, call: Call) -> bytes:
 
 def _replaced(
     exchange: Exchange, call: Call, reply: OrderReplaced, time_us: int, cancel_id: str
-) -> tuple[dict[str, Any], Fault | None]:
+) -> tuple[Replaced, Fault | None]:
     """Return what became of both halves, and the error that this is, if it is one."""
-    told: dict[str, Any] = {}
+    told = Replaced()
     if isinstance(reply.canceled, Rejected):
-        told |= {"cancelResult": "FAILURE"}
-        canceled: object = msgspec.Raw(cancel_refused(reply.canceled).body())
+        told.cancel_result = "FAILURE"
+        told.cancel_response = cancel_refused(reply.canceled).view()
     else:
-        told |= {"cancelResult": "SUCCESS"}
-        canceled = views.canceled(exchange.listings, reply.canceled.orders[0], cancel_id, time_us, call.unit)
-    if reply.placed is None:
-        told |= {"newOrderResult": "NOT_ATTEMPTED", "cancelResponse": canceled, "newOrderResponse": None}
-    elif isinstance(reply.placed, Rejected):
-        refused = msgspec.Raw(place_refused(reply.placed).body())
-        told |= {"newOrderResult": "FAILURE", "cancelResponse": canceled, "newOrderResponse": refused}
-    else:
+        told.cancel_response = views.canceled(
+            exchange.listings, reply.canceled.orders[0], cancel_id, time_us, call.unit
+        )
+    if isinstance(reply.placed, Rejected):
+        told.new_order_result = "FAILURE"
+        told.new_order_response = place_refused(reply.placed).view()
+    elif reply.placed is not None:
         response = orders.response_type(call.values)
-        placed = views.placed(exchange.listings, reply.placed, time_us, response, call.unit)
-        told |= {"newOrderResult": "SUCCESS", "cancelResponse": canceled, "newOrderResponse": placed}
+        told.new_order_result = "SUCCESS"
+        told.new_order_response = views.placed(exchange.listings, reply.placed, time_us, response, call.unit)
     done = not isinstance(reply.canceled, Rejected), isinstance(reply.placed, OrderPlaced)
     return told, None if all(done) else REPLACE_PARTIALLY_FAILED if any(done) else REPLACE_FAILED
 
@@ -207,6 +217,7 @@ def place_list(read: Callable[[Values, int], PlaceList]) -> Handler:
     """Return what places the list that `read` makes of the parameters."""
 
     async def place_this_list(exchange: Exchange, call: Call) -> bytes:
+        """Place a list of orders, as a whole or not at all."""
         key = call.owner
         command = read(call.values, key.account)
         limiter = exchange.limiter
@@ -226,7 +237,8 @@ def place_list(read: Callable[[Values, int], PlaceList]) -> Handler:
         response = call.values.get("newOrderRespType", orders.RESULT)
         reports = [views.placed(exchange.listings, each, replied.time_us, response, call.unit) for each in reply.orders]
         shown = views.order_list(exchange.listings, reply.order_list, replied.time_us, call.unit)
-        return views.encode(shown | {"orderReports": reports})
+        shown.order_reports = reports
+        return views.encode(shown)
 
     return place_this_list
 

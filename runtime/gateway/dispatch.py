@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
@@ -124,6 +124,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     security: str = NONE
     parameters: Parameters
     handle: Handler
+    answers: tuple[Any, ...] = ()
+    """Types of the JSON that it answers with, one of them each time; nothing for what is always refused."""
     is_free: bool = False
     """Weighs nothing when it succeeds: the weight is charged first, as of any other, and given back then."""
 

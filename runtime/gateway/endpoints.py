@@ -1,9 +1,9 @@
 """Everything a client can ask for, in one table: where it is reached, what it weighs, who may, what it takes."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
-from runtime.gateway import answers_account, answers_market, answers_orders, params
+from runtime.gateway import answers_account, answers_market, answers_orders, params, views
 from runtime.gateway.auth import READ, TRADE
 from runtime.gateway.dispatch import NONE, Call, Exchange, Handler, Operation, not_supported
 from runtime.gateway.errors import BAD_TICKER_TYPE, NO_LONGER_AVAILABLE, NOT_SUPPORTED
@@ -24,6 +24,7 @@ from runtime.gateway.orders import (
     place_otoco,
 )
 from runtime.gateway.params import Parameter, Parameters, Values
+from runtime.market_data import payloads
 
 DEPTH_MAX: Final = 5_000
 ROWS: Final = 500
@@ -46,7 +47,7 @@ def _day_weight(values: Values) -> int:
 
 
 def _windows_weight(values: Values) -> int:
-    return 4 if "symbol" in values else min(200, 4 * len(values.get("symbols", ())))
+    return min(200, 4 * len(values.get("symbols", "1")))
 
 
 def _ticker_weight(values: Values) -> int:
@@ -74,9 +75,15 @@ def _public(
     weight: int | Callable[[Values], int],
     handle: Handler,
     *declared: Parameter,
+    answers: tuple[Any, ...],
 ) -> Operation:
     rest = ("GET", path) if path else None
-    return Operation(rest=rest, ws=ws, weight=weight, parameters=Parameters(declared), handle=handle)
+    return Operation(rest=rest, ws=ws, weight=weight, parameters=Parameters(declared), handle=handle, answers=answers)
+
+
+def _each(*types: Any) -> tuple[Any, ...]:  # noqa: ANN401 - types of answers
+    """Return that one market is answered with one of `types`, several with an array of it."""
+    return *types, *(list.__class_getitem__(each) for each in types)
 
 
 def _signed(
@@ -86,6 +93,7 @@ def _signed(
     security: str,
     handle: Handler,
     *declared: Parameter,
+    answers: tuple[Any, ...],
     is_free: bool = False,
 ) -> Operation:
     return Operation(
@@ -95,14 +103,15 @@ def _signed(
         security=security,
         parameters=Parameters(declared, is_signed=True),
         handle=handle,
+        answers=answers,
         is_free=is_free,
     )
 
 
 OPERATIONS: Final = (
     # ---- the exchange
-    _public("/api/v3/ping", "ping", 1, answers_market.ping),
-    _public("/api/v3/time", "time", 1, answers_market.server_time),
+    _public("/api/v3/ping", "ping", 1, answers_market.ping, answers=(answers_market.Nothing,)),
+    _public("/api/v3/time", "time", 1, answers_market.server_time, answers=(answers_market.ServerTime,)),
     _public(
         "/api/v3/exchangeInfo",
         "exchangeInfo",
@@ -112,6 +121,7 @@ OPERATIONS: Final = (
         Parameter("permissions", params.permissions),
         Parameter("showPermissionSets", params.flag, default=True),
         Parameter("symbolStatus", answers_market.symbol_status),
+        answers=(answers_market.ExchangeInfo,),
     ),
     # ---- market data
     _public(
@@ -121,9 +131,21 @@ OPERATIONS: Final = (
         answers_market.depth,
         SYMBOL,
         Parameter("limit", params.limit(DEPTH_MAX), default=100),
+        answers=(payloads.DepthBody,),
     ),
-    _public("/api/v3/trades", "trades.recent", 25, answers_market.trades, SYMBOL, _LIMIT),
-    _public("/api/v3/historicalTrades", "trades.historical", 25, answers_market.trades, SYMBOL, _LIMIT, _FROM_ID),
+    _public(
+        "/api/v3/trades", "trades.recent", 25, answers_market.trades, SYMBOL, _LIMIT, answers=(list[payloads.TradeRow],)
+    ),
+    _public(
+        "/api/v3/historicalTrades",
+        "trades.historical",
+        25,
+        answers_market.trades,
+        SYMBOL,
+        _LIMIT,
+        _FROM_ID,
+        answers=(list[payloads.TradeRow],),
+    ),
     _public(
         "/api/v3/aggTrades",
         "trades.aggregate",
@@ -133,10 +155,11 @@ OPERATIONS: Final = (
         _FROM_ID,
         *_SPAN,
         _LIMIT,
+        answers=(list[payloads.AggTradeRow],),
     ),
-    _public("/api/v3/klines", "klines", 2, answers_market.klines, *_KLINES),
-    _public("/api/v3/uiKlines", "uiKlines", 2, answers_market.klines, *_KLINES),
-    _public("/api/v3/avgPrice", "avgPrice", 2, answers_market.average_price, SYMBOL),
+    _public("/api/v3/klines", "klines", 2, answers_market.klines, *_KLINES, answers=(list[payloads.KlineRow],)),
+    _public("/api/v3/uiKlines", "uiKlines", 2, answers_market.klines, *_KLINES, answers=(list[payloads.KlineRow],)),
+    _public("/api/v3/avgPrice", "avgPrice", 2, answers_market.average_price, SYMBOL, answers=(payloads.AveragePrice,)),
     _public(
         "/api/v3/ticker/24hr",
         "ticker.24hr",
@@ -144,6 +167,7 @@ OPERATIONS: Final = (
         answers_market.ticker_day,
         *_SYMBOLS,
         _TICKER_TYPE,
+        answers=_each(payloads.DayTicker, payloads.MiniTicker),
     ),
     _public(
         "/api/v3/ticker",
@@ -153,6 +177,7 @@ OPERATIONS: Final = (
         *_SYMBOLS,
         Parameter("windowSize", params.window, default=1_440),
         _TICKER_TYPE,
+        answers=_each(payloads.WindowTicker, payloads.MiniTicker),
     ),
     _public(
         "/api/v3/ticker/tradingDay",
@@ -162,9 +187,24 @@ OPERATIONS: Final = (
         *_SYMBOLS,
         _TIME_ZONE,
         _TICKER_TYPE,
+        answers=_each(payloads.WindowTicker, payloads.MiniTicker),
     ),
-    _public("/api/v3/ticker/price", "ticker.price", _ticker_weight, answers_market.ticker_price, *_SYMBOLS),
-    _public("/api/v3/ticker/bookTicker", "ticker.book", _ticker_weight, answers_market.ticker_book, *_SYMBOLS),
+    _public(
+        "/api/v3/ticker/price",
+        "ticker.price",
+        _ticker_weight,
+        answers_market.ticker_price,
+        *_SYMBOLS,
+        answers=_each(payloads.PriceTicker),
+    ),
+    _public(
+        "/api/v3/ticker/bookTicker",
+        "ticker.book",
+        _ticker_weight,
+        answers_market.ticker_book,
+        *_SYMBOLS,
+        answers=_each(payloads.BookTicker),
+    ),
     # ---- orders
     _signed(
         ("POST", "/api/v3/order"),
@@ -173,6 +213,7 @@ OPERATIONS: Final = (
         TRADE,
         answers_orders.place,
         *NEW_ORDER,
+        answers=(views.PlacedAck, views.PlacedResult),
         is_free=True,
     ),
     _signed(
@@ -183,8 +224,18 @@ OPERATIONS: Final = (
         answers_orders.test,
         *NEW_ORDER,
         Parameter("computeCommissionRates", params.flag, default=False),
+        answers=(answers_market.Nothing, views.OrderCommission),
     ),
-    _signed(("DELETE", "/api/v3/order"), "order.cancel", 1, TRADE, answers_orders.cancel, *CANCEL, is_free=True),
+    _signed(
+        ("DELETE", "/api/v3/order"),
+        "order.cancel",
+        1,
+        TRADE,
+        answers_orders.cancel,
+        *CANCEL,
+        answers=(views.CanceledView,),
+        is_free=True,
+    ),
     _signed(
         ("DELETE", "/api/v3/openOrders"),
         "openOrders.cancelAll",
@@ -192,6 +243,7 @@ OPERATIONS: Final = (
         TRADE,
         answers_orders.cancel_all,
         SYMBOL,
+        answers=(list[views.Canceled],),
         is_free=True,
     ),
     _signed(
@@ -201,6 +253,7 @@ OPERATIONS: Final = (
         TRADE,
         answers_orders.replace,
         *REPLACE,
+        answers=(answers_orders.Replaced,),
         is_free=True,
     ),
     _signed(
@@ -210,6 +263,7 @@ OPERATIONS: Final = (
         TRADE,
         answers_orders.amend,
         *AMEND,
+        answers=(views.AmendmentView,),
         is_free=True,
     ),
     *(
@@ -220,6 +274,7 @@ OPERATIONS: Final = (
             TRADE,
             answers_orders.place_list(read),
             *declared,
+            answers=(views.OrderListView,),
             is_free=True,
         )
         for kind, read, declared in (
@@ -235,13 +290,37 @@ OPERATIONS: Final = (
         TRADE,
         answers_orders.cancel_list,
         *CANCEL_LIST,
+        answers=(views.OrderListView,),
         is_free=True,
     ),
-    _signed(("GET", "/api/v3/orderList"), "orderList.status", 4, READ, answers_orders.list_status, *ONE_LIST),
     _signed(
-        ("GET", "/api/v3/allOrderList"), "allOrderLists", 20, READ, answers_orders.all_lists, _FROM_ID, *_SPAN, _LIMIT
+        ("GET", "/api/v3/orderList"),
+        "orderList.status",
+        4,
+        READ,
+        answers_orders.list_status,
+        *ONE_LIST,
+        answers=(views.OrderListView,),
     ),
-    _signed(("GET", "/api/v3/openOrderList"), "openOrderLists.status", 6, READ, answers_orders.open_lists),
+    _signed(
+        ("GET", "/api/v3/allOrderList"),
+        "allOrderLists",
+        20,
+        READ,
+        answers_orders.all_lists,
+        _FROM_ID,
+        *_SPAN,
+        _LIMIT,
+        answers=(list[views.OrderListView],),
+    ),
+    _signed(
+        ("GET", "/api/v3/openOrderList"),
+        "openOrderLists.status",
+        6,
+        READ,
+        answers_orders.open_lists,
+        answers=(list[views.OrderListView],),
+    ),
     _signed(
         ("GET", "/api/v3/myPreventedMatches"),
         "myPreventedMatches",
@@ -253,8 +332,11 @@ OPERATIONS: Final = (
         Parameter("orderId", params.long),
         Parameter("fromPreventedMatchId", params.long),
         _LIMIT,
+        answers=(list[views.PreventedMatchView],),
     ),
-    _signed(("GET", "/api/v3/order"), "order.status", 4, READ, answers_orders.status, *ONE_ORDER),
+    _signed(
+        ("GET", "/api/v3/order"), "order.status", 4, READ, answers_orders.status, *ONE_ORDER, answers=(views.OrderView,)
+    ),
     _signed(
         ("GET", "/api/v3/openOrders"),
         "openOrders.status",
@@ -262,6 +344,7 @@ OPERATIONS: Final = (
         READ,
         answers_orders.open_orders,
         Parameter("symbol", params.symbol),
+        answers=(list[views.OrderView],),
     ),
     _signed(
         ("GET", "/api/v3/allOrders"),
@@ -273,6 +356,7 @@ OPERATIONS: Final = (
         Parameter("orderId", params.long),
         *_SPAN,
         _LIMIT,
+        answers=(list[views.OrderView],),
     ),
     _signed(
         ("GET", "/api/v3/myTrades"),
@@ -285,6 +369,7 @@ OPERATIONS: Final = (
         *_SPAN,
         _FROM_ID,
         _LIMIT,
+        answers=(list[views.AccountTradeView],),
     ),
     # ---- accounts
     _signed(
@@ -294,9 +379,26 @@ OPERATIONS: Final = (
         READ,
         answers_account.account,
         Parameter("omitZeroBalances", params.flag, default=False),
+        answers=(views.AccountView,),
     ),
-    _signed(("GET", "/api/v3/account/commission"), "account.commission", 20, READ, answers_account.commission, SYMBOL),
-    _signed(("GET", "/api/v3/myFilters"), "myFilters", 40, READ, answers_account.filters, SYMBOL),
+    _signed(
+        ("GET", "/api/v3/account/commission"),
+        "account.commission",
+        20,
+        READ,
+        answers_account.commission,
+        SYMBOL,
+        answers=(views.AccountCommission,),
+    ),
+    _signed(
+        ("GET", "/api/v3/myFilters"),
+        "myFilters",
+        40,
+        READ,
+        answers_account.filters,
+        SYMBOL,
+        answers=(answers_account.AccountFilters,),
+    ),
     _signed(
         ("GET", "/api/v3/myAllocations"),
         "myAllocations",
@@ -308,9 +410,24 @@ OPERATIONS: Final = (
         Parameter("fromAllocationId", params.long),
         Parameter("orderId", params.long),
         _LIMIT,
+        answers=(list[answers_market.Nothing],),
     ),
-    _signed(("GET", "/api/v3/rateLimit/order"), "account.rateLimits.orders", 40, READ, answers_account.order_counts),
-    _signed(("GET", "/sapi/v1/capital/config/getall"), None, 10, READ, answers_account.coins),
+    _signed(
+        ("GET", "/api/v3/rateLimit/order"),
+        "account.rateLimits.orders",
+        40,
+        READ,
+        answers_account.order_counts,
+        answers=(list[answers_account.OrderCount],),
+    ),
+    _signed(
+        ("GET", "/sapi/v1/capital/config/getall"),
+        None,
+        10,
+        READ,
+        answers_account.coins,
+        answers=(list[answers_account.Coin],),
+    ),
     _signed(
         ("GET", "/sapi/v1/asset/tradeFee"),
         None,
@@ -318,10 +435,25 @@ OPERATIONS: Final = (
         READ,
         answers_account.trade_fees,
         Parameter("symbol", params.symbol),
+        answers=(list[answers_account.TradeFee],),
     ),
     # Public here; clients sign it none the less.
-    _signed(("GET", "/sapi/v1/margin/allPairs"), None, 1, NONE, answers_account.no_margin),
-    _signed(("GET", "/sapi/v1/margin/isolated/allPairs"), None, 1, NONE, answers_account.no_margin),
+    _signed(
+        ("GET", "/sapi/v1/margin/allPairs"),
+        None,
+        1,
+        NONE,
+        answers_account.no_margin,
+        answers=(list[answers_market.Nothing],),
+    ),
+    _signed(
+        ("GET", "/sapi/v1/margin/isolated/allPairs"),
+        None,
+        1,
+        NONE,
+        answers_account.no_margin,
+        answers=(list[answers_market.Nothing],),
+    ),
 )
 
 

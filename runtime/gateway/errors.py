@@ -25,6 +25,14 @@ TIMEOUT: Final = 504
 _encode: Final = msgspec.json.encode
 
 
+class ErrorView(msgspec.Struct, omit_defaults=True):
+    """Why a request was refused: a documented code, its text, and for a cancelReplace what became of its halves."""
+
+    code: int
+    msg: str
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
 class ApiError(Exception):
     """A request that is answered with a code. `retry_at_us` is when another try makes sense, 0 if that says nothing."""
 
@@ -40,8 +48,11 @@ class ApiError(Exception):
 
     def body(self) -> bytes:
         """Return the JSON that the client gets."""
-        data = {} if self.data is None else {"data": self.data}
-        return _encode({"code": self.code, "msg": self.text, **data})
+        return _encode(self.view())
+
+    def view(self) -> ErrorView:
+        """Return what the client gets."""
+        return ErrorView(self.code, self.text, msgspec.UNSET if self.data is None else self.data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +219,13 @@ _AMEND: Final = _BOTH | {
     messages.BAD_QUANTITY: Fault(-1013, "Filter failure: LOT_SIZE"),
     messages.TOO_MANY_AMENDS: Fault(-1013, "Filter failure: MAX_NUM_ORDER_AMENDS"),
 }
+CODES: Final = sorted(
+    {
+        *(fault.code for fault in tuple(globals().values()) if isinstance(fault, Fault)),
+        *(fault.code for table in (_PLACE, _CANCEL, _AMEND) for fault in table.values()),
+    }
+)
+"""Every code that an answer can carry."""
 REJECT_REASONS: Final = {
     messages.INSUFFICIENT_BALANCE: "INSUFFICIENT_BALANCES",
     messages.WOULD_TRIGGER: "STOP_PRICE_WOULD_TRIGGER_IMMEDIATELY",

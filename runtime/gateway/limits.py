@@ -53,13 +53,22 @@ class LimitSettings(BaseModel):
     connects_per_5_minutes: int = Field(default=300, ge=1)
 
 
+class RateLimit(Struct, rename="camel"):
+    """A limit as clients see it: `limit` of a kind in each `interval_num` of `interval`."""
+
+    rate_limit_type: str
+    interval: str
+    interval_num: int
+    limit: int
+
+
 class Rate:
     """A limit as clients are told about it."""
 
     def __init__(self, kind: str, interval: str, interval_num: int, limit: int) -> None:
         """Describe `limit` of `kind` per `interval_num` of `interval`."""
         self.limit = limit
-        self.members = {"rateLimitType": kind, "interval": interval, "intervalNum": interval_num, "limit": limit}
+        self.members = RateLimit(kind, interval, interval_num, limit)
         self.head = msgspec.json.encode(self.members)[:-1]
         """The JSON object, still open for the count."""
 

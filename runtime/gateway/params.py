@@ -132,11 +132,17 @@ class Parameters:
     def __init__(self, declared: Iterable[Parameter], *, is_signed: bool = False) -> None:
         """Declare them; a signed operation also takes those of AUTHENTICATION."""
         self._declared = {parameter.name: parameter for parameter in declared}
+        self.is_signed = is_signed
         self._mandatory = [parameter for parameter in self._declared.values() if parameter.is_mandatory]
         self._defaults = {
             name: parameter.default for name, parameter in self._declared.items() if parameter.default is not None
         }
         self._elsewhere = frozenset([RETURN_RATE_LIMITS, *(AUTHENTICATION if is_signed else ())])
+
+    @property
+    def declared(self) -> Iterable[Parameter]:
+        """What the operation takes, besides what signs it."""
+        return self._declared.values()
 
     def read(self, sent: Mapping[str, str], listings: Listings) -> Values:
         """Return the typed values of `sent`. Raises the documented error of the first thing that is wrong."""
@@ -162,6 +168,15 @@ class Parameters:
         if not self._declared and unread == sent:
             raise TOO_MANY_PARAMETERS.error(0, sent)
         raise UNREAD_PARAMETERS.error(sent - unread, sent)
+
+
+SCHEMAS: Final[dict[Reader, dict[str, Any]]] = {}
+"""By reader: the JSON Schema of the texts that it takes."""
+
+
+def _takes(reader: Reader, **schema: Any) -> Reader:  # noqa: ANN401 - as JSON has it
+    SCHEMAS[reader] = schema
+    return reader
 
 
 # ---- readers ---------------------------------------------------------------------------------------------------------
@@ -259,7 +274,7 @@ def limit(most: int, *, least: int = 1) -> Reader:
             raise BAD_PARAMETER.error(name)
         return min(number, most)
 
-    return read
+    return _takes(read, type="integer", minimum=least, maximum=most)
 
 
 def at_most(most: int) -> Reader:
@@ -271,7 +286,7 @@ def at_most(most: int) -> Reader:
             raise TOO_GREAT.error(name, most)
         return number
 
-    return read
+    return _takes(read, type="integer", minimum=0, maximum=most)
 
 
 def one_of(choices: Mapping[str, Found | None], fault: Fault | None = None) -> Reader:
@@ -285,9 +300,21 @@ def one_of(choices: Mapping[str, Found | None], fault: Fault | None = None) -> R
             raise NOT_SUPPORTED.error()
         return chosen
 
-    return read
+    return _takes(read, type="string", enum=[name for name, code in choices.items() if code is not None])
 
 
 def not_built(_name: str, _text: str, _: Listings) -> None:
     """Refuse a documented parameter whose effect does not exist here: ignoring it would be a lie."""
     raise NOT_SUPPORTED.error()
+
+
+_takes(symbol, type="string", pattern=SYMBOL.pattern)
+_takes(symbols, type="string", pattern=SYMBOLS.pattern, description="A JSON array of symbols.")
+_takes(permissions, type="string", description="A permission, or a JSON array of them.")
+_takes(decimal, type="string", pattern=DECIMAL.pattern)
+_takes(long, type="integer", format="int64", minimum=0, maximum=LONG_MAX)
+_takes(time_us, type="integer", format="int64", minimum=0, description="Milliseconds or microseconds since 1970.")
+_takes(client_id, type="string", pattern=CLIENT_ID.pattern)
+_takes(flag, type="boolean")
+_takes(interval, type="string", enum=[*INTERVALS])
+_takes(window, type="string", pattern=WINDOW.pattern, description="1m to 59m, 1h to 23h, 1d to 7d.")

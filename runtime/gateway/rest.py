@@ -5,14 +5,17 @@ import contextlib
 import logging
 import socket
 from collections.abc import Iterator
+from functools import cache
 from typing import Final
 
+import msgspec
 import uvicorn
 from msgspec import Struct
 from starlette.routing import Router
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from runtime.gateway.api_documents import asyncapi, openapi
 from runtime.gateway.auth import rest_payload
 from runtime.gateway.dispatch import Exchange, Operation, Outcome, Request, now_us
 from runtime.gateway.endpoints import ROUTES
@@ -43,6 +46,8 @@ KEEP_ALIVE_S: Final = 75
 """Longer than the load balancer in front keeps an idle connection, so that it never meets one just closed."""
 BACKLOG: Final = 2_048
 HEALTH_PATH: Final = "/healthz"
+DOCUMENTS: Final = {"/api/openapi.json": openapi, "/api/asyncapi.json": asyncapi}
+"""The API described for machines, by path."""
 
 Header = tuple[bytes, bytes]
 
@@ -92,6 +97,9 @@ class RestApi:
             return
         head = _read_head(scope["headers"])
         address = self._address(scope, head)
+        if scope["path"] in DOCUMENTS:
+            await self._describe(scope["path"], address, send)
+            return
         try:
             operation, request = await _read(scope, receive, head, address)
         except ApiError as error:
@@ -106,6 +114,14 @@ class RestApi:
             await self._refuse(send, address, UNKNOWN.error())
         else:
             await _send(send, 200, outcome.body, _used_headers(outcome))
+
+    async def _describe(self, path: str, address: str, send: Send) -> None:
+        try:
+            used = self._exchange.limiter.charge(address, 1)
+        except ApiError as error:
+            await self._refuse(send, address, error)
+            return
+        await _send(send, 200, _document(path), [(b"x-mbx-used-weight-1m", b"%d" % used)])
 
     def _charged(self, address: str, error: ApiError) -> ApiError:
         """Count a request that could not be read; return its error, or that it was one too many."""
@@ -129,6 +145,11 @@ class RestApi:
         if head.viewer and self._trusted_proxy in ("", peer):
             return viewer_address(head.viewer)
         return peer
+
+
+@cache
+def _document(path: str) -> bytes:
+    return msgspec.json.encode(DOCUMENTS[path]())
 
 
 def _used_headers(outcome: Outcome) -> list[Header]:

@@ -70,7 +70,83 @@ class Listener(Protocol):
 # ---- events ----------------------------------------------------------------------------------------------------------
 
 
-class _ExecutionReport(
+class ListedOrderName(Struct, gc=False, rename={"symbol": "s", "order_id": "i", "client_order_id": "c"}):
+    """An order of a list, by its names."""
+
+    symbol: str
+    order_id: int
+    client_order_id: str
+
+
+class ListStatus(
+    Struct,
+    gc=False,
+    rename={
+        "event": "e",
+        "event_time": "E",
+        "symbol": "s",
+        "list_id": "g",
+        "contingency": "c",
+        "change": "l",
+        "status": "L",
+        "reject_reason": "r",
+        "client_list_id": "C",
+        "transaction_time": "T",
+        "orders": "O",
+    },
+):
+    """What happened to a list of orders."""
+
+    event: str
+    event_time: int
+    symbol: str
+    list_id: int
+    contingency: str
+    change: str
+    status: str
+    reject_reason: str
+    client_list_id: str
+    transaction_time: int
+    orders: list[ListedOrderName]
+
+
+class PositionBalance(Struct, gc=False, rename={"asset": "a", "free": "f", "held": "l"}):
+    """What an account has of one asset."""
+
+    asset: str
+    free: str
+    held: str
+
+
+class AccountPosition(Struct, gc=False, rename={"event": "e", "event_time": "E", "updated": "u", "balances": "B"}):
+    """The balances that an event changed, as they are after it."""
+
+    event: str
+    event_time: int
+    updated: int
+    balances: list[PositionBalance]
+
+
+class BalanceUpdate(
+    Struct, gc=False, rename={"event": "e", "event_time": "E", "asset": "a", "amount": "d", "cleared": "T"}
+):
+    """A deposit or withdrawal, or the fee of one."""
+
+    event: str
+    event_time: int
+    asset: str
+    amount: str
+    cleared: int
+
+
+class Notice(Struct, gc=False, rename={"event": "e", "event_time": "E"}):
+    """`eventStreamTerminated`: the subscription has ended. `serverShutdown`: connect again, elsewhere."""
+
+    event: str
+    event_time: int
+
+
+class ExecutionReport(
     Struct,
     gc=False,
     omit_defaults=True,
@@ -123,6 +199,8 @@ class _ExecutionReport(
         "transferred_quote": "pY",
     },
 ):
+    """What happened to an order."""
+
     event: str
     event_time: int
     symbol: str
@@ -191,7 +269,7 @@ def execution_report(
         original = changed.cancel_id
     elif changed.cancel_id:  # a cancellation carries its own name, and that of the order as the original
         name, original = changed.cancel_id, name
-    report = _ExecutionReport(
+    report = ExecutionReport(
         event="executionReport",
         event_time=time_us // unit,
         symbol=listing.symbol,
@@ -240,7 +318,7 @@ def execution_report(
 _NO_TERMS: Final = OrderTerms()
 
 
-def _add_prevention(report: _ExecutionReport, listing: Listing, order: Order, prevented: SelfTradePrevented) -> None:
+def _add_prevention(report: ExecutionReport, listing: Listing, order: Order, prevented: SelfTradePrevented) -> None:
     """Tell what a self-trade that was prevented did to this one of its two orders."""
     is_taker = order.order_id == prevented.taker_order_id
     lots = prevented.taker_lots if is_taker else prevented.maker_lots
@@ -260,19 +338,19 @@ def list_status(listings: Listings, changed: ListChanged, time_us: int, unit: in
     placed = changed.order_list
     symbol = listings.by_id[placed.market].symbol
     return encode(
-        {
-            "e": "listStatus",
-            "E": time_us // unit,
-            "s": symbol,
-            "g": placed.list_id,
-            "c": CONTINGENCY_NAMES[placed.kind],
-            "l": LIST_CHANGE_NAMES[changed.change],
-            "L": LIST_STATUS_NAMES[placed.status],
-            "r": "NONE",
-            "C": placed.client_list_id,
-            "T": time_us // unit,
-            "O": [{"s": symbol, "i": order_id, "c": client_id} for order_id, client_id in placed.orders],
-        }
+        ListStatus(
+            "listStatus",
+            time_us // unit,
+            symbol,
+            placed.list_id,
+            CONTINGENCY_NAMES[placed.kind],
+            LIST_CHANGE_NAMES[changed.change],
+            LIST_STATUS_NAMES[placed.status],
+            "NONE",
+            placed.client_list_id,
+            time_us // unit,
+            [ListedOrderName(symbol, order_id, client_id) for order_id, client_id in placed.orders],
+        )
     )
 
 
@@ -289,43 +367,43 @@ def account_position(listings: Listings, changes: list[BalanceChanged], time_us:
     """Return what an account has, after a command, of the assets that it touched."""
     time = time_us // unit
     return encode(
-        {
-            "e": "outboundAccountPosition",
-            "E": time,
-            "u": time,
-            "B": [
-                {
-                    "a": listings.assets[change.asset].name,
-                    "f": listings.amount_text(change.asset, change.free),
-                    "l": listings.amount_text(change.asset, change.held),
-                }
+        AccountPosition(
+            "outboundAccountPosition",
+            time,
+            time,
+            [
+                PositionBalance(
+                    listings.assets[change.asset].name,
+                    listings.amount_text(change.asset, change.free),
+                    listings.amount_text(change.asset, change.held),
+                )
                 for change in changes
             ],
-        }
+        )
     )
 
 
 def balance_update(listings: Listings, asset: int, amount: int, time_us: int, unit: int) -> bytes:
     """Return the report on a deposit or withdrawal, or on the fee of one."""
     return encode(
-        {
-            "e": "balanceUpdate",
-            "E": time_us // unit,
-            "a": listings.assets[asset].name,
-            "d": listings.amount_text(asset, amount),
-            "T": time_us // unit,
-        }
+        BalanceUpdate(
+            "balanceUpdate",
+            time_us // unit,
+            listings.assets[asset].name,
+            listings.amount_text(asset, amount),
+            time_us // unit,
+        )
     )
 
 
 def stream_terminated(time_us: int, unit: int) -> bytes:
     """Return the last event of a subscription that has ended."""
-    return encode({"e": "eventStreamTerminated", "E": time_us // unit})
+    return encode(Notice("eventStreamTerminated", time_us // unit))
 
 
 def server_shutdown(time_us: int, unit: int) -> bytes:
     """Return the event that announces the end of this server: connect again, elsewhere."""
-    return encode({"e": "serverShutdown", "E": time_us // unit})
+    return encode(Notice("serverShutdown", time_us // unit))
 
 
 # ---- who hears what --------------------------------------------------------------------------------------------------

@@ -4,8 +4,8 @@ Times are microseconds inside; `unit` says how many of them make one outside: 10
 asked for microseconds.
 """
 
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -78,7 +78,9 @@ Unset = msgspec.UnsetType
 # ---- orders ----------------------------------------------------------------------------------------------------------
 
 
-class _Ack(Struct, rename="camel", gc=False):
+class PlacedAck(Struct, rename="camel", gc=False):
+    """A new order, told as ACK."""
+
     symbol: str
     order_id: int
     order_list_id: int
@@ -86,7 +88,9 @@ class _Ack(Struct, rename="camel", gc=False):
     transact_time: int
 
 
-class _FillView(Struct, rename="camel", gc=False):
+class PlacedFill(Struct, rename="camel", gc=False):
+    """A fill of a new order."""
+
     price: str
     qty: str
     commission: str
@@ -94,7 +98,9 @@ class _FillView(Struct, rename="camel", gc=False):
     trade_id: int
 
 
-class _Result(_Ack, rename="camel", omit_defaults=True):
+class PlacedResult(PlacedAck, rename="camel", omit_defaults=True):
+    """A new order, told as RESULT, or with its fills as FULL."""
+
     price: str
     orig_qty: str
     executed_qty: str
@@ -113,10 +119,12 @@ class _Result(_Ack, rename="camel", omit_defaults=True):
     iceberg_qty: str | Unset = msgspec.UNSET
     prevented_match_id: int | Unset = msgspec.UNSET
     prevented_quantity: str | Unset = msgspec.UNSET
-    fills: list[_FillView] | Unset = msgspec.UNSET
+    fills: list[PlacedFill] | Unset = msgspec.UNSET
 
 
-class _Canceled(Struct, rename="camel", gc=False, omit_defaults=True):
+class CanceledView(Struct, rename="camel", gc=False, omit_defaults=True):
+    """An order that was canceled."""
+
     symbol: str
     orig_client_order_id: str
     order_id: int
@@ -141,7 +149,9 @@ class _Canceled(Struct, rename="camel", gc=False, omit_defaults=True):
     prevented_quantity: str | Unset = msgspec.UNSET
 
 
-class _OrderView(Struct, rename="camel", gc=False, omit_defaults=True):
+class OrderView(Struct, rename="camel", gc=False, omit_defaults=True):
+    """An order, as queries show it."""
+
     symbol: str
     order_id: int
     order_list_id: int
@@ -184,7 +194,7 @@ def _working_time(order: Order, unit: int) -> int:
     return working_us // unit if working_us else NOT_WORKING
 
 
-def _add_terms(shown: _Result | _Canceled | _OrderView, listing: Listing, order: Order, unit: int) -> None:
+def _add_terms(shown: PlacedResult | CanceledView | OrderView, listing: Listing, order: Order, unit: int) -> None:
     """Show what only some orders have, as far as this one has it."""
     terms = order.terms
     if terms is None:
@@ -205,13 +215,13 @@ def _expiry(order: Order) -> str | Unset:
     return msgspec.UNSET if order.expiry == NOT_EXPIRED else EXPIRY_NAMES[order.expiry]
 
 
-def placed(listings: Listings, reply: OrderPlaced, time_us: int, response: int, unit: int) -> Struct:
+def placed(listings: Listings, reply: OrderPlaced, time_us: int, response: int, unit: int) -> PlacedAck:
     """Return the answer to a new order, sequenced at `time_us`, as ACK, RESULT or FULL."""
     order = reply.order
     listing = listings.by_id[order.market]
     if response == ACK:
-        return _Ack(listing.symbol, order.order_id, list_id_of(order), order.client_order_id, time_us // unit)
-    shown = _Result(
+        return PlacedAck(listing.symbol, order.order_id, list_id_of(order), order.client_order_id, time_us // unit)
+    shown = PlacedResult(
         listing.symbol,
         order.order_id,
         list_id_of(order),
@@ -232,7 +242,7 @@ def placed(listings: Listings, reply: OrderPlaced, time_us: int, response: int, 
     )
     if response == FULL:
         shown.fills = [
-            _FillView(
+            PlacedFill(
                 listing.price_text(fill.price),
                 listing.quantity_text(fill.lots),
                 listings.amount_text(fill.fee_asset, fill.fee),
@@ -245,10 +255,10 @@ def placed(listings: Listings, reply: OrderPlaced, time_us: int, response: int, 
     return shown
 
 
-def canceled(listings: Listings, order: Order, cancel_id: str, time_us: int, unit: int) -> Struct:
+def canceled(listings: Listings, order: Order, cancel_id: str, time_us: int, unit: int) -> CanceledView:
     """Return the report on an order canceled at `time_us` under the client's name `cancel_id`."""
     listing = listings.by_id[order.market]
-    shown = _Canceled(
+    shown = CanceledView(
         listing.symbol,
         order.client_order_id,
         order.order_id,
@@ -270,10 +280,10 @@ def canceled(listings: Listings, order: Order, cancel_id: str, time_us: int, uni
     return shown
 
 
-def order_view(listings: Listings, order: Order, unit: int) -> Struct:
+def order_view(listings: Listings, order: Order, unit: int) -> OrderView:
     """Return an order as queries show it."""
     listing = listings.by_id[order.market]
-    shown = _OrderView(
+    shown = OrderView(
         listing.symbol,
         order.order_id,
         list_id_of(order),
@@ -305,7 +315,9 @@ def is_open(order: Order) -> bool:
     return order.status in _UNFILLED and working_us_of(order) > 0
 
 
-class _AmendedView(Struct, rename="camel", gc=False):
+class AmendedView(Struct, rename="camel", gc=False):
+    """An order after it was made smaller."""
+
     symbol: str
     order_id: int
     order_list_id: int
@@ -325,11 +337,19 @@ class _AmendedView(Struct, rename="camel", gc=False):
     self_trade_prevention_mode: str
 
 
+class AmendmentView(Struct, rename="camel", gc=False):
+    """A change of an order."""
+
+    transact_time: int
+    execution_id: int
+    amended_order: AmendedView
+
+
 def amended(listings: Listings, reply: OrderAmended, time_us: int, execution_id: int, unit: int) -> bytes:
     """Return the answer to a change of an order at `time_us`."""
     order = reply.order
     listing = listings.by_id[order.market]
-    view = _AmendedView(
+    view = AmendedView(
         listing.symbol,
         order.order_id,
         list_id_of(order),
@@ -348,53 +368,102 @@ def amended(listings: Listings, reply: OrderAmended, time_us: int, execution_id:
         _working_time(order, unit),
         STP_NAMES[order.stp],
     )
-    return encode({"transactTime": time_us // unit, "executionId": execution_id, "amendedOrder": view})
+    return encode(AmendmentView(time_us // unit, execution_id, view))
 
 
 # ---- lists -----------------------------------------------------------------------------------------------------------
 
 
-def order_list(listings: Listings, placed_list: OrderList, time_us: int, unit: int) -> dict[str, Any]:
+class ListedOrder(Struct, rename="camel", gc=False):
+    """An order of a list, by its names."""
+
+    symbol: str
+    order_id: int
+    client_order_id: str
+
+
+def _either(*names: str) -> msgspec.Meta:
+    """Return how the API's documents tell a choice of structs, which msgspec itself only knows by a tag."""
+    return msgspec.Meta(extra_json_schema={"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in names]})
+
+
+Placed = Annotated[Any, _either("PlacedAck", "PlacedResult")]
+Canceled = Annotated[Any, _either("CanceledView", "OrderListView")]
+Report = Annotated[Any, _either("PlacedAck", "PlacedResult", "CanceledView")]
+PlacedOrRefused = Annotated[Any, _either("PlacedAck", "PlacedResult", "ErrorView")]
+CanceledOrRefused = Annotated[Any, _either("CanceledView", "ErrorView")]
+
+
+class OrderListView(Struct, rename="camel", gc=False, omit_defaults=True):
+    """A list of orders; the answers that place or cancel one also tell its orders."""
+
+    order_list_id: int
+    contingency_type: str
+    list_status_type: str
+    list_order_status: str
+    list_client_order_id: str
+    transaction_time: int
+    symbol: str
+    orders: list[ListedOrder]
+    order_reports: Sequence[Report] | Unset = msgspec.UNSET
+
+
+def order_list(listings: Listings, placed_list: OrderList, time_us: int, unit: int) -> OrderListView:
     """Return a list of orders as it stood at `time_us`."""
     symbol = listings.by_id[placed_list.market].symbol
     is_done = placed_list.status == LIST_ALL_DONE
-    return {
-        "orderListId": placed_list.list_id,
-        "contingencyType": CONTINGENCY_NAMES[placed_list.kind],
-        "listStatusType": LIST_CHANGE_NAMES[LIST_ENDED if is_done else LIST_STARTED],
-        "listOrderStatus": LIST_STATUS_NAMES[placed_list.status],
-        "listClientOrderId": placed_list.client_list_id,
-        "transactionTime": time_us // unit,
-        "symbol": symbol,
-        "orders": [
-            {"symbol": symbol, "orderId": order_id, "clientOrderId": client_id}
-            for order_id, client_id in placed_list.orders
-        ],
-    }
+    return OrderListView(
+        placed_list.list_id,
+        CONTINGENCY_NAMES[placed_list.kind],
+        LIST_CHANGE_NAMES[LIST_ENDED if is_done else LIST_STARTED],
+        LIST_STATUS_NAMES[placed_list.status],
+        placed_list.client_list_id,
+        time_us // unit,
+        symbol,
+        [ListedOrder(symbol, order_id, client_id) for order_id, client_id in placed_list.orders],
+    )
 
 
-def prevented_match(listings: Listings, match: PreventedMatch, unit: int) -> dict[str, Any]:
+class PreventedMatchView(Struct, rename="camel", gc=False):
+    """A trade of an account with itself, or with its group, that was prevented."""
+
+    symbol: str
+    prevented_match_id: int
+    taker_order_id: int
+    maker_symbol: str
+    maker_order_id: int
+    trade_group_id: int
+    self_trade_prevention_mode: str
+    price: str
+    taker_prevented_quantity: str
+    maker_prevented_quantity: str
+    transact_time: int
+
+
+def prevented_match(listings: Listings, match: PreventedMatch, unit: int) -> PreventedMatchView:
     """Return a self-trade that was prevented."""
     listing = listings.by_id[match.market]
-    return {
-        "symbol": listing.symbol,
-        "preventedMatchId": match.match_id,
-        "takerOrderId": match.taker_order_id,
-        "makerSymbol": listing.symbol,
-        "makerOrderId": match.maker_order_id,
-        "tradeGroupId": match.trade_group,
-        "selfTradePreventionMode": STP_NAMES[match.mode],
-        "price": listing.price_text(match.price),
-        "takerPreventedQuantity": listing.quantity_text(match.taker_lots),
-        "makerPreventedQuantity": listing.quantity_text(match.maker_lots),
-        "transactTime": match.time_us // unit,
-    }
+    return PreventedMatchView(
+        listing.symbol,
+        match.match_id,
+        match.taker_order_id,
+        listing.symbol,
+        match.maker_order_id,
+        match.trade_group,
+        STP_NAMES[match.mode],
+        listing.price_text(match.price),
+        listing.quantity_text(match.taker_lots),
+        listing.quantity_text(match.maker_lots),
+        match.time_us // unit,
+    )
 
 
 # ---- trades of an account --------------------------------------------------------------------------------------------
 
 
-class _AccountTradeView(Struct, rename="camel", gc=False):
+class AccountTradeView(Struct, rename="camel", gc=False):
+    """A fill, as its owner sees it."""
+
     symbol: str
     id: int
     order_id: int
@@ -410,11 +479,11 @@ class _AccountTradeView(Struct, rename="camel", gc=False):
     is_best_match: bool
 
 
-def account_trade(listing: Listing, trade: AccountTrade, unit: int) -> Struct:
+def account_trade(listing: Listing, trade: AccountTrade, unit: int) -> AccountTradeView:
     """Return one fill as its owner sees it."""
     is_in_base = trade.is_buyer if trade.fee_asset < 0 else trade.fee_asset == listing.base.id
     fee_asset, fee_text = (listing.base, listing.base_text) if is_in_base else (listing.quote, listing.quote_text)
-    return _AccountTradeView(
+    return AccountTradeView(
         listing.symbol,
         trade.trade_id,
         trade.order_id,
@@ -434,22 +503,87 @@ def account_trade(listing: Listing, trade: AccountTrade, unit: int) -> Struct:
 # ---- accounts --------------------------------------------------------------------------------------------------------
 
 
-class _BalanceView(Struct, gc=False):
+class BalanceView(Struct, gc=False):
+    """What an account has of one asset."""
+
     asset: str
     free: str
     locked: str
 
 
-def balances(listings: Listings, state: AccountState, *, omit_zero: bool) -> list[Struct]:
+class Rates(Struct, gc=False):
+    """Commission as a share of what is received, by role."""
+
+    maker: str
+    taker: str
+
+
+class SideRates(Rates):
+    """The same, and what comes on top by side."""
+
+    buyer: str
+    seller: str
+
+
+class Discount(Struct, rename="camel", gc=False):
+    """What is taken off for paying in one asset; there is no such asset here."""
+
+    enabled_for_account: bool = False
+    enabled_for_symbol: bool = False
+    discount_asset: str | None = None
+    discount: str = ZERO
+
+
+class OrderCommission(Struct, rename="camel", gc=False):
+    """What an order would pay."""
+
+    standard_commission_for_order: Rates
+    special_commission_for_order: Rates
+    tax_commission_for_order: Rates
+    discount: Discount
+
+
+class AccountCommission(Struct, rename="camel", gc=False):
+    """What an account pays in one market."""
+
+    symbol: str
+    standard_commission: SideRates
+    special_commission: SideRates
+    tax_commission: SideRates
+    discount: Discount
+
+
+class AccountView(Struct, rename="camel", gc=False):
+    """An account: what it pays, may do and has."""
+
+    maker_commission: int
+    taker_commission: int
+    buyer_commission: int
+    seller_commission: int
+    commission_rates: SideRates
+    can_trade: bool
+    can_withdraw: bool
+    can_deposit: bool
+    brokered: bool
+    require_self_trade_prevention: bool
+    prevent_sor: bool
+    update_time: int
+    account_type: str
+    balances: list[BalanceView]
+    permissions: list[str]
+    uid: int
+
+
+def balances(listings: Listings, state: AccountState, *, omit_zero: bool) -> list[BalanceView]:
     """Return what the account has of each asset of the catalogue."""
     held = {balance.asset: balance for balance in state.balances}
-    views: list[Struct] = []
+    views: list[BalanceView] = []
     for number, asset in listings.assets.items():
         balance = held.get(number)
         free, locked = (balance.free, balance.held) if balance else (0, 0)
         if free or locked or not omit_zero:
             views.append(
-                _BalanceView(asset.name, listings.amount_text(number, free), listings.amount_text(number, locked))
+                BalanceView(asset.name, listings.amount_text(number, free), listings.amount_text(number, locked))
             )
     return views
 
@@ -459,64 +593,43 @@ def rate_text(ppm: int) -> str:
     return format_decimal(ppm, 6, 8)
 
 
-_NO_DISCOUNT: Final = {
-    "enabledForAccount": False,
-    "enabledForSymbol": False,
-    "discountAsset": None,
-    "discount": rate_text(0),
-}
+def _side_rates(tier: Tier) -> SideRates:
+    """Return what the tier pays as maker and taker; what it buys or sells makes no difference."""
+    return SideRates(rate_text(tier.maker_ppm), rate_text(tier.taker_ppm), ZERO, ZERO)
 
 
-def order_commission_rates(tier: Tier) -> dict[str, Any]:
+def order_commission(tier: Tier) -> OrderCommission:
     """Return what an order of the tier pays: the standard rates and nothing on top of them."""
-    none = {"maker": rate_text(0), "taker": rate_text(0)}
-    return {
-        "standardCommissionForOrder": {"maker": rate_text(tier.maker_ppm), "taker": rate_text(tier.taker_ppm)},
-        "specialCommissionForOrder": none,
-        "taxCommissionForOrder": none,
-        "discount": _NO_DISCOUNT,
-    }
+    none = Rates(ZERO, ZERO)
+    return OrderCommission(Rates(rate_text(tier.maker_ppm), rate_text(tier.taker_ppm)), none, none, Discount())
 
 
-def commission_rates(tier: Tier) -> dict[str, Any]:
-    """Return what an account of the tier pays as maker and taker; what it buys or sells makes no difference."""
-    neither = {"buyer": rate_text(0), "seller": rate_text(0)}
-    none = {"maker": rate_text(0), "taker": rate_text(0), **neither}
-    return {
-        "standardCommission": {"maker": rate_text(tier.maker_ppm), "taker": rate_text(tier.taker_ppm), **neither},
-        "specialCommission": none,
-        "taxCommission": none,
-        "discount": _NO_DISCOUNT,
-    }
+def account_commission(symbol: str, tier: Tier) -> AccountCommission:
+    """Return what an account of the tier pays in a market: the standard rates and nothing on top of them."""
+    none = SideRates(ZERO, ZERO, ZERO, ZERO)
+    return AccountCommission(symbol, _side_rates(tier), none, none, Discount())
 
 
 def account(
     listings: Listings, state: AccountState, tier: Tier, permissions: Iterable[str], unit: int, *, omit_zero: bool
-) -> bytes:
+) -> AccountView:
     """Return the answer to an account query."""
     allowed = frozenset(permissions)
-    return encode(
-        {
-            "makerCommission": tier.maker_ppm * 10_000 // PPM,
-            "takerCommission": tier.taker_ppm * 10_000 // PPM,
-            "buyerCommission": 0,
-            "sellerCommission": 0,
-            "commissionRates": {
-                "maker": rate_text(tier.maker_ppm),
-                "taker": rate_text(tier.taker_ppm),
-                "buyer": rate_text(0),
-                "seller": rate_text(0),
-            },
-            "canTrade": "TRADE" in allowed,
-            "canWithdraw": "WITHDRAW" in allowed,
-            "canDeposit": True,
-            "brokered": False,
-            "requireSelfTradePrevention": False,
-            "preventSor": False,
-            "updateTime": state.updated_us // unit,
-            "accountType": "SPOT",
-            "balances": balances(listings, state, omit_zero=omit_zero),
-            "permissions": ["SPOT"],
-            "uid": state.account,
-        }
+    return AccountView(
+        maker_commission=tier.maker_ppm * 10_000 // PPM,
+        taker_commission=tier.taker_ppm * 10_000 // PPM,
+        buyer_commission=0,
+        seller_commission=0,
+        commission_rates=_side_rates(tier),
+        can_trade="TRADE" in allowed,
+        can_withdraw="WITHDRAW" in allowed,
+        can_deposit=True,
+        brokered=False,
+        require_self_trade_prevention=False,
+        prevent_sor=False,
+        update_time=state.updated_us // unit,
+        account_type="SPOT",
+        balances=balances(listings, state, omit_zero=omit_zero),
+        permissions=["SPOT"],
+        uid=state.account,
     )

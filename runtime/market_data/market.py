@@ -59,7 +59,8 @@ class MarketView:
             series.refill(first_ms, bars, price_before)
             series.advance(now_ms)
             series.take_closed()
-        for window in (*self.windows.values(), self.average, self.lookback):
+        windows: tuple[RollingWindow | Lookback, ...] = (*self.windows.values(), self.average, self.lookback)
+        for window in windows:
             bars, price_before = past.since(MINUTE_MS, window.first_ms(now_ms))
             window.before(price_before)
             for time_ms, bar in bars:

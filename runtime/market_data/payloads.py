@@ -90,7 +90,7 @@ def percent_change(open_ticks: int, last_ticks: int) -> str:
 # ---- trades ------------------------------------------------------------------------------------------------------
 
 
-class _TradeEvent(
+class TradeEvent(
     Struct,
     rename={
         "event": "e",
@@ -104,6 +104,8 @@ class _TradeEvent(
         "ignore": "M",
     },
 ):
+    """`@trade`."""
+
     event: str
     event_ms: int
     symbol: str
@@ -115,7 +117,7 @@ class _TradeEvent(
     ignore: bool = True
 
 
-class _AggTradeEvent(
+class AggTradeEvent(
     Struct,
     rename={
         "event": "e",
@@ -131,6 +133,8 @@ class _AggTradeEvent(
         "ignore": "M",
     },
 ):
+    """`@aggTrade`."""
+
     event: str
     event_ms: int
     symbol: str
@@ -147,7 +151,7 @@ class _AggTradeEvent(
 def trade_event(instrument: Instrument, trade: Trade) -> bytes:
     """`@trade`. The time of the event is that of the trade."""
     return encode(
-        _TradeEvent(
+        TradeEvent(
             "trade",
             trade.time_ms,
             instrument.symbol,
@@ -163,7 +167,7 @@ def trade_event(instrument: Instrument, trade: Trade) -> bytes:
 def agg_trade_event(instrument: Instrument, trade: AggTrade) -> bytes:
     """`@aggTrade`. The time of the event is that of the trades."""
     return encode(
-        _AggTradeEvent(
+        AggTradeEvent(
             "aggTrade",
             trade.time_ms,
             instrument.symbol,
@@ -178,7 +182,9 @@ def agg_trade_event(instrument: Instrument, trade: AggTrade) -> bytes:
     )
 
 
-class _TradeRow(Struct, rename="camel"):
+class TradeRow(Struct, rename="camel"):
+    """A trade, as in GET trades and historicalTrades."""
+
     id: int
     price: str
     qty: str
@@ -188,7 +194,7 @@ class _TradeRow(Struct, rename="camel"):
     is_best_match: bool = True
 
 
-class _AggTradeRow(
+class AggTradeRow(
     Struct,
     rename={
         "agg_id": "a",
@@ -201,6 +207,8 @@ class _AggTradeRow(
         "best_match": "M",
     },
 ):
+    """Trades of one taker at one price, as in GET aggTrades."""
+
     agg_id: int
     price: str
     quantity: str
@@ -215,7 +223,7 @@ def trades_body(instrument: Instrument, trades: Iterable[Trade]) -> bytes:
     """GET trades and historicalTrades."""
     return encode(
         [
-            _TradeRow(
+            TradeRow(
                 trade.trade_id,
                 instrument.price(trade.price),
                 instrument.quantity(trade.lots),
@@ -232,7 +240,7 @@ def agg_trades_body(instrument: Instrument, trades: Iterable[AggTrade]) -> bytes
     """GET aggTrades."""
     return encode(
         [
-            _AggTradeRow(
+            AggTradeRow(
                 trade.first_id,
                 instrument.price(trade.price),
                 instrument.quantity(trade.lots),
@@ -249,7 +257,7 @@ def agg_trades_body(instrument: Instrument, trades: Iterable[AggTrade]) -> bytes
 # ---- book ----------------------------------------------------------------------------------------------------------
 
 
-class _DepthEvent(
+class DepthEvent(
     Struct,
     rename={
         "event": "e",
@@ -261,6 +269,8 @@ class _DepthEvent(
         "asks": "a",
     },
 ):
+    """`@depth`: levels that changed, a quantity of 0 for one that is gone; ids have no gap from event to event."""
+
     event: str
     event_ms: int
     symbol: str
@@ -270,13 +280,15 @@ class _DepthEvent(
     asks: list[tuple[str, str]]
 
 
-class _DepthBody(Struct, rename="camel"):
+class DepthBody(Struct, rename="camel"):
+    """A book: the id of its last change and the best levels, as pairs of price and quantity."""
+
     last_update_id: int
     bids: list[tuple[str, str]]
     asks: list[tuple[str, str]]
 
 
-class _BookTickerEvent(
+class BookTickerEvent(
     Struct,
     rename={
         "update_id": "u",
@@ -287,6 +299,8 @@ class _BookTickerEvent(
         "ask_quantity": "A",
     },
 ):
+    """`@bookTicker`."""
+
     update_id: int
     symbol: str
     bid_price: str
@@ -308,7 +322,7 @@ class BookTicker(Struct, rename="camel"):
 def depth_event(instrument: Instrument, diff: Diff, event_ms: int) -> bytes:
     """`@depth`: best bids first, best asks first."""
     return encode(
-        _DepthEvent(
+        DepthEvent(
             "depthUpdate",
             event_ms,
             instrument.symbol,
@@ -322,13 +336,13 @@ def depth_event(instrument: Instrument, diff: Diff, event_ms: int) -> bytes:
 
 def depth_body(instrument: Instrument, depth: Depth) -> bytes:
     """GET depth, and `@depth5`, `@depth10`, `@depth20`."""
-    return encode(_DepthBody(depth.update_id, instrument.levels(depth.bids), instrument.levels(depth.asks)))
+    return encode(DepthBody(depth.update_id, instrument.levels(depth.bids), instrument.levels(depth.asks)))
 
 
 def book_ticker_event(instrument: Instrument, update_id: int, best: Best) -> bytes:
     """`@bookTicker`. A side without orders shows zeros."""
     return encode(
-        _BookTickerEvent(
+        BookTickerEvent(
             update_id,
             instrument.symbol,
             instrument.price(best.bid),
@@ -353,7 +367,7 @@ def book_ticker(instrument: Instrument, best: Best) -> BookTicker:
 # ---- candles --------------------------------------------------------------------------------------------------------
 
 
-class _Kline(
+class Kline(
     Struct,
     rename={
         "open_ms": "t",
@@ -375,6 +389,8 @@ class _Kline(
         "ignore": "B",
     },
 ):
+    """A candle in `@kline_<interval>`."""
+
     open_ms: int
     close_ms: int
     symbol: str
@@ -394,21 +410,23 @@ class _Kline(
     ignore: str = "0"
 
 
-class _KlineEvent(Struct, rename={"event": "e", "event_ms": "E", "symbol": "s", "kline": "k"}):
+class KlineEvent(Struct, rename={"event": "e", "event_ms": "E", "symbol": "s", "kline": "k"}):
+    """`@kline_<interval>`."""
+
     event: str
     event_ms: int
     symbol: str
-    kline: _Kline
+    kline: Kline
 
 
 def kline_event(instrument: Instrument, interval: str, candle: Candle, event_ms: int, *, is_closed: bool) -> bytes:
     """`@kline_<interval>`."""
     return encode(
-        _KlineEvent(
+        KlineEvent(
             "kline",
             event_ms,
             instrument.symbol,
-            _Kline(
+            Kline(
                 candle.open_ms,
                 candle.close_ms,
                 instrument.symbol,
@@ -428,6 +446,10 @@ def kline_event(instrument: Instrument, interval: str, candle: Candle, event_ms:
             ),
         )
     )
+
+
+KlineRow = tuple[int, str, str, str, str, str, int, str, int, str, str, str]
+"""Opening time, open, high, low, close, volume, closing time, quote volume, trades, the takers' two volumes, unused."""
 
 
 def klines_body(instrument: Instrument, candles: Iterable[Candle]) -> bytes:
@@ -456,7 +478,7 @@ def klines_body(instrument: Instrument, candles: Iterable[Candle]) -> bytes:
 # ---- tickers --------------------------------------------------------------------------------------------------------
 
 
-class _MiniTickerEvent(
+class MiniTickerEvent(
     Struct,
     rename={
         "event": "e",
@@ -470,6 +492,8 @@ class _MiniTickerEvent(
         "quote_volume": "q",
     },
 ):
+    """`@miniTicker`: the last 24 hours."""
+
     event: str
     event_ms: int
     symbol: str
@@ -481,7 +505,7 @@ class _MiniTickerEvent(
     quote_volume: str
 
 
-class _TickerEvent(
+class TickerEvent(
     Struct,
     rename={
         "event": "e",
@@ -509,6 +533,8 @@ class _TickerEvent(
         "trades": "n",
     },
 ):
+    """`@ticker`: the last 24 hours."""
+
     event: str
     event_ms: int
     symbol: str
@@ -534,7 +560,7 @@ class _TickerEvent(
     trades: int
 
 
-class _WindowTickerEvent(
+class WindowTickerEvent(
     Struct,
     rename={
         "event": "e",
@@ -556,6 +582,8 @@ class _WindowTickerEvent(
         "trades": "n",
     },
 ):
+    """`@ticker_<window>`."""
+
     event: str
     event_ms: int
     symbol: str
@@ -645,7 +673,7 @@ class PriceTicker(Struct):
     price: str
 
 
-class _AveragePriceEvent(
+class AveragePriceEvent(
     Struct,
     rename={
         "event": "e",
@@ -656,6 +684,8 @@ class _AveragePriceEvent(
         "last_trade_ms": "T",
     },
 ):
+    """`@avgPrice`."""
+
     event: str
     event_ms: int
     symbol: str
@@ -664,7 +694,9 @@ class _AveragePriceEvent(
     last_trade_ms: int
 
 
-class _AveragePrice(Struct, rename="camel"):
+class AveragePrice(Struct, rename="camel"):
+    """GET avgPrice."""
+
     mins: int
     price: str
     close_time: int
@@ -673,7 +705,7 @@ class _AveragePrice(Struct, rename="camel"):
 def mini_ticker_event(instrument: Instrument, day: Statistics, event_ms: int) -> bytes:
     """`@miniTicker`, and one entry of `!miniTicker@arr`."""
     return encode(
-        _MiniTickerEvent(
+        MiniTickerEvent(
             "24hrMiniTicker",
             event_ms,
             instrument.symbol,
@@ -690,7 +722,7 @@ def mini_ticker_event(instrument: Instrument, day: Statistics, event_ms: int) ->
 def ticker_event(instrument: Instrument, day: Statistics, last_lots: int, best: Best, event_ms: int) -> bytes:
     """`@ticker`."""
     return encode(
-        _TickerEvent(
+        TickerEvent(
             "24hrTicker",
             event_ms,
             instrument.symbol,
@@ -721,7 +753,7 @@ def ticker_event(instrument: Instrument, day: Statistics, last_lots: int, best: 
 def window_ticker_event(instrument: Instrument, name: str, window: Statistics, event_ms: int) -> bytes:
     """`@ticker_<name>`, and one entry of `!ticker_<name>@arr`."""
     return encode(
-        _WindowTickerEvent(
+        WindowTickerEvent(
             f"{name}Ticker",
             event_ms,
             instrument.symbol,
@@ -812,13 +844,13 @@ def mini_ticker(instrument: Instrument, window: Statistics, close_ms: int) -> Mi
 def average_price_event(instrument: Instrument, average: str, last_trade_ms: int, event_ms: int) -> bytes:
     """`@avgPrice`."""
     return encode(
-        _AveragePriceEvent("avgPrice", event_ms, instrument.symbol, f"{AVERAGE_MINUTES}m", average, last_trade_ms)
+        AveragePriceEvent("avgPrice", event_ms, instrument.symbol, f"{AVERAGE_MINUTES}m", average, last_trade_ms)
     )
 
 
 def average_price_body(average: str, last_trade_ms: int) -> bytes:
     """GET avgPrice."""
-    return encode(_AveragePrice(AVERAGE_MINUTES, average, last_trade_ms))
+    return encode(AveragePrice(AVERAGE_MINUTES, average, last_trade_ms))
 
 
 def array_of(bodies: Iterable[bytes]) -> bytes:

@@ -142,9 +142,9 @@ def test_the_status_of_a_market_is_that_of_the_engine(world: World) -> None:
 def test_scales_finer_than_the_wire_are_shown_in_full(world: World) -> None:
     listing = world.listings.by_symbol["BTCIDR"]
     info = market_info(listing, "TRADING", has_permissions=False)
-    assert info["filters"][0]["tickSize"] == "1000.00000000"
-    assert info["quotePrecision"] == 2
-    assert info["permissionSets"] == []
+    assert info.filters[0]["tickSize"] == "1000.00000000"
+    assert info.quote_precision == 2
+    assert info.permission_sets == []
 
 
 # ---- market data -----------------------------------------------------------------------------------------------------
