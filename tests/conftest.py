@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from config.model import Environment, load_environments
 
@@ -16,6 +17,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # The built-in template validator costs seconds and runs in `make synth`; rule packs run all the same.
 os.environ["CDK_VALIDATION"] = "false"
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "20")
+
+# How long an example takes says more of what else the machine does than of the example.
+settings.register_profile("bursa", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("bursa")
 
 
 @dataclass(frozen=True)
