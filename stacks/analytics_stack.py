@@ -24,5 +24,6 @@ class AnalyticsStack(ExchangeStack):
             key=foundation.keys.records,
             logs_key=foundation.keys.logs,
             access_logs=foundation.access_logs,
+            copies=foundation.copies,
             trades=data.trades,
         )

@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_servicediscovery as servicediscovery
 from constructs import Construct
@@ -13,6 +12,7 @@ from exchange_constructs.fargate_service import FargateService
 from exchange_constructs.lease_table import LeaseTable
 from exchange_constructs.private_network import PrivateNetwork
 from exchange_constructs.process import NAMESPACE, Process
+from exchange_constructs.service_cluster import ServiceCluster
 from exchange_constructs.snapshot_store import SnapshotStore
 from stacks.base_stack import ExchangeStack
 from stacks.data_stack import DataStack
@@ -37,9 +37,7 @@ class EngineStack(ExchangeStack):
     ) -> None:
         """Create cluster, private zone, snapshot bucket, lease table and engine."""
         super().__init__(scope, construct_id, config=config, description="Matching engine")
-        self.cluster = ecs.Cluster(
-            self, "Cluster", vpc=network.vpc, container_insights_v2=ecs.ContainerInsights.ENHANCED
-        )
+        self.cluster = ServiceCluster(self, "Cluster", vpc=network.vpc)
         self.namespace = servicediscovery.PrivateDnsNamespace(
             self, "Namespace", name=NAMESPACE, vpc=network.vpc, description="How services find each other"
         )
@@ -67,7 +65,7 @@ class EngineStack(ExchangeStack):
             catalogue=data.catalogue,
             logs_key=keys.logs,
         )
-        data.journal.grant_append_and_read(self.engine.role)
+        data.journal.grant_append_and_read(self.engine.role, group=GROUP)
         self.snapshots.grant_write_and_read(self.engine.role)
         self.leases.grant_hold(self.engine.role)
         self.engine.connections.allow_to_default_port(data.journal.connections, "commands to the journal")

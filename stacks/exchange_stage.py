@@ -47,7 +47,9 @@ class ExchangeStage(Stage):
         self.network = NetworkStack(self, "Network", config=config, keys=keys)
         network = self.network.network
         self.data = DataStack(self, "Data", config=config, keys=keys, network=network)
-        self.functions = FunctionsStack(self, "Functions", config=config, keys=keys, network=network)
+        self.functions = FunctionsStack(
+            self, "Functions", config=config, keys=keys, network=network, business_events=self.data.events
+        )
         platform = self.functions.platform
         self.engine = EngineStack(
             self,

@@ -1,4 +1,4 @@
-"""What everything else stands on: keys, the bucket of access records, the operators' topics."""
+"""What everything else stands on: keys, the buckets of access records and of copies, the operators' topics."""
 
 from aws_cdk import aws_iam as iam
 from constructs import Construct
@@ -7,6 +7,7 @@ from config.model import Environment
 from exchange_constructs.encryption_keys import EncryptionKeys
 from exchange_constructs.operator_topics import OperatorTopics
 from exchange_constructs.private_bucket import AccessLogBucket
+from exchange_constructs.record_copies import RecordCopies
 from stacks.base_stack import ExchangeStack
 
 
@@ -14,10 +15,11 @@ class FoundationStack(ExchangeStack):
     """Deployed first, changed hardly ever."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Environment) -> None:
-        """Create keys, access-log bucket and operators' topics."""
+        """Create keys, the two buckets and operators' topics."""
         super().__init__(scope, construct_id, config=config, description="Keys, access records, operators' topics")
         self.keys = EncryptionKeys(self, "Keys", config=config)
         self.access_logs = AccessLogBucket(self, "AccessLogs", config=config)
+        self.copies = RecordCopies(self, "Copies", config=config, keys=self.keys, access_logs=self.access_logs)
         self.topics = OperatorTopics(self, "Operators", config=config, key=self.keys.messages)
         self.topics.tickets.add_to_resource_policy(
             iam.PolicyStatement(

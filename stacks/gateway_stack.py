@@ -69,6 +69,7 @@ class GatewayStack(ExchangeStack):
             process=Process(service="ws", module="runtime.gateway.ws", port=WEB_SOCKET_PORT, environment=upstream),
             vpc=network.vpc,
             catalogue=data.catalogue,
+            image_pull=engine.cluster.image_pull,
             disk_key=foundation.keys.data,
             logs_key=foundation.keys.logs,
             operators=foundation.operators,

@@ -39,7 +39,14 @@ class OnboardingStack(ExchangeStack):
         key = foundation.keys.data
         self.applications = ApplicationTable(self, "Applications", config=config, key=key)
         self.locks = WithdrawalLockTable(self, "Locks", config=config, key=key)
-        self.documents = PrivateBucket(self, "Documents", config=config, key=key, access_logs=foundation.access_logs)
+        self.documents = PrivateBucket(
+            self,
+            "Documents",
+            config=config,
+            key=key,
+            access_logs=foundation.access_logs,
+            copied=foundation.copies.of(),
+        )
         stores = {
             "APPLICATION_TABLE": self.applications.name,
             "KYC_BUCKET": self.documents.bucket_name,

@@ -37,10 +37,22 @@ class ReportingStack(ExchangeStack):
         self._config, self._data, self._platform = config, data, platform
         key, access_logs, records = foundation.keys.records, foundation.access_logs, config.records
         self.reports = RecordBucket(
-            self, "Reports", config=config, key=key, access_logs=access_logs, years=records.reports_years
+            self,
+            "Reports",
+            config=config,
+            key=key,
+            access_logs=access_logs,
+            years=records.reports_years,
+            copied=foundation.copies.of(),
         )
         self.ledger = RecordBucket(
-            self, "Ledger", config=config, key=key, access_logs=access_logs, years=records.ledger_years
+            self,
+            "Ledger",
+            config=config,
+            key=key,
+            access_logs=access_logs,
+            years=records.ledger_years,
+            copied=foundation.copies.of("postings/"),
         )
         self.filer = self._filer(surveillance)
         self.exporter = self._exporter()
@@ -87,7 +99,7 @@ class ReportingStack(ExchangeStack):
             environment={"LEDGER_BUCKET": self.ledger.bucket_name, "GROUP": GROUP},
         )
         self.ledger.grant_add(function.role, prefix="postings/")
-        self.ledger.grant_read_back(function.role)
+        self.ledger.grant_read_back(function.role, prefix="postings/")
         function.on_schedule(
             "Hourly", schedule=events.Schedule.cron(minute="35"), description="Postings since the last hour"
         )

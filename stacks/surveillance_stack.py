@@ -54,6 +54,7 @@ class SurveillanceStack(ExchangeStack):
             key=key,
             access_logs=foundation.access_logs,
             years=config.records.evidence_years,
+            copied=foundation.copies.of("cases/"),
         )
         self.follower = self._follower()
         self.sweeper = self._sweeper()

@@ -3,18 +3,16 @@
 import inspect
 import json
 from collections.abc import Mapping, Sequence
-from datetime import date
 
 from aws_cdk import Duration, RemovalPolicy, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_eventschemas as schemas
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
-from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from config.model import Environment
-from exchange_constructs.nag import accept
+from exchange_constructs.dead_letters import DeadLetters
 from runtime.shared.business_events import EVENTS, BusinessEvent, draft4_schema
 
 
@@ -26,22 +24,8 @@ class BusinessEvents(Construct):
         super().__init__(scope, construct_id)
         self._key = key
         removal_policy = RemovalPolicy.RETAIN if config.retained else RemovalPolicy.DESTROY
-        self.undelivered = sqs.Queue(
-            self,
-            "Undelivered",
-            encryption=sqs.QueueEncryption.KMS,
-            encryption_master_key=key,
-            enforce_ssl=True,
-            retention_period=Duration.days(14),
-            removal_policy=removal_policy,
-        )
-        accept(
-            self.undelivered,
-            "AwsSolutions-SQS3",
-            "Serverless-SQSRedrivePolicy",
-            reason="This is the dead-letter queue of the event bus: an alarm watches it and operators empty it by hand",
-            expires=date(2027, 11, 20),
-        )
+        self.last_letters = DeadLetters(self, "LastLetters", config=config, key=key, last=None)
+        self.undelivered = DeadLetters(self, "Undelivered", config=config, key=key, last=self.last_letters)
         self.bus = events.EventBus(
             self,
             "Bus",

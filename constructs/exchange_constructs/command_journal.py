@@ -4,10 +4,9 @@ The one place where structure differs between environments: MSK Serverless where
 where a known disk, a known replica count and a known version matter.
 """
 
-from datetime import date
 from typing import Final
 
-from aws_cdk import Arn, ArnComponents, ArnFormat, Names, RemovalPolicy, Stack
+from aws_cdk import Arn, ArnComponents, ArnFormat, Fn, Names, RemovalPolicy, Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
@@ -15,7 +14,6 @@ from aws_cdk import aws_msk as msk
 from constructs import Construct
 
 from config.model import BrokerConfig, Environment
-from exchange_constructs.nag import accept
 from exchange_constructs.private_network import DATA
 from exchange_constructs.service_logs import ServiceLogs
 from exchange_constructs.service_role import ServiceRole
@@ -31,6 +29,11 @@ unclean.leader.election.enable=false
 log.retention.ms=-1
 """
 """A command is durable on two of three replicas before it is acknowledged, and stays until its topic is deleted."""
+
+
+LOGS: Final = ("commands", "events")
+"""Each is a topic per market group; the writer of the first fences its predecessor by a transactional id so named."""
+CONSUMER_GROUP: Final = "bursa-engine"
 
 
 class CommandJournal(Construct):
@@ -60,8 +63,9 @@ class CommandJournal(Construct):
             logs = ServiceLogs(self, "Logs", config=config, key=logs_key)
             self.cluster_arn = self._provisioned(config, config.journal_brokers, subnets, group, key, logs)
 
-    def grant_append_and_read(self, grantee: ServiceRole) -> None:
-        """Let `grantee` find the brokers, and write and read topics and transactional ids of this cluster."""
+    def grant_append_and_read(self, grantee: ServiceRole, *, group: str) -> None:
+        """Let `grantee` find the brokers, and write and read the logs of one market group, as their one writer."""
+        topics = [self._arn_of("topic", f"{log}-{group}") for log in LOGS]
         iam.Grant.add_to_principal(
             grantee=grantee,
             actions=["kafka:GetBootstrapBrokers", "kafka-cluster:Connect", "kafka-cluster:WriteDataIdempotently"],
@@ -75,31 +79,28 @@ class CommandJournal(Construct):
                 "kafka-cluster:ReadData",
                 "kafka-cluster:WriteData",
             ],
-            resource_arns=[self._arn_of("topic")],
+            resource_arns=topics,
         )
         iam.Grant.add_to_principal(
             grantee=grantee,
             actions=["kafka-cluster:AlterTransactionalId", "kafka-cluster:DescribeTransactionalId"],
-            resource_arns=[self._arn_of("transactional-id")],
+            resource_arns=[self._arn_of("transactional-id", f"{LOGS[0]}-{group}")],
         )
         # The library asks who coordinates the group it was named, though no group is ever joined.
         iam.Grant.add_to_principal(
-            grantee=grantee, actions=["kafka-cluster:DescribeGroup"], resource_arns=[self._arn_of("group")]
-        )
-        accept(
-            grantee.policy,
-            *(f"AwsSolutions-IAM5[Resource::{self._arn_of(kind)}]" for kind in ("topic", "transactional-id", "group")),
-            reason="Topics and writers are named after market groups; the pattern is bounded to this one cluster",
-            expires=date(2027, 11, 20),
+            grantee=grantee,
+            actions=["kafka-cluster:DescribeGroup"],
+            resource_arns=[self._arn_of("group", CONSUMER_GROUP)],
         )
 
-    def _arn_of(self, kind: str) -> str:
-        """Return the ARN pattern of this cluster's topics, transactional ids or groups; only AWS knows its UUID."""
+    def _arn_of(self, kind: str, name: str) -> str:
+        """Return the ARN of a topic, transactional id or group of this cluster, whose own ARN ends in name and UUID."""
+        uuid = Fn.select(2, Fn.split("/", self.cluster_arn))
         return Arn.format(
             ArnComponents(
                 service="kafka",
                 resource=kind,
-                resource_name=f"{self._name}/*/*",
+                resource_name=f"{self._name}/{uuid}/{name}",
                 arn_format=ArnFormat.SLASH_RESOURCE_NAME,
             ),
             Stack.of(self),

@@ -42,7 +42,6 @@ class DeadLetters(sqs.Queue):
         if last is None:
             accept(
                 self,
-                "AwsSolutions-SQS3",
                 "Serverless-SQSRedrivePolicy",
                 reason="The last queue, behind the dead letters of the whole exchange: an alarm watches it",
                 expires=date(2027, 11, 20),

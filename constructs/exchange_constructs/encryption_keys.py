@@ -61,13 +61,14 @@ class AccountKeys(Construct):
 
 
 class EncryptionKeys(AccountKeys):
-    """Those of the core account, with two more: secrets of customers' API keys, and records of what was done."""
+    """Those of the core account, with three more: secrets of API keys, records of what was done, their copies."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Environment) -> None:
         """Create the keys."""
         super().__init__(scope, construct_id, config=config)
         self.api_secrets = self._key("ApiSecrets", "secrets of customers' API keys")
         self.records = self._key("Records", "trades with their accounts, evidence, reports, copies of the ledger")
+        self.copies = self._key("Copies", "copies of records: whoever loses the key of a store still has them")
 
 
 class AuditKeys(Construct):

@@ -6,6 +6,7 @@ from typing import Final
 from aws_cdk import Duration
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecs as ecs
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_servicediscovery as servicediscovery
 from constructs import Construct
@@ -16,6 +17,7 @@ from exchange_constructs.nag import accept
 from exchange_constructs.private_network import APPLICATION, may_call_aws
 from exchange_constructs.process import Process
 from exchange_constructs.runtime_code import RuntimeImage
+from exchange_constructs.service_cluster import ServiceCluster
 from exchange_constructs.service_logs import ServiceLogs
 from exchange_constructs.service_role import ServiceRole
 
@@ -37,7 +39,7 @@ class FargateService(Construct):
         config: Environment,
         size: FargateSize,
         process: Process,
-        cluster: ecs.ICluster,
+        cluster: ServiceCluster,
         namespace: servicediscovery.INamespace,
         catalogue: CatalogueParameter,
         logs_key: kms.IKey,
@@ -58,7 +60,7 @@ class FargateService(Construct):
             self, "Access", vpc=cluster.vpc, description=f"Tasks of {process.service}", allow_all_outbound=False
         )
         may_call_aws(group)
-        task = self._task(size, catalogue.name)
+        task = self._task(size, catalogue.name, cluster.image_pull)
         self.service = ecs.FargateService(
             self,
             "Service",
@@ -87,12 +89,14 @@ class FargateService(Construct):
         """host:port by which others in the network reach the service."""
         return self.process.address
 
-    def _task(self, size: FargateSize, catalogue_parameter: str) -> ecs.FargateTaskDefinition:
+    def _task(
+        self, size: FargateSize, catalogue_parameter: str, image_pull: iam.IManagedPolicy
+    ) -> ecs.FargateTaskDefinition:
         process = self.process
         start_role = ServiceRole(
             self, "StartRole", service=TASKS, description=f"Pulls the image and opens the logs of {process.service}"
         )
-        self.image.grant_pull(start_role)
+        start_role.add_managed_policy(image_pull)
         task = ecs.FargateTaskDefinition(
             self,
             "Task",
@@ -109,7 +113,7 @@ class FargateService(Construct):
         linux.drop_capabilities(ecs.Capability.ALL)
         task.add_container(
             "Process",
-            image=ecs.ContainerImage.from_docker_image_asset(self.image),
+            image=ecs.ContainerImage.from_registry(self.image.image_uri),
             command=process.command,
             environment=process.variables(catalogue_parameter),
             port_mappings=[ecs.PortMapping(container_port=process.port, name=process.host_name)],

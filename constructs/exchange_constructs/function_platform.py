@@ -53,15 +53,16 @@ class FunctionPlatform(Construct):
         config: Environment,
         keys: EncryptionKeys,
         network: PrivateNetwork,
+        last_letters: DeadLetters,
     ) -> None:
-        """Create permission, layer, table and queue."""
+        """Create permission, layer and table; `last_letters` is the queue behind all dead letters."""
         super().__init__(scope, construct_id)
         self.keys = keys
         self.vpc = network.vpc
         self.network_access = self._network_access()
         self.workflow_telemetry = self._workflow_telemetry()
         self.idempotency = IdempotencyTable(self, "Idempotency", config=config, key=keys.data)
-        self.last_letters = DeadLetters(self, "LastLetters", config=config, key=keys.messages, last=None)
+        self.last_letters = last_letters
         libraries = function_libraries()
         self.libraries = libraries and lambda_.LayerVersion(
             self,

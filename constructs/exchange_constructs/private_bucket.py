@@ -1,10 +1,12 @@
 """Buckets: private, versioned, reached by TLS only, every access logged."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
 from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
@@ -16,10 +18,19 @@ from exchange_constructs.nag import HIPAA, NIST, PCI, accept
 OLD_VERSIONS_DAYS: Final = 90
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copied:
+    """How S3 copies a bucket's objects to another one: by what rule and as whom."""
+
+    rule: s3.ReplicationRule
+    role: iam.IRole
+
+
 class AccessLogBucket(s3.Bucket):
     """Where S3 and the load balancers write who asked for what.
 
     Those writers accept a bucket under an S3-managed key only, so this one bucket is not under a key of ours.
+    Records of its own access would feed on themselves: there are none.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Environment) -> None:
@@ -43,19 +54,12 @@ class AccessLogBucket(s3.Bucket):
         )
         accept(
             self,
-            "AwsSolutions-S1",
-            *(f"{pack}-S3BucketLoggingEnabled" for pack in (HIPAA, NIST, PCI)),
-            reason="This bucket receives the access records of all others; recording its own would feed on itself",
-            expires=date(2027, 11, 20),
-        )
-        accept(
-            self,
             *(f"{pack}-S3DefaultEncryptionKMS" for pack in (HIPAA, NIST, PCI)),
             reason="S3 and load balancers write access records only to a bucket that is under an S3-managed key",
             expires=date(2027, 11, 20),
             owner="security",
         )
-        _accept_one_region(self)
+        _accept_no_copy(self)
 
 
 class PrivateBucket(s3.Bucket):
@@ -72,18 +76,24 @@ class PrivateBucket(s3.Bucket):
         name: str | None = None,
         kept_days: int | None = None,
         lock: s3.ObjectLockRetention | None = None,
+        takes_locked: bool = False,
         lifecycle: Sequence[s3.LifecycleRule] = (),
+        copied: Copied | None = None,
     ) -> None:
         """Create the bucket; its access records go to `access_logs`, or, in a region without one, to the trail only.
 
         Give a `name` only where AWS, or another account, must know it. Objects leave after `kept_days`; None keeps
-        them. With a `lock` no version can be deleted or changed before its time.
+        them. With a `lock` no version can be deleted or changed before its time; one that `takes_locked` keeps the
+        lock that an object comes with. What cannot be made again is `copied` as it is written.
         """
         super().__init__(
             scope,
             construct_id,
             bucket_name=name,
+            object_lock_enabled=True if takes_locked or lock else None,
             object_lock_default_retention=lock,
+            replication_rules=[copied.rule] if copied else None,
+            replication_role=copied.role if copied else None,
             encryption=s3.BucketEncryption.KMS,
             encryption_key=key,
             bucket_key_enabled=True,
@@ -112,14 +122,15 @@ class PrivateBucket(s3.Bucket):
                 expires=date(2027, 11, 20),
                 owner="security",
             )
-        _accept_one_region(self)
+        if copied is None:
+            _accept_no_copy(self)
 
 
-def _accept_one_region(bucket: s3.Bucket) -> None:
+def _accept_no_copy(bucket: s3.Bucket) -> None:
     accept(
         bucket,
         *(f"{pack}-S3BucketReplicationEnabled" for pack in (HIPAA, NIST, PCI)),
-        reason="Customer data stays in Jakarta, the only region in Indonesia; S3 itself spreads it over three zones",
+        reason="No second copy: it is one itself, locked in its own account, short-lived, or made again from elsewhere",
         expires=date(2027, 11, 20),
         owner="security",
     )

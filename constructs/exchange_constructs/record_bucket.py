@@ -11,7 +11,7 @@ from constructs import Construct
 
 from config.model import Environment
 from exchange_constructs.nag import accept
-from exchange_constructs.private_bucket import PrivateBucket
+from exchange_constructs.private_bucket import Copied, PrivateBucket
 from exchange_constructs.service_role import ServiceRole
 
 READ_OFTEN_DAYS = 90
@@ -29,8 +29,9 @@ class RecordBucket(PrivateBucket):
         key: kms.IKey,
         access_logs: s3.IBucket,
         years: int,
+        copied: Copied,
     ) -> None:
-        """Create the bucket; after `years` its objects can go, and do."""
+        """Create the bucket; each object is `copied`. After `years` objects can go, and do."""
         kept_days = years * 366
         lock = s3.ObjectLockRetention.compliance if _stays(config) else s3.ObjectLockRetention.governance
         super().__init__(
@@ -41,6 +42,7 @@ class RecordBucket(PrivateBucket):
             access_logs=access_logs,
             kept_days=kept_days,
             lock=lock(Duration.days(kept_days)),
+            copied=copied,
             lifecycle=[
                 s3.LifecycleRule(
                     transitions=[
@@ -65,12 +67,13 @@ class RecordBucket(PrivateBucket):
         """Let `grantee` see which objects there are."""
         iam.Grant.add_to_principal(grantee=grantee, actions=["s3:ListBucket"], resource_arns=[self.bucket_arn])
 
-    def grant_read_back(self, grantee: ServiceRole) -> None:
-        """Let `grantee` find objects and read them."""
+    def grant_read_back(self, grantee: ServiceRole, *, prefix: str = "") -> None:
+        """Let `grantee` find objects and read those under `prefix`."""
         self.grant_find(grantee)
-        iam.Grant.add_to_principal(grantee=grantee, actions=["s3:GetObject"], resource_arns=[self.arn_for_objects("*")])
+        objects = self.arn_for_objects(f"{prefix}*")
+        iam.Grant.add_to_principal(grantee=grantee, actions=["s3:GetObject"], resource_arns=[objects])
         self._key.grant(grantee, "kms:Decrypt")
-        self._accept_names(grantee, "")
+        self._accept_names(grantee, prefix)
 
     def _accept_names(self, grantee: ServiceRole, prefix: str) -> None:
         stack = Stack.of(self)

@@ -12,11 +12,11 @@ from typing import Final
 
 from aws_cdk import IgnoreMode
 from aws_cdk import aws_ecr_assets as ecr_assets
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from exchange_constructs.nag import accept
-from exchange_constructs.service_role import ServiceRole
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 LIBRARIES = ROOT / ".build" / "lambda"
@@ -37,11 +37,16 @@ class RuntimeImage(ecr_assets.DockerImageAsset):
             asset_name="bursa-runtime",
         )
 
-    def grant_pull(self, role: ServiceRole) -> None:
-        """Let `role` pull this image."""
-        self.repository.grant_pull(role)
+
+class ImagePull(iam.ManagedPolicy):
+    """Pulling the image: one policy, which the role of whatever starts a service has."""
+
+    def __init__(self, scope: Construct, construct_id: str) -> None:
+        """Allow the one repository of images."""
+        super().__init__(scope, construct_id, description="Pulls the image of the services")
+        RuntimeImage(self, "Image").repository.grant_pull(self)
         accept(
-            role.policy,
+            self,
             "AwsSolutions-IAM5[Resource::*]",
             reason="ecr:GetAuthorizationToken knows no resources; what may be pulled is bounded to one repository",
             expires=date(2027, 11, 20),

@@ -24,6 +24,7 @@ from constructs import Construct
 from config.model import Environment
 from exchange_constructs.nag import accept
 from exchange_constructs.private_bucket import PrivateBucket
+from exchange_constructs.record_copies import RecordCopies
 from exchange_constructs.service_logs import ServiceLogs
 from exchange_constructs.service_role import ServiceRole
 from exchange_constructs.trade_stream import TradeStream
@@ -43,7 +44,7 @@ FROM {TABLE} CROSS JOIN UNNEST(trades) AS unnested (trade)
 
 
 class TradeLake(Construct):
-    """Raw trades, curated answers, and the workgroup that turns the one into the other."""
+    """Raw trades, answers to questions in the same bucket, and the workgroup that turns the one into the other."""
 
     def __init__(
         self,
@@ -54,9 +55,10 @@ class TradeLake(Construct):
         key: kms.IKey,
         logs_key: kms.IKey,
         access_logs: s3.IBucket,
+        copies: RecordCopies,
         trades: TradeStream,
     ) -> None:
-        """Create buckets, catalogue, delivery and workgroup."""
+        """Create bucket, catalogue, delivery and workgroup."""
         super().__init__(scope, construct_id)
         self._key = key
         self.raw = PrivateBucket(
@@ -66,23 +68,18 @@ class TradeLake(Construct):
             key=key,
             access_logs=access_logs,
             kept_days=config.records.trades_years * 366,
+            copied=copies.of("trades/"),
             lifecycle=[
+                s3.LifecycleRule(prefix="answers/", expiration=Duration.days(ANSWERS_DAYS)),
                 s3.LifecycleRule(
+                    prefix="trades/",
                     transitions=[
                         s3.Transition(
                             storage_class=s3.StorageClass.INTELLIGENT_TIERING, transition_after=Duration.days(1)
                         )
                     ],
-                )
+                ),
             ],
-        )
-        self.curated = PrivateBucket(
-            self,
-            "Curated",
-            config=config,
-            key=key,
-            access_logs=access_logs,
-            lifecycle=[s3.LifecycleRule(prefix="answers/", expiration=Duration.days(ANSWERS_DAYS))],
         )
         self._database = glue.CfnDatabase(
             self,
@@ -247,7 +244,7 @@ class TradeLake(Construct):
                     selected_engine_version="Athena engine version 3"
                 ),
                 result_configuration=athena.CfnWorkGroup.ResultConfigurationProperty(
-                    output_location=f"s3://{self.curated.bucket_name}/answers/",
+                    output_location=f"s3://{self.raw.bucket_name}/answers/",
                     expected_bucket_owner=Stack.of(self).account,
                     encryption_configuration=athena.CfnWorkGroup.EncryptionConfigurationProperty(
                         encryption_option="SSE_KMS", kms_key=self._key.key_arn

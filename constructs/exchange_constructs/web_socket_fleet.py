@@ -5,6 +5,7 @@ from typing import Final
 from aws_cdk import Duration
 from aws_cdk import aws_autoscaling as autoscaling
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
 from constructs import Construct
@@ -34,6 +35,7 @@ class WebSocketFleet(Construct):
         process: Process,
         vpc: ec2.IVpc,
         catalogue: CatalogueParameter,
+        image_pull: iam.IManagedPolicy,
         disk_key: kms.IKey,
         logs_key: kms.IKey,
         operators: sns.ITopic,
@@ -46,7 +48,7 @@ class WebSocketFleet(Construct):
             self, "Role", service="ec2.amazonaws.com", description=f"What {process.service} instances may do"
         )
         catalogue.grant_read(self.role)
-        image.grant_pull(self.role)
+        self.role.add_managed_policy(image_pull)
         log_group.grant_write(self.role)
         group = ec2.SecurityGroup(
             self, "Access", vpc=vpc, description=f"Instances of {process.service}", allow_all_outbound=False

@@ -25,6 +25,7 @@ class Bucket(Provider):
         {
             "AccessControl": "moto would let an ACL decide, AWS lets policies",
             "LoggingConfiguration": "moto writes no access records",
+            "ReplicationConfiguration": "nothing is copied from bucket to bucket here",
             "MetricsConfigurations": "no metric of requests is published here",
         }
     )

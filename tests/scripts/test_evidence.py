@@ -31,7 +31,7 @@ def test_a_statement_that_nobody_explained_is_named(found: assembly.Assembly, tm
     rules = json.loads(identity.REASONS.read_text())
     few.write_text(json.dumps([rule for rule in rules if "ecr:" not in rule["action"]]))
     with pytest.raises(
-        ValueError, match=r"(?s)say in reasons.json why.*Engine/Engine/StartRole: ecr:GetAuthorizationToken on \*"
+        ValueError, match=r"(?s)say in reasons.json why.*Engine/Cluster/ImagePull: ecr:GetAuthorizationToken on \*"
     ):
         identity.statements(found, "Prod", few)
 

@@ -295,7 +295,14 @@ def test_an_unknown_environment_is_one_line_and_no_stack_trace(tmp_path: Path) -
             "az_count=5",
             "config/environments.py: dev.network.az_count: must be 2 or 3, was 5",
         ),
+        (
+            "environments.py",
+            "trade_stream_retention_hours=24",
+            "trade_stream_retention_hours=0",
+            "config/environments.py: dev.trade_stream_retention_hours: must be 24 to 8760, was 0",
+        ),
         ("markets.py", 'tick="0.01"', 'tick="0.x1"', "config/markets.py:"),
+        ("markets.py", 'lot="0.00001"', 'lot="0.000000001"', "config/markets.py: markets[BTCUSDT]"),
         ("markets.py", 'base="BTC"', 'base="BTX"', "markets[BTXUSDT].base: was BTX, allowed: BTC, ETH, USDT, IDR"),
     ],
 )

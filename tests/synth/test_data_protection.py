@@ -70,6 +70,7 @@ FROZEN = {  # ids of what holds data: a changed id makes an empty twin of it
         "SecurityWallet/KeysSecurity5F4797D1",
         "SecurityWallet/OperatorsKeyE687A59E",
         "Foundation/KeysRecordsC94E819F",
+        "Foundation/KeysCopies4BFCE826",
         "Web/KeysBundle16F639F6",
         "Web/RecoveryCopiesKeysA791FE91",
         "Web/OperatorsKeyE687A59E",
@@ -78,12 +79,12 @@ FROZEN = {  # ids of what holds data: a changed id makes an empty twin of it
     "AWS::RDS::DBCluster": {"Data/DatabaseCluster5B53A178"},
     "AWS::S3::Bucket": {
         "Audit/ArchiveBucket49F1AC64",
-        "Analytics/LakeCurated8ED8635F",
         "Analytics/LakeRaw8A880B75",
         "EdgeStore/LogsBucket5C52C3D2",
         "EdgeStore/SiteCopyBucketD70FEA56",
         "Engine/SnapshotsBucket4B2233F7",
         "Foundation/AccessLogs8B620ECA",
+        "Foundation/CopiesBucket58B57C3D",
         "Onboarding/Documents7E5B2978",
         "Reporting/LedgerB7379752",
         "Reporting/Reports65402A0A",
@@ -244,7 +245,45 @@ def test_events_of_others_are_refused_and_lost_ones_are_kept(exchange: Any) -> N
     assert policy["Statement"]["Condition"] == {"StringNotEquals": {"aws:PrincipalAccount": exchange.config.account}}
     ((_, bus),) = exchange.of_type("AWS::Events::EventBus")
     assert "Undelivered" in exchange.text(bus["DeadLetterConfig"]["Arn"])
-    ((_, queue_policy),) = [item for item in exchange.of_type("AWS::SQS::QueuePolicy") if item[0].startswith("Data/")]
+    ((_, queue_policy),) = [
+        item for item in exchange.of_type("AWS::SQS::QueuePolicy") if "EventsUndelivered" in item[0]
+    ]
     allowed = [s for s in queue_policy["PolicyDocument"]["Statement"] if s["Effect"] == "Allow"]
     assert [s["Principal"] for s in allowed] == [{"Service": "events.amazonaws.com"}]
     assert "EventsBus" in exchange.text(allowed[0]["Condition"]["ArnEquals"]["aws:SourceArn"])
+
+
+def test_records_are_copied_by_s3_as_they_are_written(exchange: Any) -> None:
+    """To one bucket under another key; a deletion is not carried over, and a lock travels with its object."""
+    buckets = dict(exchange.of_type("AWS::S3::Bucket"))
+    (copies,) = [bucket for path, bucket in buckets.items() if path.startswith("Foundation/CopiesBucket")]
+    assert copies["ObjectLockEnabled"] is True
+    copied = {}
+    for path, bucket in buckets.items():
+        if rules := bucket.get("ReplicationConfiguration"):
+            (rule,) = rules["Rules"]
+            assert rule["Status"] == "Enabled", path
+            assert rule["DeleteMarkerReplication"] == {"Status": "Disabled"}, path
+            assert rule["SourceSelectionCriteria"] == {"SseKmsEncryptedObjects": {"Status": "Enabled"}}, path
+            assert "CopiesBucket" in exchange.text(rule["Destination"]["Bucket"]), path
+            key = rule["Destination"]["EncryptionConfiguration"]["ReplicaKmsKeyID"]
+            assert "KeysCopies" in exchange.text(key), path
+            copied[path.split("/")[-1][:-8]] = rule["Filter"].get("Prefix", "")
+    assert copied == {"Documents": "", "Evidence": "cases/", "LakeRaw": "trades/", "Ledger": "postings/", "Reports": ""}
+
+
+def test_s3_alone_copies_and_only_from_stores_of_this_account(exchange: Any) -> None:
+    ((_, role),) = [item for item in exchange.of_type("AWS::IAM::Role") if item[0].startswith("Foundation/CopiesRole")]
+    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"Service": "s3.amazonaws.com"}
+    ((_, policy),) = [
+        item for item in exchange.of_type("AWS::IAM::ManagedPolicy") if item[0].startswith("Foundation/CopiesRole")
+    ]
+    writes = {}
+    for statement in policy["PolicyDocument"]["Statement"]:
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        if any(action.startswith("s3:Get") for action in actions):
+            assert statement["Condition"] == {"StringEquals": {"aws:ResourceAccount": exchange.config.account}}
+        writes |= {action: exchange.text(statement["Resource"]) for action in actions if "Replicate" in action}
+    assert set(writes) == {"s3:ReplicateObject", "s3:ReplicateTags"}
+    assert all("CopiesBucket" in where for where in writes.values())

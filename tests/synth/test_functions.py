@@ -72,7 +72,7 @@ def test_what_cannot_be_delivered_is_kept_and_retries_end(exchange: Any) -> None
 def test_every_queue_but_the_last_has_one_behind_it(exchange: Any) -> None:
     bare = [path for path, queue in exchange.of_type("AWS::SQS::Queue") if "RedrivePolicy" not in queue]
     last = sorted(path.split("/")[0] for path in bare if not path.startswith("Security"))
-    assert last == ["Custody", "Data", "Functions"], bare
+    assert last == ["Custody", "Data"], bare
     security = [path for path in bare if path.startswith("Security")]
     assert len(security) == len(exchange.config.accounts.distinct())  # one for the findings of each account
 
