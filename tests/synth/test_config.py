@@ -302,7 +302,12 @@ def test_an_unknown_environment_is_one_line_and_no_stack_trace(tmp_path: Path) -
             "config/environments.py: dev.trade_stream_retention_hours: must be 24 to 8760, was 0",
         ),
         ("markets.py", 'tick="0.01"', 'tick="0.x1"', "config/markets.py:"),
-        ("markets.py", 'lot="0.00001"', 'lot="0.000000001"', "config/markets.py: markets[BTCUSDT]"),
+        (
+            "markets.py",
+            'lot="0.00001"',
+            'lot="0.000000001"',
+            "markets[BTCUSDT].lot: was 0.000000001, allowed: a positive",
+        ),
         ("markets.py", 'base="BTC"', 'base="BTX"', "markets[BTXUSDT].base: was BTX, allowed: BTC, ETH, USDT, IDR"),
     ],
 )
