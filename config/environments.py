@@ -67,6 +67,7 @@ DEV: Final = Environment(
         data_centres=(),
         dmz_cidr="10.11.0.0/22",
         amazon_asn=64_512,
+        line_asn=64_612,
     ),
     audit=AuditConfig(
         lock_mode="GOVERNANCE",
@@ -182,6 +183,7 @@ STAGING: Final = Environment(
         ),
         dmz_cidr="10.21.0.0/22",
         amazon_asn=64_513,
+        line_asn=64_613,
     ),
     audit=AuditConfig(
         lock_mode="GOVERNANCE",
@@ -297,6 +299,7 @@ PROD: Final = Environment(
         ),
         dmz_cidr="10.31.0.0/22",
         amazon_asn=64_514,
+        line_asn=64_614,
     ),
     audit=AuditConfig(
         lock_mode="COMPLIANCE",

@@ -282,6 +282,12 @@ def _broken_partners(cidr: str, partners: PartnersConfig) -> Iterator[tuple[str,
     names = list(partners.names())
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield "partners", "must name each partner once", name
+    asns = {"partners.amazon_asn": partners.amazon_asn, "partners.line_asn": partners.line_asn}
+    asns |= {f"partners.data_centres.{centre.name}.asn": centre.asn for centre in partners.data_centres}
+    ours = ("partners.amazon_asn", "partners.line_asn")
+    for path, asn in asns.items():
+        if taken := [other for other in ours if other != path and asns[other] == asn]:
+            yield path, f"must differ from {taken[0]}", asn
     blocks = [("network.cidr", cidr), ("partners.dmz_cidr", partners.dmz_cidr)]
     blocks += [(f"partners.peered.{peer.name}.cidr", peer.cidr) for peer in partners.peered]
     blocks += [(f"partners.data_centres.{centre.name}.cidr", centre.cidr) for centre in partners.data_centres]

@@ -39,7 +39,14 @@ def _public_address(text: str) -> str:
     return text
 
 
+def _dmz_block(text: str) -> str:
+    if ipaddress.IPv4Network(_private_block(text)).prefixlen > 24:  # noqa: PLR2004 - said in the message
+        raise ValueError("must be /16 to /24, since three tiers in three zones need 192 addresses")
+    return text
+
+
 PrivateBlock = Annotated[str, AfterValidator(_private_block)]
+AttachmentId = Annotated[str, matching(r"tgw-attach-[0-9a-f]{17}", "the id of a transit gateway attachment")]
 PublicAddress = Annotated[str, AfterValidator(_public_address)]
 
 
@@ -127,6 +134,8 @@ class DataCentre(Checked):
     asn: Asn
     cidr: PrivateBlock
     """Its own addresses, which are the only ones it can reach us from."""
+    vpn_attachment: AttachmentId | None = None
+    """Known after the first deployment (docs/deploy.md, section 8). Until it is given, the VPN carries nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,10 +145,14 @@ class PartnersConfig(Checked):
     market_makers: tuple[MarketMaker, ...]
     peered: tuple[PeeredNetwork, ...]
     data_centres: tuple[DataCentre, ...]
-    dmz_cidr: PrivateBlock
+    dmz_cidr: Annotated[str, AfterValidator(_dmz_block)]
     """The network between data centres and ours, where their traffic is inspected."""
     amazon_asn: Asn
-    """Our side of every leased line and VPN."""
+    """Our side of every VPN."""
+    line_asn: Asn
+    """Our side of every leased line; Direct Connect wants another one than the VPNs have."""
+    line_attachment: AttachmentId | None = None
+    """Of the leased lines' gateway, known after the first deployment. Until it is given, no line carries anything."""
 
     def names(self) -> Iterator[str]:
         """Yield the name of each partner."""

@@ -94,7 +94,7 @@ class ExchangeStage(Stage):
         self.notifications = NotificationsStack(
             self, "Notifications", config=config, platform=platform, business_events=self.data.events
         )
-        self.partners = PartnerStack(self, "Partners", config=config, network=network, gateway=self.gateway)
+        self.partners = PartnerStack(self, "Partners", config=config, keys=keys, network=network, gateway=self.gateway)
         self.web = WebStack(self, "Web", config=config)
         self.edge_store = EdgeStoreStack(self, "EdgeStore", config=config, foundation=self.foundation)
         self.edge = EdgeStack(self, "Edge", config=config, web=self.web, store=self.edge_store, gateway=self.gateway)

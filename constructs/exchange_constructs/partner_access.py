@@ -43,6 +43,7 @@ class PartnerFront(Construct):
     ) -> None:
         """Create balancer and endpoint service; `notices` hears of every connection that is asked for or ends."""
         super().__init__(scope, construct_id)
+        self.host_name = f"partners.{zone.zone_name}"
         group = ec2.SecurityGroup(
             self, "Access", vpc=network.vpc, description="Endpoints of partners, and peers", allow_all_outbound=False
         )
@@ -62,7 +63,7 @@ class PartnerFront(Construct):
         certificate = acm.Certificate(
             self,
             "Certificate",
-            domain_name=f"partners.{zone.zone_name}",
+            domain_name=self.host_name,
             validation=acm.CertificateValidation.from_dns(zone),
         )
         for name, listener_port in (("Orders", ORDERS), ("MarketData", MARKET_DATA)):
@@ -88,22 +89,26 @@ class PartnerFront(Construct):
             )
         self.balancer.connections.allow_to(fleet.connections, ec2.Port.tcp(port), "partners' clients")
         self.group = group
-        service = ec2.VpcEndpointService(
+        self.service = ec2.VpcEndpointService(
             self,
             "Service",
             vpc_endpoint_service_load_balancers=[self.balancer],
             acceptance_required=True,
-            allowed_principals=[
-                iam.ArnPrincipal(f"arn:aws:iam::{maker.account}:root") for maker in config.partners.market_makers
-            ],
+            allowed_principals=[iam.ArnPrincipal(f"arn:aws:iam::{account}:root") for account in _may_ask(config)],
         )
         ec2.CfnVPCEndpointConnectionNotification(
             self,
             "Notices",
-            service_id=service.vpc_endpoint_service_id,
+            service_id=self.service.vpc_endpoint_service_id,
             connection_notification_arn=notices.topic_arn,
             connection_events=["Accept", "Connect", "Delete", "Reject"],
         )
+
+
+def _may_ask(config: Environment) -> list[str]:
+    """Return the accounts of market makers, and our own where data centres come in through a DMZ."""
+    makers = [maker.account for maker in config.partners.market_makers]
+    return [*makers, config.account] if config.partners.data_centres else makers
 
 
 class PeeredPartners(Construct):

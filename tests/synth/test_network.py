@@ -36,7 +36,8 @@ def test_every_rule_names_one_port_and_a_reason(exchange: Any) -> None:
         assert rule["IpProtocol"] == "tcp", path
         assert rule["FromPort"] == rule["ToPort"], path
         assert rule.get("Description"), path
-        partners = {peer.cidr for peer in exchange.config.partners.peered}
+        connected = exchange.config.partners
+        partners = {partner.cidr for partner in (*connected.peered, *connected.data_centres)}
         networks = {"Custody": exchange.config.custody.cidr}
         inside = rule.get("CidrIp") in {
             networks.get(path.split("/")[0], exchange.config.network.cidr),
