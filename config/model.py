@@ -286,8 +286,8 @@ def _broken_partners(cidr: str, partners: PartnersConfig) -> Iterator[tuple[str,
     asns |= {f"partners.data_centres.{centre.name}.asn": centre.asn for centre in partners.data_centres}
     ours = ("partners.amazon_asn", "partners.line_asn")
     for path, asn in asns.items():
-        if taken := [other for other in ours if other != path and asns[other] == asn]:
-            yield path, f"must differ from {taken[0]}", asn
+        if same := [other for other in ours if other != path and asns[other] == asn]:
+            yield path, f"must differ from {same[0]}", asn
     blocks = [("network.cidr", cidr), ("partners.dmz_cidr", partners.dmz_cidr)]
     blocks += [(f"partners.peered.{peer.name}.cidr", peer.cidr) for peer in partners.peered]
     blocks += [(f"partners.data_centres.{centre.name}.cidr", centre.cidr) for centre in partners.data_centres]

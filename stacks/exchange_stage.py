@@ -6,6 +6,7 @@ from constructs import Construct
 
 from config.model import Environment
 from exchange_constructs.backups import back_up_every_store, need_no_backup
+from exchange_constructs.permission_boundary import bound_every_role
 from exchange_constructs.stack_alarms import watch_every_stack
 from stacks.analytics_stack import AnalyticsStack
 from stacks.audit_stack import AuditStack
@@ -115,5 +116,6 @@ class ExchangeStage(Stage):
         self.backup = BackupStack(self, "Backup", config=config)
         back_up_every_store(self)
         need_no_backup(self.audit, self.foundation.access_logs, self.web, self.edge_store)
+        bound_every_role(self, config=config)
         alarms = watch_every_stack(self, config=config, topics=(self.foundation.topics, self.edge.topics))
         self.observability = ObservabilityStack(self, "Observability", config=config, alarms=alarms)

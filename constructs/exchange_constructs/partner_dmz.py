@@ -102,7 +102,7 @@ class PartnerDmz(Construct):
                     route_table_id=inspection.route_table.route_table_id,
                     destination_cidr_block=centre.cidr,
                     transit_gateway_id=gateway.ref,
-                ).add_dependency(attachment)
+                ).add_resource_dependency(attachment)
         return attachment
 
     def _tier(self, name: str) -> Sequence[ec2.ISubnet]:

@@ -33,12 +33,14 @@ def listed(value: Any) -> list[Any]:
 def allowing(exchange: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield every allowing statement of an identity or resource policy, wherever it stands.
 
-    Not that of an endpoint: it narrows what passes, and grants nothing.
+    Not that of an endpoint, nor a boundary: they narrow what passes, and grant nothing.
     """
     for path, resource in exchange.resources():
         if resource["Type"] == "AWS::EC2::VPCEndpoint":
             continue
         properties = resource.get("Properties", {})
+        if properties.get("ManagedPolicyName") == f"bursa-{exchange.config.name}-boundary":
+            continue
         documents = [properties.get(name) for name in ("PolicyDocument", "KeyPolicy", "ResourcePolicy")]
         documents += [policy["PolicyDocument"] for policy in properties.get("Policies", []) if isinstance(policy, dict)]
         for document in documents:

@@ -84,6 +84,7 @@ def structure(exchange: Any) -> set[tuple[str, str]]:
                 "SecurityNodes/",
                 "SecurityAudit/",
                 "Audit/Operators",
+                "Audit/Boundary",
                 "Partners/",
                 "Gateway/PartnerFrontServicePermissions",
                 "Data/Journal",

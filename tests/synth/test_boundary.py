@@ -1,0 +1,130 @@
+"""The ceiling over every role: who stands under it, what it denies, and that no grant of ours hits it."""
+
+import copy
+import dataclasses
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pytest
+
+from local.grants.policy import Call, Policies, decide, statements
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def boundaries(exchange: Any) -> dict[str, dict[str, Any]]:
+    """Return the boundary policies, by the stack each lies in."""
+    name = f"bursa-{exchange.config.name}-boundary"
+    return {
+        path.split("/")[0]: policy
+        for path, policy in exchange.of_type("AWS::IAM::ManagedPolicy")
+        if policy.get("ManagedPolicyName") == name
+    }
+
+
+def unbound(exchange: Any) -> list[str]:
+    """Return every role that does not stand under the boundary of an account of ours."""
+    accounts = exchange.config.accounts.distinct().values()
+    own = {f"arn:aws:iam::{account}:policy/bursa-{exchange.config.name}-boundary" for account in accounts}
+    found = []
+    for path, role in exchange.of_type("AWS::IAM::Role", "AWS::IAM::User"):
+        given = role.get("PermissionsBoundary")
+        by_reference = isinstance(given, dict) and exchange.text(given).startswith("<Boundary")
+        if not by_reference and given not in own:
+            found.append(path)
+    return found
+
+
+def test_every_role_stands_under_the_boundary(exchange: Any) -> None:
+    assert len(list(exchange.of_type("AWS::IAM::Role"))) > 20
+    assert unbound(exchange) == []
+
+
+def test_a_role_that_forgot_the_boundary_is_named(prod: Any) -> None:
+    stacks = copy.deepcopy(prod.stacks)
+    name, role = next((n, r) for n, r in stacks["Engine"]["Resources"].items() if r["Type"] == "AWS::IAM::Role")
+    del role["Properties"]["PermissionsBoundary"]
+    assert unbound(dataclasses.replace(prod, stacks=stacks)) == [f"Engine/{name}"]
+
+
+def test_each_account_has_one_boundary_in_the_stack_that_comes_first(exchange: Any) -> None:
+    homes = boundaries(exchange)
+    assert len(homes) == len(exchange.config.accounts.distinct())
+    assert len({str(policy["PolicyDocument"]) for policy in homes.values()}) == 1
+    assert "Foundation" in homes
+    assert all("Roles" not in policy for policy in homes.values())  # as a grant it would be a grant of nearly all
+
+
+def said(exchange: Any, action: str, region: str = "ap-southeast-3") -> bool:
+    """Whether the boundary lets a role that may do everything do `action`."""
+    call = Call(
+        role="arn:aws:iam::123456789012:role/any",
+        service="",
+        action=action,
+        resource="arn:aws:x:::any",
+        context=(("aws:requestedregion", (region,)),),
+    )
+    everything = {"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    boundary = boundaries(exchange)["Foundation"]["PolicyDocument"]
+    policies = Policies(identity=statements(everything, "all"), boundary=statements(boundary, "boundary"))
+    return decide(call, policies).is_allowed
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "iam:CreateRole",
+        "iam:PutRolePolicy",
+        "iam:AttachRolePolicy",
+        "iam:DeleteRolePermissionsBoundary",
+        "iam:UpdateAssumeRolePolicy",
+        "kms:PutKeyPolicy",
+        "kms:ScheduleKeyDeletion",
+        "kms:DisableKey",
+        "cloudtrail:StopLogging",
+        "guardduty:DeleteDetector",
+        "config:StopConfigurationRecorder",
+        "logs:DeleteLogGroup",
+        "s3:BypassGovernanceRetention",
+        "organizations:LeaveOrganization",
+    ],
+)
+def test_no_process_may_ever(prod: Any, action: str) -> None:
+    assert not said(prod, action)
+
+
+def test_a_process_works_in_our_regions_only(prod: Any) -> None:
+    config = prod.config
+    assert all(said(prod, "s3:PutObject", each) for each in (config.region, config.web_region, config.edge_region))
+    assert not said(prod, "s3:PutObject", "eu-central-1")
+    assert said(prod, "sts:GetCallerIdentity", "aws-global")
+
+
+def grants(exchange: Any) -> Iterator[tuple[str, str]]:
+    """Yield every action that an identity policy of ours allows; the boundary itself is none."""
+    for path, policy in exchange.of_type("AWS::IAM::ManagedPolicy"):
+        if "ManagedPolicyName" in policy:
+            continue
+        for statement in policy["PolicyDocument"]["Statement"]:
+            if statement["Effect"] == "Allow":
+                yield from ((path, action) for action in listed(statement.get("Action", [])))
+
+
+def test_no_grant_of_ours_hits_the_ceiling(exchange: Any) -> None:
+    """Else a deployment succeeds and the process fails."""
+    denied = [
+        action
+        for statement in boundaries(exchange)["Foundation"]["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Deny" and "Condition" not in statement
+        for action in listed(statement["Action"])
+    ]
+    assert denied
+    hits = [
+        (path, action)
+        for path, action in grants(exchange)
+        if any(fnmatchcase(action, each) or fnmatchcase(each, action) for each in denied)
+    ]
+    assert hits == []
