@@ -218,7 +218,7 @@ def test_the_proxy_signs_in_as_its_client_and_only_to_read(exchange: Any) -> Non
         (path.split("Grants", maxsplit=1)[0], exchange.text(resource).rpartition("/")[2])
         for path, policy in exchange.of_type("AWS::IAM::ManagedPolicy")
         for statement in policy["PolicyDocument"]["Statement"]
-        if statement["Action"] == "rds-db:connect"
+        if statement.get("Action") == "rds-db:connect"
         for resource in (statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]])
     }
     assert {user for path, user in users if path == "Data/DatabaseProxyRole"} == {"ledger_reader", "regulator"}

@@ -35,6 +35,8 @@ def test_no_writer_of_records_can_take_one_back(exchange: Any) -> None:
         if path.startswith("Backup/"):  # its rehearsal cleans up after itself, in buckets of its own
             continue
         for statement in policy["PolicyDocument"]["Statement"]:
+            if statement["Effect"] == "Deny":  # the boundary names the same actions, to forbid them
+                continue
             actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
             taking = {a for a in actions if re.match(r"s3:(Delete|Bypass|PutObjectRetention|PutObjectLegalHold)", a)}
             assert taking == set(), path
