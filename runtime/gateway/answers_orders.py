@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from runtime.gateway import orders, views
-from runtime.gateway.dispatch import Call, Exchange, Handler
+from runtime.gateway.dispatch import Call, Exchange, Sending
 from runtime.gateway.errors import (
     BAD_COMBINATION,
     CLIENT_ORDER_ID_MISMATCH,
@@ -26,13 +26,9 @@ from runtime.gateway.errors import (
 from runtime.gateway.listings import Listing
 from runtime.gateway.params import Values
 from runtime.gateway.user_data import INDEX_BITS
-from runtime.shared.engine_link import EngineBusyError
 from runtime.shared.messages import (
     AskLists,
     AskOpenOrders,
-    CancelAll,
-    CancelList,
-    CancelOrder,
     ListPlaced,
     OpenLists,
     OpenOrders,
@@ -63,25 +59,16 @@ _TRADE_FILTERS: Final = frozenset(
 """Combinations of optional parameters that myTrades takes."""
 
 
-async def place(exchange: Exchange, call: Call) -> bytes:
+def place(_exchange: Exchange, call: Call) -> Sending:
     """Place an order and answer as ACK, RESULT or FULL."""
-    key = call.owner
-    command = orders.new_order(call.values, key.account)
-    limiter = exchange.limiter
-    call.check_fresh()
-    call.order_counts = limiter.count_order(key.account, key.tier)
-    try:
-        replied = await exchange.engine.send(command)
-    except EngineBusyError:
-        limiter.forget_order(key.account)
-        raise
+    return Sending(orders.new_order(call.values, call.owner.account), _placed, new_orders=1)
+
+
+def _placed(exchange: Exchange, call: Call, replied: Replied) -> bytes:
     reply = replied.reply
     if isinstance(reply, OrderPlaced):
-        if reply.fills:
-            call.order_counts = limiter.forget_order(key.account)
         response = orders.response_type(call.values)
         return views.encode(views.placed(exchange.listings, reply, replied.time_us, response, call.unit))
-    limiter.forget_order(key.account)
     raise place_refused(reply) if isinstance(reply, Rejected) else UNEXPECTED_RESPONSE.error()
 
 
@@ -93,28 +80,35 @@ async def test(exchange: Exchange, call: Call) -> bytes:
     return views.encode(views.order_commission(exchange.limiter.tier(call.owner.tier)))
 
 
-async def cancel(exchange: Exchange, call: Call) -> bytes:
+def cancel(_exchange: Exchange, call: Call) -> Sending:
     """Cancel one order."""
     command = orders.cancel_order(call.values, call.owner.account)
-    replied = await _cancel(exchange, call, command)
-    return views.encode(_canceled(exchange, replied, command.cancel_id, call.unit)[0])
+
+    def answer(exchange: Exchange, call: Call, replied: Replied) -> bytes:
+        order = _canceled(replied).orders[0]
+        return views.encode(views.canceled(exchange.listings, order, command.cancel_id, replied.time_us, call.unit))
+
+    return Sending(command, answer)
 
 
-async def cancel_all(exchange: Exchange, call: Call) -> bytes:
+def cancel_all(_exchange: Exchange, call: Call) -> Sending:
     """Cancel every open order of the account in one market."""
     command = orders.cancel_all(call.values, call.owner.account)
-    replied = await _cancel(exchange, call, command)
-    reply = replied.reply
-    if not isinstance(reply, OrdersCanceled):
-        raise UNEXPECTED_RESPONSE.error()
-    of_lists = {order_id for placed in reply.lists for order_id, _ in placed.orders}
-    told: list[Any] = [
-        views.canceled(exchange.listings, order, command.cancel_id, replied.time_us, call.unit)
-        for order in reply.orders
-        if order.order_id not in of_lists
-    ]
-    told += [_canceled_list(exchange, replied, reply, placed, command.cancel_id, call.unit) for placed in reply.lists]
-    return views.encode(told)
+
+    def answer(exchange: Exchange, call: Call, replied: Replied) -> bytes:
+        reply = _canceled(replied)
+        of_lists = {order_id for placed in reply.lists for order_id, _ in placed.orders}
+        told: list[Any] = [
+            views.canceled(exchange.listings, order, command.cancel_id, replied.time_us, call.unit)
+            for order in reply.orders
+            if order.order_id not in of_lists
+        ]
+        told += [
+            _canceled_list(exchange, replied, reply, placed, command.cancel_id, call.unit) for placed in reply.lists
+        ]
+        return views.encode(told)
+
+    return Sending(command, answer)
 
 
 def _canceled_list(
@@ -132,14 +126,15 @@ def _canceled_list(
     return shown
 
 
-async def cancel_list(exchange: Exchange, call: Call) -> bytes:
+def cancel_list(_exchange: Exchange, call: Call) -> Sending:
     """Cancel a list of orders."""
     command = orders.cancel_list(call.values, call.owner.account)
-    replied = await _cancel(exchange, call, command)
-    reply = replied.reply
-    if not isinstance(reply, OrdersCanceled):
-        raise UNEXPECTED_RESPONSE.error()
-    return views.encode(_canceled_list(exchange, replied, reply, reply.lists[0], command.cancel_id, call.unit))
+
+    def answer(exchange: Exchange, call: Call, replied: Replied) -> bytes:
+        reply = _canceled(replied)
+        return views.encode(_canceled_list(exchange, replied, reply, reply.lists[0], command.cancel_id, call.unit))
+
+    return Sending(command, answer)
 
 
 class Replaced(Struct, rename="camel"):
@@ -151,30 +146,21 @@ class Replaced(Struct, rename="camel"):
     new_order_response: views.PlacedOrRefused | None = None
 
 
-async def replace(exchange: Exchange, call: Call) -> bytes:
+def replace(_exchange: Exchange, call: Call) -> Sending:
     """Cancel one order and place another; answer 409 when only one of the two was done."""
-    key = call.owner
-    command = orders.replace_order(call.values, key.account)
-    limiter = exchange.limiter
-    call.check_fresh()
-    call.order_counts = limiter.count_order(key.account, key.tier)
-    try:
-        replied = await exchange.engine.send(command)
-    except EngineBusyError:
-        limiter.forget_order(key.account)
-        raise
-    reply = replied.reply
-    if not isinstance(reply, OrderReplaced):
-        limiter.forget_order(key.account)
-        raise UNEXPECTED_RESPONSE.error()
-    if not isinstance(reply.placed, OrderPlaced) or reply.placed.fills:
-        call.order_counts = limiter.forget_order(key.account)
-    told, fault = _replaced(exchange, call, reply, replied.time_us, command.cancel.cancel_id)
-    if fault is None:
-        return views.encode(told)
-    error = fault.error()
-    error.data = msgspec.Raw(views.encode(told))
-    raise error
+    command = orders.replace_order(call.values, call.owner.account)
+
+    def answer(exchange: Exchange, call: Call, replied: Replied) -> bytes:
+        if not isinstance(replied.reply, OrderReplaced):
+            raise UNEXPECTED_RESPONSE.error()
+        told, fault = _replaced(exchange, call, replied.reply, replied.time_us, command.cancel.cancel_id)
+        if fault is None:
+            return views.encode(told)
+        error = fault.error()
+        error.data = msgspec.Raw(views.encode(told))
+        raise error
+
+    return Sending(command, answer, new_orders=1)
 
 
 def _replaced(
@@ -200,11 +186,12 @@ def _replaced(
     return told, None if all(done) else REPLACE_PARTIALLY_FAILED if any(done) else REPLACE_FAILED
 
 
-async def amend(exchange: Exchange, call: Call) -> bytes:
+def amend(_exchange: Exchange, call: Call) -> Sending:
     """Make an order smaller; it keeps its place."""
-    command = orders.amend_order(call.values, call.owner.account)
-    call.check_fresh()
-    replied = await exchange.engine.send(command)
+    return Sending(orders.amend_order(call.values, call.owner.account), _amended)
+
+
+def _amended(exchange: Exchange, call: Call, replied: Replied) -> bytes:
     if isinstance(replied.reply, Rejected):
         raise amend_refused(replied.reply)
     if not isinstance(replied.reply, OrderAmended):
@@ -213,34 +200,26 @@ async def amend(exchange: Exchange, call: Call) -> bytes:
     return views.amended(exchange.listings, replied.reply, replied.time_us, execution_id, call.unit)
 
 
-def place_list(read: Callable[[Values, int], PlaceList]) -> Handler:
+def place_list(read: Callable[[Values, int], PlaceList]) -> Callable[[Exchange, Call], Sending]:
     """Return what places the list that `read` makes of the parameters."""
 
-    async def place_this_list(exchange: Exchange, call: Call) -> bytes:
+    def place_this_list(_exchange: Exchange, call: Call) -> Sending:
         """Place a list of orders, as a whole or not at all."""
-        key = call.owner
-        command = read(call.values, key.account)
-        limiter = exchange.limiter
-        call.check_fresh()
-        for _ in command.orders:
-            call.order_counts = limiter.count_order(key.account, key.tier)
-        replied = None
-        try:
-            replied = await exchange.engine.send(command)
-        finally:
-            if replied is None or not isinstance(replied.reply, ListPlaced):
-                for _ in command.orders:
-                    limiter.forget_order(key.account)
-        reply = replied.reply
-        if not isinstance(reply, ListPlaced):
-            raise place_refused(reply) if isinstance(reply, Rejected) else UNEXPECTED_RESPONSE.error()
-        response = call.values.get("newOrderRespType", orders.RESULT)
-        reports = [views.placed(exchange.listings, each, replied.time_us, response, call.unit) for each in reply.orders]
-        shown = views.order_list(exchange.listings, reply.order_list, replied.time_us, call.unit)
-        shown.order_reports = reports
-        return views.encode(shown)
+        command = read(call.values, call.owner.account)
+        return Sending(command, _placed_list, new_orders=len(command.orders))
 
     return place_this_list
+
+
+def _placed_list(exchange: Exchange, call: Call, replied: Replied) -> bytes:
+    reply = replied.reply
+    if not isinstance(reply, ListPlaced):
+        raise place_refused(reply) if isinstance(reply, Rejected) else UNEXPECTED_RESPONSE.error()
+    response = call.values.get("newOrderRespType", orders.RESULT)
+    reports = [views.placed(exchange.listings, each, replied.time_us, response, call.unit) for each in reply.orders]
+    shown = views.order_list(exchange.listings, reply.order_list, replied.time_us, call.unit)
+    shown.order_reports = reports
+    return views.encode(shown)
 
 
 async def list_status(exchange: Exchange, call: Call) -> bytes:
@@ -299,20 +278,13 @@ async def prevented_matches(exchange: Exchange, call: Call) -> bytes:
     return views.encode([views.prevented_match(exchange.listings, each, call.unit) for each in found])
 
 
-async def _cancel(exchange: Exchange, call: Call, command: CancelOrder | CancelAll | CancelList) -> Replied:
-    call.check_fresh()
-    replied = await exchange.engine.send(command)
+def _canceled(replied: Replied) -> OrdersCanceled:
+    """Return the reply to a cancellation. Raises what it was refused for."""
     if isinstance(replied.reply, Rejected):
         raise cancel_refused(replied.reply)
-    return replied
-
-
-def _canceled(exchange: Exchange, replied: Replied, cancel_id: str, unit: int) -> list[Struct]:
     if not isinstance(replied.reply, OrdersCanceled):
         raise UNEXPECTED_RESPONSE.error()
-    return [
-        views.canceled(exchange.listings, order, cancel_id, replied.time_us, unit) for order in replied.reply.orders
-    ]
+    return replied.reply
 
 
 async def status(exchange: Exchange, call: Call) -> bytes:

@@ -257,4 +257,4 @@ def _ref(struct: Any) -> str:  # noqa: ANN401 - a struct type
 
 
 def _summary(operation: Operation) -> str:
-    return (operation.handle.__doc__ or "").strip().partition("\n")[0]
+    return ((operation.send or operation.handle).__doc__ or "").strip().partition("\n")[0]

@@ -33,7 +33,16 @@ from runtime.gateway.params import Parameters, Values
 from runtime.gateway.views import MS
 from runtime.ledger.history import HistoryUnavailableError, LedgerBehindError
 from runtime.shared.engine_link import EngineBusyError, EngineError, EngineUnavailableError
-from runtime.shared.messages import AskMarket, MarketState
+from runtime.shared.messages import (
+    AskMarket,
+    Command,
+    ListPlaced,
+    MarketState,
+    OrderPlaced,
+    OrderReplaced,
+    Replied,
+    Reply,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +122,16 @@ class Market(Protocol):
 Handler = Callable[["Exchange", Call], Awaitable[bytes]]
 
 
+class Sending(Struct):
+    """A command for the engine, and how its reply is told to the client."""
+
+    command: Command
+    answer: Callable[["Exchange", Call, Replied], bytes]
+    """Raises ApiError when the reply is a refusal."""
+    new_orders: int = 0
+    """How many orders it places: counted against the limits of the account before it is sent."""
+
+
 class Operation(Struct, frozen=True, kw_only=True):
     """One thing a client may ask for. It is reached by REST, by the WebSocket API, or by both."""
 
@@ -123,11 +142,11 @@ class Operation(Struct, frozen=True, kw_only=True):
     weight: int | Callable[[Values], int]
     security: str = NONE
     parameters: Parameters
-    handle: Handler
     answers: tuple[Any, ...] = ()
     """Types of the JSON that it answers with, one of them each time; nothing for what is always refused."""
-    is_free: bool = False
-    """Weighs nothing when it succeeds: the weight is charged first, as of any other, and given back then."""
+    handle: Handler | None = None
+    send: Callable[["Exchange", Call], Sending] | None = None
+    """In place of `handle`: what it has the engine do. The weight is charged first, and given back if that succeeds."""
 
 
 class Exchange:
@@ -167,6 +186,21 @@ class Exchange:
 
     async def admit(self, operation: Operation, request: Request) -> Call:
         """Read, weigh and authenticate a request. Raises ApiError."""
+        call = self._weigh(operation, request)
+        if call.timing is not None:
+            call.key = await self.authenticate(operation.security, request, call.timing)
+        return call
+
+    def admit_now(self, operation: Operation, request: Request, key: ApiKey) -> Call:
+        """Do what `admit` does, without waiting, for a request that names `key`. Raises ApiError."""
+        call = self._weigh(operation, request)
+        if call.timing is not None:
+            _check_signed(request, call.timing)
+            call.key = _proven(key, operation.security, request)
+        return call
+
+    def _weigh(self, operation: Operation, request: Request) -> Call:
+        """Read and weigh a request, and read when it was made if it must be signed."""
         weight = operation.weight
         limiter = self.limiter
         try:
@@ -179,39 +213,77 @@ class Exchange:
         call = Call(operation, values, request.unit, request.address, cost, limiter.weights.number, used)
         if operation.security:
             call.timing = read_timing(request.sent)
-            call.key = await self.authenticate(operation.security, request, call.timing)
         return call
 
     async def carry_out(self, call: Call) -> Outcome:
         """Have a call handled; its command is with the engine link before this waits for anything. Raises ApiError."""
+        handle = call.operation.handle
+        if handle is None:
+            return await self._sent(call)
         try:
-            body = await call.operation.handle(self, call)
+            body = await handle(self, call)
         except Exception as error:
-            told = _told(error)
-            if told is None:
-                raise
-            raise told from error
-        used = call.used_weight
-        if call.operation.is_free:
-            used = self.limiter.refund(call.address, call.weight, call.minute)
-        return Outcome(body, used, call.order_counts, call.key.tier if call.key else "")
+            raise _told(error) from error
+        return Outcome(body, call.used_weight)
+
+    async def _sent(self, call: Call) -> Outcome:
+        answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def settle(outcome: Outcome | Exception) -> None:
+            if answered.done():  # whoever waited was cancelled
+                return
+            if isinstance(outcome, Exception):
+                answered.set_exception(outcome)
+            else:
+                answered.set_result(outcome)
+
+        self.begin(call, settle)
+        return await answered
+
+    def begin(self, call: Call, tell: Callable[[Outcome | Exception], None]) -> None:
+        """Send the command of a call to the engine. `tell` is called once with the answer, or with what went wrong.
+
+        Raises ApiError when nothing was sent: then nothing will be told.
+        """
+        assert call.operation.send
+        sending = call.operation.send(self, call)
+        call.check_fresh()
+        key = call.owner
+        for _ in range(sending.new_orders):
+            call.order_counts = self.limiter.count_order(key.account, key.tier)
+
+        def hear(replied: Replied | EngineError) -> None:
+            try:
+                outcome: Outcome | Exception = self._outcome(call, sending, replied)
+            except Exception as error:  # noqa: BLE001 - told to whoever asked, who logs what nobody expected
+                outcome = error
+            tell(outcome)
+
+        try:
+            self.engine.submit(sending.command, hear)
+        except EngineBusyError as error:
+            self._forget_orders(call, sending)
+            raise _told(error) from error
+
+    def _outcome(self, call: Call, sending: Sending, replied: Replied | EngineError) -> Outcome:
+        """Return the answer that an engine's reply makes. Raises ApiError."""
+        if isinstance(replied, EngineError):
+            raise _told(replied) from replied
+        if sending.new_orders and _leaves_no_order(replied.reply):
+            self._forget_orders(call, sending)
+        body = sending.answer(self, call, replied)
+        used = self.limiter.refund(call.address, call.weight, call.minute)
+        return Outcome(body, used, call.order_counts, call.owner.tier)
+
+    def _forget_orders(self, call: Call, sending: Sending) -> None:
+        for _ in range(sending.new_orders):
+            call.order_counts = self.limiter.forget_order(call.owner.account)
 
     async def authenticate(self, permission: str, request: Request, timing: Timing) -> ApiKey:
         """Return the key of a fresh, signed request that may do what needs `permission`. Raises -1021 to -2015."""
-        timing.check(now_us())
+        _check_signed(request, timing)
         name = request.api_key or request.logged_on
-        signature = request.sent.get("signature", "")
-        if request.api_key and not signature:
-            raise MANDATORY.error("signature")
-        key = self.keys.cached(name) or await self.keys.get(name)
-        if key is None or not key.may(permission, request.address):
-            raise REJECTED_API_KEY.error()
-        if not request.api_key:
-            return key
-        for payload in request.payloads:
-            if key.verify(payload, signature):
-                return key
-        raise BAD_SIGNATURE.error()
+        return _proven(self.keys.cached(name) or await self.keys.get(name), permission, request)
 
     # ---- the services behind ---------------------------------------------------------------------------------------
 
@@ -240,8 +312,36 @@ class Exchange:
         self._statuses_read_s = time.monotonic()
 
 
-def _told(error: Exception) -> ApiError | None:
-    """Return what a client hears of `error`, or None for one that nobody expected."""
+def _check_signed(request: Request, timing: Timing) -> None:
+    """Raise -1021 or -1102 for what is refused before any key is looked at."""
+    timing.check(now_us())
+    if request.api_key and not request.sent.get("signature"):
+        raise MANDATORY.error("signature")
+
+
+def _proven(key: ApiKey | None, permission: str, request: Request) -> ApiKey:
+    """Return the key that a request names, if it may do this and has signed it. Raises -1022 or -2015."""
+    if key is None or not key.may(permission, request.address):
+        raise REJECTED_API_KEY.error()
+    if not request.api_key:
+        return key
+    for payload in request.payloads:
+        if key.verify(payload, request.sent["signature"]):
+            return key
+    raise BAD_SIGNATURE.error()
+
+
+def _leaves_no_order(reply: Reply) -> bool:
+    """Tell whether the orders that were to be placed do not count: refused, or filled in part at once."""
+    if isinstance(reply, OrderReplaced):
+        return reply.placed is None or _leaves_no_order(reply.placed)
+    if isinstance(reply, OrderPlaced):
+        return bool(reply.fills)
+    return not isinstance(reply, ListPlaced)
+
+
+def _told(error: Exception) -> Exception:
+    """Return what a client hears of `error`; what nobody expected is returned as it is."""
     match error:
         case EngineBusyError() | MarketBusyError():
             return OVERLOADED.error()
@@ -250,7 +350,7 @@ def _told(error: Exception) -> ApiError | None:
         case MarketUnavailableError() | HistoryUnavailableError():
             logger.warning("not answered: %s", error)
             return DISCONNECTED.error()
-    return None
+    return error
 
 
 async def not_supported(_exchange: Exchange, _call: Call) -> bytes:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from runtime.gateway import answers_account, answers_market, answers_orders, params, views
 from runtime.gateway.auth import READ, TRADE
-from runtime.gateway.dispatch import NONE, Call, Exchange, Handler, Operation, not_supported
+from runtime.gateway.dispatch import NONE, Call, Exchange, Handler, Operation, Sending, not_supported
 from runtime.gateway.errors import BAD_TICKER_TYPE, NO_LONGER_AVAILABLE, NOT_SUPPORTED
 from runtime.gateway.orders import (
     AMEND,
@@ -94,7 +94,6 @@ def _signed(
     handle: Handler,
     *declared: Parameter,
     answers: tuple[Any, ...],
-    is_free: bool = False,
 ) -> Operation:
     return Operation(
         rest=rest,
@@ -104,7 +103,25 @@ def _signed(
         parameters=Parameters(declared, is_signed=True),
         handle=handle,
         answers=answers,
-        is_free=is_free,
+    )
+
+
+def _command(
+    rest: tuple[str, str],
+    ws: str,
+    weight: int,
+    send: Callable[[Exchange, Call], Sending],
+    *declared: Parameter,
+    answers: tuple[Any, ...],
+) -> Operation:
+    return Operation(
+        rest=rest,
+        ws=ws,
+        weight=weight,
+        security=TRADE,
+        parameters=Parameters(declared, is_signed=True),
+        send=send,
+        answers=answers,
     )
 
 
@@ -206,15 +223,13 @@ OPERATIONS: Final = (
         answers=_each(payloads.BookTicker),
     ),
     # ---- orders
-    _signed(
+    _command(
         ("POST", "/api/v3/order"),
         "order.place",
         1,
-        TRADE,
         answers_orders.place,
         *NEW_ORDER,
         answers=(views.PlacedAck, views.PlacedResult),
-        is_free=True,
     ),
     _signed(
         ("POST", "/api/v3/order/test"),
@@ -226,56 +241,46 @@ OPERATIONS: Final = (
         Parameter("computeCommissionRates", params.flag, default=False),
         answers=(answers_market.Nothing, views.OrderCommission),
     ),
-    _signed(
+    _command(
         ("DELETE", "/api/v3/order"),
         "order.cancel",
         1,
-        TRADE,
         answers_orders.cancel,
         *CANCEL,
         answers=(views.CanceledView,),
-        is_free=True,
     ),
-    _signed(
+    _command(
         ("DELETE", "/api/v3/openOrders"),
         "openOrders.cancelAll",
         1,
-        TRADE,
         answers_orders.cancel_all,
         SYMBOL,
         answers=(list[views.Canceled],),
-        is_free=True,
     ),
-    _signed(
+    _command(
         ("POST", "/api/v3/order/cancelReplace"),
         "order.cancelReplace",
         1,
-        TRADE,
         answers_orders.replace,
         *REPLACE,
         answers=(answers_orders.Replaced,),
-        is_free=True,
     ),
-    _signed(
+    _command(
         ("PUT", "/api/v3/order/amend/keepPriority"),
         "order.amend.keepPriority",
         4,
-        TRADE,
         answers_orders.amend,
         *AMEND,
         answers=(views.AmendmentView,),
-        is_free=True,
     ),
     *(
-        _signed(
+        _command(
             ("POST", f"/api/v3/orderList/{kind}"),
             f"orderList.place.{kind}",
             1,
-            TRADE,
             answers_orders.place_list(read),
             *declared,
             answers=(views.OrderListView,),
-            is_free=True,
         )
         for kind, read, declared in (
             ("oco", place_oco, PLACE_OCO),
@@ -283,15 +288,13 @@ OPERATIONS: Final = (
             ("otoco", place_otoco, PLACE_OTOCO),
         )
     ),
-    _signed(
+    _command(
         ("DELETE", "/api/v3/orderList"),
         "orderList.cancel",
         1,
-        TRADE,
         answers_orders.cancel_list,
         *CANCEL_LIST,
         answers=(views.OrderListView,),
-        is_free=True,
     ),
     _signed(
         ("GET", "/api/v3/orderList"),

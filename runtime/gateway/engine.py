@@ -1,9 +1,13 @@
 """The gateway's side of the engine: the link as handlers see it, refusing at once what could not be sent at once."""
 
+from collections.abc import Callable
 from typing import Protocol
 
-from runtime.shared.engine_link import EngineBusyError
+from runtime.shared.engine_link import EngineBusyError, EngineError
 from runtime.shared.messages import Answered, Command, Question, Replied
+
+Tell = Callable[[Replied | EngineError], None]
+"""Is told once what came of a command."""
 
 
 class Engine(Protocol):
@@ -13,8 +17,8 @@ class Engine(Protocol):
     def connected(self) -> bool:
         """Tell whether there is a link."""
 
-    async def send(self, command: Command) -> Replied:
-        """Have a command carried out."""
+    def submit(self, command: Command, tell: Tell) -> None:
+        """Have a command carried out, and tell what came of it."""
 
     async def ask(self, question: Question) -> Answered:
         """Have a question answered."""
@@ -36,14 +40,17 @@ class PromptEngine:
         """Tell whether there is a link."""
         return self._link.connected
 
-    async def send(self, command: Command) -> Replied:
-        """Have a command carried out. Raises EngineBusyError (not sent) or EngineUnavailableError (status unknown)."""
+    def submit(self, command: Command, tell: Tell) -> None:
+        """Have a command carried out. `tell` gets its reply, or EngineUnavailableError: its status is unknown.
+
+        Raises EngineBusyError: it was not sent, and nothing will be told.
+        """
         if not self._link.connected:
             raise EngineBusyError("there is no link to the engine")
-        return await self._link.send(command)
+        self._link.submit(command, tell)
 
     async def ask(self, question: Question) -> Answered:
-        """Have a question answered. Raises as `send`."""
+        """Have a question answered. Raises EngineBusyError (not asked) or EngineUnavailableError."""
         if not self._link.connected:
             raise EngineBusyError("there is no link to the engine")
         return await self._link.ask(question)

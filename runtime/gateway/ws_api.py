@@ -8,8 +8,9 @@ itself (logging on, subscribing) keeps the turn until it is done.
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -18,7 +19,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from runtime.gateway import params
 from runtime.gateway.auth import ANY, ED25519, READ, ApiKey, read_timing, ws_payloads
-from runtime.gateway.dispatch import Exchange, Operation, Request, now_us
+from runtime.gateway.dispatch import Exchange, Operation, Outcome, Request, now_us
 from runtime.gateway.endpoints import METHODS
 from runtime.gateway.errors import (
     ALREADY_SUBSCRIBED,
@@ -64,6 +65,7 @@ TIME_UNITS: Final = {"MILLISECOND": MS, "MICROSECOND": US}
 _ID_RANGE: Final = "^[a-zA-Z0-9-_]{1,36}$"
 _ID_LENGTH_MAX: Final = 36
 _INT64_MAX: Final = 2**63
+_INT64_DIGITS: Final = 19
 _VERSION: Final = "v3/"
 
 
@@ -159,6 +161,11 @@ class ApiSession:
         self._next_subscription = 0
         self._turn = asyncio.Lock()  # fair: whoever came first has it first
         self._tasks: set[asyncio.Task[None]] = set()
+        self._queued = 0
+        """Requests that have not had their turn."""
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._is_closed = False
 
     # ---- the shell's side ----------------------------------------------------------------------------------------
@@ -175,7 +182,7 @@ class ApiSession:
                 raise MESSAGE_TOO_LARGE.error(MESSAGE_BYTES_MAX)
             frame = _read_frame(payload)
             request_id = _read_id(frame.id)
-            if len(self._tasks) >= IN_FLIGHT_MAX:
+            if self._in_flight >= IN_FLIGHT_MAX:
                 raise TOO_MANY_QUEUED.error()
             self._begin(request_id, frame)
         except ApiError as error:
@@ -201,8 +208,8 @@ class ApiSession:
     async def shut_down(self, timeout_s: float) -> None:
         """Announce the end, let what is under way be answered, and close."""
         self.write(b'{"event":%b}' % server_shutdown(now_us(), self.options.unit))
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=timeout_s)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), timeout_s)
         self._close(GOING_AWAY, "The server is shutting down.")
 
     async def check_subscriptions(self) -> None:
@@ -231,48 +238,117 @@ class ApiSession:
     def _begin(self, request_id: bytes, frame: _Frame) -> None:
         sent = params.parse_json(frame.params) if frame.params else {}
         method = frame.method.removeprefix(_VERSION)
+        operation = METHODS.get(method)
+        if operation is not None and operation.send is not None and not self._queued:
+            key = self._exchange.keys.cached(sent.get("apiKey") or self._logon_name())
+            if key is not None:
+                self._order(request_id, operation, sent, key)
+                return
         if method in SESSION_METHODS:
             run = self._change(request_id, method, sent)
         else:
-            run = self._run(request_id, METHODS.get(method), sent)
+            run = self._run(request_id, operation, sent)
+        self._enter()
+        self._queued += 1
         task = asyncio.create_task(run)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def _enter(self) -> None:
+        self._in_flight += 1
+        self._idle.clear()
+
+    def _leave(self) -> None:
+        self._in_flight -= 1
+        if not self._in_flight:
+            self._idle.set()
+
+    def _order(self, request_id: bytes, operation: Operation, sent: dict[str, str], key: ApiKey) -> None:
+        """Send an order on at once: nobody is before it, and its key is at hand. Its answer comes without a task."""
+        self._enter()
+        shows, logged_on = self.options.has_rate_limits, ""
+
+        def answer(outcome: Outcome | Exception) -> None:
+            try:
+                self._answer(request_id, outcome, logged_on, shows=shows)
+            finally:
+                self._leave()
+
+        try:
+            shows = self._shows_rate_limits(sent)
+            request = self._request(operation, sent)
+            logged_on = request.logged_on
+            self._exchange.begin(self._exchange.admit_now(operation, request, key), answer)
+        except Exception as error:  # noqa: BLE001 - answered, and logged if nobody expected it
+            answer(error)
+
     async def _run(self, request_id: bytes, operation: Operation | None, sent: dict[str, str]) -> None:
         """Carry out a request to the exchange."""
-        shows = self.options.has_rate_limits
-        logged_on = ""
+        shows, logged_on = self.options.has_rate_limits, ""
         try:
-            async with self._turn:
+            async with self._in_turn():
                 shows = self._shows_rate_limits(sent)
                 if operation is None:
                     self._exchange.limiter.charge(self._address, 1)
                     raise NO_SUCH_ROUTE.error()
-                api_key = sent.get("apiKey", "")
-                if operation.security and not api_key:
-                    if self._logged_on is None:
-                        raise MANDATORY.error("apiKey")
-                    logged_on = self._logged_on.api_key
-                payloads = ws_payloads(sent) if operation.security and api_key else ()
-                request = Request(sent, self._address, payloads, api_key, logged_on, self.options.unit)
+                request = self._request(operation, sent)
+                logged_on = request.logged_on
                 call = await self._exchange.admit(operation, request)
             # Whoever is next runs only once this waits, and a command has been sent by then.
-            outcome = await self._exchange.carry_out(call)
+            outcome: Outcome | Exception = await self._exchange.carry_out(call)
+        except Exception as error:  # noqa: BLE001 - answered, and logged if nobody expected it
+            outcome = error
+        try:
+            self._answer(request_id, outcome, logged_on, shows=shows)
+        finally:
+            self._leave()
+
+    @contextlib.asynccontextmanager
+    async def _in_turn(self) -> AsyncIterator[None]:
+        """Wait for this request's turn, and keep it for as long as the body takes."""
+        async with self._turn:
+            try:
+                yield
+            finally:
+                self._queued -= 1
+
+    def _logon_name(self) -> str:
+        return self._logged_on.api_key if self._logged_on else ""
+
+    def _request(self, operation: Operation, sent: dict[str, str]) -> Request:
+        """Return a request with what proves whose it is. Raises -1102."""
+        api_key = logged_on = ""
+        payloads: Iterable[bytes] = ()
+        if operation.security:
+            api_key = sent.get("apiKey", "")
+            if api_key:
+                payloads = ws_payloads(sent)
+            elif self._logged_on is None:
+                raise MANDATORY.error("apiKey")
+            else:
+                logged_on = self._logged_on.api_key
+        return Request(sent, self._address, payloads, api_key, logged_on, self.options.unit)
+
+    def _answer(self, request_id: bytes, outcome: Outcome | Exception, logged_on: str, *, shows: bool) -> None:
+        """Send the answer to a request to the exchange, which counted on `logged_on` if that is not empty."""
+        if isinstance(outcome, Outcome):
             limits = self._rate_limits(outcome.used_weight, outcome.order_counts, outcome.tier) if shows else b""
             self.write(b'{"id":%b,"status":200,"result":%b%b}' % (request_id, outcome.body, limits))
-        except ApiError as error:
-            if logged_on and error.code == REJECTED_API_KEY.code:
-                self._log_off()
-            self._answer_error(request_id, error, has_rate_limits=shows)
-        except Exception:
-            logger.exception("a request failed")
-            self._answer_error(request_id, UNKNOWN.error(), has_rate_limits=shows)
+            return
+        if not isinstance(outcome, ApiError):
+            logger.error("a request failed", exc_info=outcome)
+            outcome = UNKNOWN.error()
+        if logged_on and outcome.code == REJECTED_API_KEY.code:
+            self._log_off()
+        self._answer_error(request_id, outcome, has_rate_limits=shows)
 
     async def _change(self, request_id: bytes, method: str, sent: dict[str, str]) -> None:
         """Carry out a request about the session, while those behind it wait."""
-        async with self._turn:
-            await self._change_now(request_id, method, sent)
+        try:
+            async with self._in_turn():
+                await self._change_now(request_id, method, sent)
+        finally:
+            self._leave()
 
     async def _change_now(self, request_id: bytes, method: str, sent: dict[str, str]) -> None:
         shows = self.options.has_rate_limits
@@ -436,6 +512,8 @@ def _read_id(raw: Raw | UnsetType) -> bytes:
     if isinstance(raw, UnsetType):
         return b"null"
     text = bytes(raw)
+    if text.isdigit() and len(text) < _INT64_DIGITS:  # as most are
+        return text
     try:
         value = msgspec.json.decode(text, type=int | str | None)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -15,7 +15,7 @@ import logging
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Final, Generic, TypeVar
 
 from msgspec import MsgspecError
@@ -79,14 +79,37 @@ class EngineBusyError(EngineError):
 
 
 class _Waiting(Generic[Outcome]):
-    """The bytes of a message that was sent, who waits for what comes of it, and until when."""
+    """The bytes of a message that was sent, who is told once what comes of it, and until when."""
 
-    __slots__ = ("data", "due", "future")
+    __slots__ = ("_tell", "data", "due")
 
-    def __init__(self, data: bytes, timeout_s: float) -> None:
+    def __init__(self, data: bytes, timeout_s: float, tell: Callable[[Outcome | EngineError], None]) -> None:
         self.data = data
-        self.future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self.due = time.monotonic() + timeout_s
+        self._tell: Callable[[Outcome | EngineError], None] | None = tell
+
+    def tell(self, outcome: Outcome | EngineError) -> None:
+        """Tell what came of it, unless that was done. What goes wrong with one client must not end the link of all."""
+        tell, self._tell = self._tell, None
+        if tell:
+            try:
+                tell(outcome)
+            except Exception:
+                logger.exception("an answer of the engine could not be passed on")
+
+
+def _settler(future: "asyncio.Future[Outcome]") -> Callable[[Outcome | EngineError], None]:
+    """Return what settles `future`."""
+
+    def settle(outcome: Outcome | EngineError) -> None:
+        if future.done():  # whoever waited was cancelled
+            return
+        if isinstance(outcome, EngineError):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+
+    return settle
 
 
 class _NoLeaderError(ConnectionRefusedError):
@@ -183,8 +206,7 @@ class EngineLink:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         closed = EngineUnavailableError("the link to the engine was closed")
-        _fail([sent.future for sent in self._unanswered.values()], closed)
-        _fail([asked.future for asked in self._questions.values()], closed)
+        _fail([*self._unanswered.values(), *self._questions.values()], closed)
 
     async def wait_connected(self, timeout_s: float) -> None:
         """Return once connected. Raises EngineUnavailableError after `timeout_s`."""
@@ -197,9 +219,20 @@ class EngineLink:
     async def send(self, command: Command, timeout_s: float = REPLY_TIMEOUT_S) -> Replied:
         """Have `command` sequenced and made durable; return its reply.
 
-        Sequenced after `timeout_s` it is refused as TOO_LATE, so a status that is unknown does not stay so for long.
-        Raises EngineBusyError (not sent), EngineUnavailableError (status unknown), or OverflowError and such for a
-        command that cannot be encoded (not sent).
+        Raises as `submit`, or EngineUnavailableError (status unknown).
+        """
+        future: asyncio.Future[Replied] = asyncio.get_running_loop().create_future()
+        self.submit(command, _settler(future), timeout_s)
+        return await future
+
+    def submit(
+        self, command: Command, tell: Callable[[Replied | EngineError], None], timeout_s: float = REPLY_TIMEOUT_S
+    ) -> None:
+        """Have `command` sequenced and made durable; `tell` is called once, later, with its reply.
+
+        Sequenced after `timeout_s` it is refused as TOO_LATE, so a status that is unknown does not stay so for long:
+        then `tell` gets EngineUnavailableError. Raises EngineBusyError, or OverflowError and such for a command that
+        cannot be encoded; it was not sent then, and nothing will be told.
         """
         most = IN_FLIGHT_MAX if isinstance(command, CancelOrder | CancelAll) else IN_FLIGHT_MAX - CANCELS_RESERVED
         if len(self._unanswered) >= most:
@@ -209,10 +242,8 @@ class EngineLink:
         expires_us = time.time_ns() // 1000 + int(timeout_s * 1_000_000)
         data = encode(Send(n, self._acknowledged(), command, expires_us))  # raises before a number is taken
         self._next = n + 1
-        waiting: _Waiting[Replied] = _Waiting(data, timeout_s)
-        self._unanswered[n] = waiting
+        self._unanswered[n] = _Waiting(data, timeout_s, tell)
         self._enqueue(data)
-        return await waiting.future
 
     async def ask(self, question: Question, timeout_s: float = REPLY_TIMEOUT_S) -> Answered:
         """Return the answer to `question`. Raises EngineBusyError or EngineUnavailableError."""
@@ -222,11 +253,11 @@ class EngineLink:
         number = self._next_question
         self._next_question = number + 1
         data = encode(Ask(number, question))
-        waiting: _Waiting[Answered] = _Waiting(data, timeout_s)
-        self._questions[number] = waiting
+        future: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
+        self._questions[number] = _Waiting(data, timeout_s, _settler(future))
         self._enqueue(data)
         try:
-            return await waiting.future
+            return await future
         finally:
             self._questions.pop(number, None)
 
@@ -236,8 +267,8 @@ class EngineLink:
             await asyncio.sleep(_SWEEP_S)
             now = time.monotonic()
             error = EngineUnavailableError(f"no reply from the engine at {self._address} in time")
-            _fail([sent.future for sent in self._unanswered.values() if sent.due < now], error)
-            _fail([asked.future for asked in self._questions.values() if asked.due < now], error)
+            _fail([sent for sent in self._unanswered.values() if sent.due < now], error)
+            _fail([asked for asked in self._questions.values() if asked.due < now], error)
 
     def _acknowledged(self) -> int:
         return next(iter(self._unanswered), self._next) - 1
@@ -298,12 +329,12 @@ class EngineLink:
         for message in decode_from_engine(payload):
             if isinstance(message, Replied):
                 sent = self._unanswered.pop(message.n, None)
-                if sent and not sent.future.done():
-                    sent.future.set_result(message)
+                if sent:
+                    sent.tell(message)
             elif isinstance(message, Answered):
                 asked = self._questions.pop(message.id, None)
-                if asked and not asked.future.done():
-                    asked.future.set_result(message)
+                if asked:
+                    asked.tell(message)
             elif isinstance(message, Refused):
                 if message.reason.startswith(UNKNOWN_SESSION):
                     self._renew_session()
@@ -312,16 +343,15 @@ class EngineLink:
     def _renew_session(self) -> None:
         """Go on as a new client: what is unanswered was forgotten by the engine, and must not be sent again."""
         gone = EngineUnavailableError("the engine no longer knows this session")
-        _fail([sent.future for sent in self._unanswered.values()], gone)
-        self._unanswered.clear()
+        forgotten, self._unanswered = self._unanswered, {}
         self._session = secrets.token_hex(8)
         self._next = 1
+        _fail(forgotten.values(), gone)
 
 
-def _fail(futures: list[asyncio.Future[Outcome]], error: EngineError) -> None:
-    for future in futures:
-        if not future.done():
-            future.set_exception(error)
+def _fail(waiting: Iterable["_Waiting[Replied] | _Waiting[Answered]"], error: EngineError) -> None:
+    for each in waiting:
+        each.tell(error)
 
 
 async def follow_feed(address: str, sequence: int) -> AsyncIterator[list[Happened]]:

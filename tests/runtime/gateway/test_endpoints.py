@@ -562,10 +562,10 @@ def test_an_engine_that_does_not_answer_leaves_the_status_unknown(world: World) 
 
 
 def test_a_busy_engine(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def busy(_: object) -> m.Replied:
+    def busy(_: object, __: object) -> None:
         raise EngineBusyError("full")
 
-    monkeypatch.setattr(world.engine, "send", busy)
+    monkeypatch.setattr(world.engine, "submit", busy)
     assert refused(world, "POST /api/v3/order", world.ana, **LIMIT).code == -1008
     assert world.limiter.order_counts(world.ana.account) == (0, 0)
 

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import pytest
 
 from runtime.gateway import rest
+from runtime.gateway.engine import Tell
 from runtime.gateway.limits import LimitSettings
 from runtime.gateway.parts import GatewaySettings
 from runtime.gateway.rest import BODY_BYTES_MAX, UNREAD_BYTES_MAX, RestApi, server, viewer_address
@@ -260,14 +261,17 @@ def test_stopping_lets_a_request_finish() -> None:
         def __init__(self) -> None:
             super().__init__()
             self.entered, self.release = asyncio.Event(), asyncio.Event()
-            send = self.engine.send
+            submit = self.engine.submit
 
-            async def slowly(command: m.Command) -> m.Replied:
-                self.entered.set()
+            async def later(command: m.Command, tell: Tell) -> None:
                 await self.release.wait()
-                return await send(command)
+                submit(command, tell)
 
-            self.engine.send = slowly  # type: ignore[method-assign]
+            def slowly(command: m.Command, tell: Tell) -> None:
+                self.entered.set()
+                self.waiting = asyncio.create_task(later(command, tell))
+
+            self.engine.submit = slowly  # type: ignore[method-assign]
 
     async def main() -> None:
         world = SlowWorld()

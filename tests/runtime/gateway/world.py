@@ -19,6 +19,7 @@ from runtime.engine.engine import Engine
 from runtime.engine.questions import answer
 from runtime.gateway.api_keys import ApiKeys
 from runtime.gateway.dispatch import Exchange
+from runtime.gateway.engine import Tell
 from runtime.gateway.limits import Limiter, LimitSettings
 from runtime.gateway.listings import Listings
 from runtime.gateway.market_link import MarketQuestion
@@ -67,10 +68,8 @@ class LocalEngine:
             self.apply(m.Deposit(opened.account, CATALOGUE.asset(asset).id, amount, f"{name}:{asset}"))
         return opened.account
 
-    async def send(self, command: m.Command) -> m.Replied:
-        if self.is_silent:
-            raise EngineUnavailableError("no reply")
-        return self.apply(command)
+    def submit(self, command: m.Command, tell: Tell) -> None:
+        tell(EngineUnavailableError("no reply") if self.is_silent else self.apply(command))
 
     async def ask(self, question: m.Question) -> m.Answered:
         if self.is_silent:
