@@ -52,6 +52,13 @@ MUTANTS: Final = (
         _CUTS,
     ),
     Mutant(
+        "a leader that has lost its lease goes on",
+        "runtime/engine/server.py",
+        "vital = [self._committing, *([self._tenure.renewing] if self._tenure else [])]",
+        "vital = [self._committing]",
+        "tests/runtime/engine/test_server.py::test_a_leader_that_has_lost_its_lease_ends_though_nobody_sends_anything",
+    ),
+    Mutant(
         "unanswered commands are not sent again",
         "runtime/shared/engine_link.py",
         "self._outbox = [waiting.data for waiting in self._unanswered.values()]",

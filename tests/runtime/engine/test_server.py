@@ -15,7 +15,9 @@ import pytest
 from config.markets import CATALOGUE
 from runtime.engine.follower import Follower
 from runtime.engine.leader import Leader
+from runtime.engine.lease import Held, Lease, LeaseLostError, MemoryLeaseStore
 from runtime.engine.server import Server
+from runtime.engine.tenure import Tenure
 from runtime.shared import messages as m
 from runtime.shared.engine_link import EngineBusyError, EngineLink, EngineUnavailableError, follow_feed
 from runtime.shared.frames import frame, read_frame
@@ -64,6 +66,30 @@ async def funded(link: EngineLink, name: str) -> int:
 
 def bid(account: int, number: int, price: int = 5_000_000) -> m.PlaceOrder:
     return m.PlaceOrder(account, 1, m.BUY, m.LIMIT, m.GTC, price + number % 50, 1_000, 0, f"bid{number}", 0)
+
+
+def test_a_leader_that_has_lost_its_lease_ends_though_nobody_sends_anything(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = MemoryLeaseStore()
+        lease = Lease(store, "first")
+        leader = Leader(Follower.of_files(tmp_path, "main"), lease.owner)
+        assert lease.try_acquire()
+        leader.take_over(lease.epoch)
+        tenure = Tenure(lease, 0.05)
+        server = Server()
+        server.lead(leader, tenure)
+        serving = asyncio.create_task(server.run_until(asyncio.Event()))
+        await asyncio.sleep(0.2)
+        assert not serving.done(), "it leads for as long as it renews"
+        while not store.swap(store.read(), Held("second", lease.epoch + 1, 0)):
+            pass
+        with pytest.raises(LeaseLostError):
+            await asyncio.wait_for(serving, 10)
+        await server.stop()
+        leader.close()
+        await tenure.end()
+
+    asyncio.run(scenario())
 
 
 def test_commands_questions_and_the_feed(tmp_path: Path) -> None:
