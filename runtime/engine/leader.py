@@ -19,7 +19,7 @@ from runtime.engine.replica import Replica
 from runtime.engine.snapshots import Snapshot
 from runtime.shared.catalogue import Catalogue
 from runtime.shared.frames import pack_list
-from runtime.shared.messages import RULES_NEWEST, Configure, Done, Entry, Rejected, Replied, encode
+from runtime.shared.messages import RULES_NEWEST, Configure, Done, Entry, Happened, Rejected, Replied, encode
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class Leader:
             applied = self._follower.read_journal()
             total += applied
             if unpublished := self._follower.take_unpublished():
-                self._publish(unpublished)
+                self._publish_encoded(unpublished)
             if not applied:
                 return total
 
@@ -139,34 +139,43 @@ class Leader:
     def apply(self, time_us: int, entries: list[Entry]) -> list[Replied]:
         """Apply what is durable now, publish its events, and return the replies."""
         replies: list[Replied] = []
-        happened: list[Unpublished] = []
+        happened: list[Happened] = []
         for entry in entries:
             replied, event = self.replica.apply(time_us, entry)
             replies.append(replied)
-            happened.append(Unpublished(event.sequence, event.time_us, encode(event)))
+            happened.append(event)
         self._publish(happened)
         return replies
 
-    def _publish(self, happened: list[Unpublished]) -> None:
-        """Log and keep events, in batches of about PUBLISH_BYTES; one command's events always fit one batch."""
+    def _publish(self, happened: list[Happened]) -> None:
+        """Log and keep events, encoded together; halved while that is more than PUBLISH_BYTES."""
+        payload = encode(happened)
+        if len(payload) > PUBLISH_BYTES and len(happened) > 1:
+            middle = len(happened) // 2
+            self._publish(happened[:middle])
+            self._publish(happened[middle:])
+        else:
+            self._publish_part(happened[0].sequence, happened[-1].time_us, len(happened), payload)
+
+    def _publish_encoded(self, happened: list[Unpublished]) -> None:
+        """Log and keep events that were encoded one by one, in batches of about PUBLISH_BYTES."""
         part: list[bytes] = []
         size = 0
         first = happened[0].sequence
         time_us = 0
         for event in happened:
             if part and size + len(event.data) > PUBLISH_BYTES:
-                self._publish_part(first, time_us, part)
+                self._publish_part(first, time_us, len(part), pack_list(part))
                 part, size, first = [], 0, event.sequence
             part.append(event.data)
             size += len(event.data)
             time_us = event.time_us
-        self._publish_part(first, time_us, part)
+        self._publish_part(first, time_us, len(part), pack_list(part))
 
-    def _publish_part(self, first: int, time_us: int, part: list[bytes]) -> None:
-        payload = pack_list(part)
-        self.events.append(self.events.chain.seal(time_us, len(part), payload), first)
-        self._recent.add(Recent(first, first + len(part), payload))
-        self._follower.published = first + len(part) - 1
+    def _publish_part(self, first: int, time_us: int, count: int, payload: bytes) -> None:
+        self.events.append(self.events.chain.seal(time_us, count, payload), first)
+        self._recent.add(Recent(first, first + count, payload))
+        self._follower.published = first + count - 1
 
     # ---- followers ---------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ A standby listens too, so that it is ready; it refuses every link with NOT_LEADE
 """
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -58,10 +59,12 @@ WRITE_BUFFER_MAX: Final = 32 * 1024 * 1024
 
 def is_oversized(command: Command) -> bool:
     """Tell whether a text of `command` is too long for the journal."""
-    return any(
-        isinstance(value, str) and len(value) > TEXT_LENGTH_MAX
-        for value in (getattr(command, name) for name in command.__struct_fields__)
-    )
+    return any(len(getattr(command, name)) > TEXT_LENGTH_MAX for name in _text_fields(type(command)))
+
+
+@functools.cache
+def _text_fields(kind: type[Command]) -> tuple[str, ...]:
+    return tuple(field.name for field in msgspec.structs.fields(kind) if field.type is str)
 
 
 class Link(asyncio.Protocol):
