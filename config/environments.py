@@ -28,6 +28,7 @@ from config.perimeter import (
     PeeredNetwork,
 )
 from config.records import RecordsConfig
+from config.withdrawals import WithdrawalConfig, WithdrawalRule
 
 PRICE_SOURCES: Final = ("stream.binance.com", "ws-feed.exchange.coinbase.com")
 """Where the price feed listens."""
@@ -39,6 +40,25 @@ PARTNER_APIS: Final = ConnectorsConfig(
     screening_url=Sample("https://screening.partner.example/v1/addresses"),
 )
 """Partners' APIs; sandboxes in dev and staging once there are any."""
+_ETHER: Final = 10**8
+"""Units of the ledger."""
+WITHDRAWALS: Final = WithdrawalConfig(
+    rules=(
+        WithdrawalRule(
+            asset="ETH",
+            chain="ethereum",
+            minimum=_ETHER // 100,
+            transaction_max=20 * _ETHER,
+            day_max=50 * _ETHER,
+            hour_max=200 * _ETHER,
+            approval_above=_ETHER,
+            travel_rule_from=_ETHER // 4,
+            cooldown_s=24 * 3600,
+            fee=_ETHER // 1000,
+        ),
+    ),
+    hourly_count_max=150,
+)
 STANDARDS: Final = ("aws-foundational-security-best-practices", "cis-aws-foundations-benchmark", "pci-dss")
 
 DEV: Final = Environment(
@@ -81,6 +101,7 @@ DEV: Final = Environment(
         copy_abroad=False,
         restore_test_days=30,
     ),
+    withdrawals=WITHDRAWALS,
     custody=CustodyConfig(
         cidr="10.12.0.0/24",
         instance_type="m7g.xlarge",
@@ -197,6 +218,7 @@ STAGING: Final = Environment(
         copy_abroad=False,
         restore_test_days=30,
     ),
+    withdrawals=WITHDRAWALS,
     custody=CustodyConfig(
         cidr="10.22.0.0/24",
         instance_type="m7g.xlarge",
@@ -313,6 +335,7 @@ PROD: Final = Environment(
         copy_abroad=False,
         restore_test_days=7,
     ),
+    withdrawals=WITHDRAWALS,
     custody=CustodyConfig(
         cidr="10.32.0.0/24",
         instance_type="m7g.xlarge",

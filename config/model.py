@@ -28,6 +28,7 @@ from config.perimeter import (
     PartnersConfig,
 )
 from config.records import LEDGER_YEARS_MIN, RecordsConfig
+from config.withdrawals import WithdrawalConfig
 from runtime.shared.catalogue import Catalogue, first_problem
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -172,6 +173,7 @@ class Environment(Checked):
     audit: AuditConfig
     backup: BackupConfig
     custody: CustodyConfig
+    withdrawals: WithdrawalConfig
     database: DatabaseConfig
     journal_brokers: BrokerConfig | None
     """Brokers of the engine's command journal; None is MSK Serverless."""
@@ -232,6 +234,11 @@ def _broken_rules(environment: Environment) -> Iterator[tuple[str, str, object]]
             yield "network.az_count", "must be 3, since a journal of three replicas survives the loss of one", 2
     yield from _broken_perimeter(environment)
     yield from environment.custody.problems()
+    yield from environment.withdrawals.problems()
+    known = {asset.name for asset in environment.catalogue.assets}
+    for number, rule in enumerate(environment.withdrawals.rules):
+        if rule.asset not in known:
+            yield f"withdrawals.rules.{number}.asset", "must be an asset of the catalogue", rule.asset
     yield from _broken_roles(environment)
     if (size_bytes := len(environment.catalogue.to_json().encode())) > CATALOGUE_BYTES_MAX:
         yield "catalogue", f"must be at most {CATALOGUE_BYTES_MAX} bytes as JSON", size_bytes

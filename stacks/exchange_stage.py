@@ -31,6 +31,7 @@ from stacks.reporting_stack import ReportingStack
 from stacks.security_stack import SecurityStack
 from stacks.surveillance_stack import SurveillanceStack
 from stacks.web_stack import WebStack
+from stacks.withdrawals_stack import WithdrawalsStack
 
 
 class ExchangeStage(Stage):
@@ -83,6 +84,16 @@ class ExchangeStage(Stage):
             platform=platform,
             data=self.data,
             engine=self.engine,
+        )
+        self.withdrawals = WithdrawalsStack(
+            self,
+            "Withdrawals",
+            config=config,
+            foundation=self.foundation,
+            platform=platform,
+            data=self.data,
+            engine=self.engine,
+            onboarding=self.onboarding,
         )
         self.connectors = ConnectorsStack(
             self,

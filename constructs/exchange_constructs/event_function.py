@@ -54,16 +54,20 @@ class EventFunction(Construct):
         memory_mib: int = 512,
         concurrency: int = 5,
         idempotent: bool = False,
+        role_name: str | None = None,
     ) -> None:
         """Create the function; nothing wakes it yet.
 
         `handler` is module and function within the service. `timeout` is 30 seconds unless given. `concurrency` is
-        reserved from what the account has, so the sum over all functions must stay 100 below its quota.
+        reserved from what the account has, so the sum over all functions must stay 100 below its quota. Give a
+        `role_name` only where another account must know the role beforehand.
         """
         super().__init__(scope, construct_id)
         self._key = platform.keys.messages
         self.undelivered = DeadLetters(self, "Undelivered", config=config, key=self._key, last=platform.last_letters)
-        self.role = ServiceRole(self, "Role", service="lambda.amazonaws.com", description=f"What {service} may do")
+        self.role = ServiceRole(
+            self, "Role", service="lambda.amazonaws.com", description=f"What {service} may do", name=role_name
+        )
         self.role.add_managed_policy(platform.network_access)
         logs = ServiceLogs(self, "Logs", config=config, key=platform.keys.logs)
         logs.grant_write(self.role)

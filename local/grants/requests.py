@@ -150,7 +150,7 @@ def _dynamodb(request: Request) -> Iterator[Need]:
             raise _unknown(request)
     for action, named in dict.fromkeys(pairs):
         name = named.rpartition("/")[2]
-        arn = request.arn("dynamodb", f"table/{name}")
+        arn = request.arn("dynamodb", f"table/{name.rpartition('/')[2]}")  # a table may be named by its ARN
         yield f"dynamodb:{action}", f"{arn}/index/{given['IndexName']}" if "IndexName" in given else arn, {}
         if action != "DescribeTable":
             context = {"aws:dynamodb:tableName": name, "aws:dynamodb:subscriberId": request.account}

@@ -5,9 +5,16 @@ Amounts are in units of the ledger. Every reason is told at once, so that a cust
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 DAY_S: Final = 24 * 3600
+
+
+class Reason(NamedTuple):
+    """Why not: a code for events and programs, and the words for whoever asked."""
+
+    code: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +54,10 @@ class Rule:
     travel_rule_from: int
     cooldown_s: int
     """So long a new address waits."""
+    hour_max: int = 0
+    """What all customers together withdraw within an hour before everything is halted."""
+    fee: int = 0
+    """What the house keeps of each withdrawal; the rest is sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,37 +91,45 @@ def reasons_against(
     left_today: int,
     is_locked: bool,
     now_s: int,
-) -> list[str]:
+) -> list[Reason]:
     """Return every reason to refuse; empty when the request may go on.
 
     `left_today` is what the customer withdrew of the asset in the last DAY_S, requests on their way included.
     `is_locked` is the account's lock after a change of credentials, or by an operator.
     """
     if rule is None or (rule.asset, rule.chain) != (request.asset, request.chain):
-        return [f"{request.asset} does not leave on {request.chain}"]
-    found = ["the account is locked for withdrawals"] if is_locked else []
+        return [Reason("asset-not-withdrawable", f"{request.asset} does not leave on {request.chain}")]
+    found = [Reason("account-locked", "the account is locked for withdrawals")] if is_locked else []
     if request.amount < rule.minimum:
-        found.append(f"at least {rule.minimum} must be withdrawn, asked were {request.amount}")
+        found.append(Reason("below-minimum", f"at least {rule.minimum} must be withdrawn, asked were {request.amount}"))
     if request.amount > rule.transaction_max:
-        found.append(f"at most {rule.transaction_max} leave at once, asked were {request.amount}")
+        found.append(
+            Reason("above-maximum", f"at most {rule.transaction_max} leave at once, asked were {request.amount}")
+        )
     if left_today < 0 or left_today + request.amount > rule.day_max:
-        found.append(f"at most {rule.day_max} leave in a day, with this one it were {left_today + request.amount}")
+        found.append(above_day(rule, left_today + request.amount))
     found += _against_address(request, rule, address, now_s)
     receiver = request.receiver
     if receiver is None or not receiver.name.strip():
-        found.append("the receiver's name is missing")
+        found.append(Reason("receiver-name-missing", "the receiver's name is missing"))
     if request.amount >= rule.travel_rule_from and (receiver is None or not receiver.place.strip()):
-        found.append(f"from {rule.travel_rule_from} on the receiver's address or institution must be given")
+        text = f"from {rule.travel_rule_from} on the receiver's address or institution must be given"
+        found.append(Reason("receiver-place-missing", text))
     return found
 
 
-def _against_address(request: Request, rule: Rule, address: KnownAddress | None, now_s: int) -> list[str]:
+def above_day(rule: Rule, total: int) -> Reason:
+    """Return the reason against more in a day than a customer may withdraw."""
+    return Reason("above-day-limit", f"at most {rule.day_max} leave in a day, with this one it were {total}")
+
+
+def _against_address(request: Request, rule: Rule, address: KnownAddress | None, now_s: int) -> list[Reason]:
     if address is None or (address.chain, address.address) != (request.chain, request.destination):
-        return ["the address is not in the customer's book"]
-    found = [] if address.is_screened else ["the address has not passed screening"]
+        return [Reason("address-unknown", "the address is not in the customer's book")]
+    found = [] if address.is_screened else [Reason("address-not-screened", "the address has not passed screening")]
     age_s = now_s - address.added_at_s
     if age_s < rule.cooldown_s:
-        found.append(f"the address is {age_s} s old, {rule.cooldown_s} s are needed")
+        found.append(Reason("address-too-new", f"the address is {age_s} s old, {rule.cooldown_s} s are needed"))
     return found
 
 

@@ -43,7 +43,7 @@ ADDRESS = KnownAddress(chain="ethereum", address="0xAA", added_at_s=NOW - 86_400
 
 def against(request: Request = REQUEST, address: KnownAddress | None = ADDRESS, **changes: Any) -> list[str]:
     situation = {"left_today": 0, "is_locked": False, "now_s": NOW} | changes
-    return reasons_against(request, RULE, address, **situation)
+    return [reason.text for reason in reasons_against(request, RULE, address, **situation)]
 
 
 def test_a_good_request_goes_on() -> None:

@@ -1,0 +1,204 @@
+"""Lambda: requests, address books, approvals, and every step of a withdrawal but those that move money."""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, Final
+
+import boto3
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from runtime.shared.business_events import (
+    AddressScreeningRequested,
+    EventPublisher,
+    PartnerAnswered,
+    WithdrawalRequested,
+    read_event,
+)
+from runtime.shared.functions import logger, tracer
+from runtime.wallet_enclave.messages import Approval
+from runtime.withdrawals.approvals import check, stored
+from runtime.withdrawals.clerk import Clerk
+from runtime.withdrawals.nodes import EthereumNodes
+from runtime.withdrawals.register import Register, address_key
+from runtime.withdrawals.rules import Receiver, Request, Rule
+from runtime.withdrawals.signing import Signing
+
+_STARTED: Final = "ExecutionAlreadyExists"
+_OVER: Final = frozenset({"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"})
+CLEAR: Final = "clear"
+"""What the screening partner says of an address that nothing is known against."""
+
+
+class _Asked(BaseModel):
+    # Errors end up in logs: they name fields, not what a customer gave.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, strict=True)
+
+
+class WithdrawalAsked(_Asked):
+    """A request as it comes from a gateway or an operator."""
+
+    withdrawal_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
+    account: Annotated[int, Field(ge=1)]
+    asked_by: Annotated[str, Field(min_length=1, max_length=128)]
+    asset: Annotated[str, Field(pattern=r"^[A-Z0-9]{1,20}$")]
+    chain: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+    destination: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
+    amount: Annotated[int, Field(ge=1, le=2**62 - 1)]
+    receiver: Receiver | None = None
+
+
+class AddressAsked(_Asked):
+    """An address that an account wants to withdraw to."""
+
+    account: Annotated[int, Field(ge=1)]
+    chain: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+    address: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")]
+
+
+class ApprovalGiven(_Asked):
+    """One approver's word."""
+
+    withdrawal_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
+    approver: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    expires_at: Annotated[int, Field(ge=0)]
+    signature: Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
+
+
+@tracer.capture_lambda_handler(capture_response=False)
+def do_step(request: dict[str, Any], _context: LambdaContext) -> str:
+    """Carry out one step of the state machine."""
+    outcome = _clerk().do(request)
+    logger.info("step done", step=request["step"], withdrawal_id=request["withdrawal_id"], outcome=outcome)
+    return outcome
+
+
+@tracer.capture_lambda_handler(capture_response=False)
+def apply(asked: dict[str, Any], _context: LambdaContext) -> dict[str, str]:
+    """Take a request and start its execution, which has its name: asked twice, it is carried out once."""
+    given = WithdrawalAsked.model_validate(asked)
+    name, now_s = given.withdrawal_id, int(time.time())
+    fields = given.model_dump(exclude={"withdrawal_id", "receiver"})
+    _register().add(Request(request_id=name, receiver=given.receiver, **fields), now_s)
+    _events().publish(
+        WithdrawalRequested(
+            event_id=f"withdrawal-requested/{name}",
+            at_us=now_s * 1_000_000,
+            account_id=given.account,
+            withdrawal_id=name,
+            asset=given.asset,
+            amount=str(given.amount),
+        )
+    )
+    try:
+        _client("stepfunctions").start_execution(
+            stateMachineArn=os.environ["FLOW_ARN"], name=name, input=json.dumps({"withdrawal_id": name})
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] != _STARTED:
+            raise
+    return {"id": name}
+
+
+@tracer.capture_lambda_handler(capture_response=False)
+def add_address(asked: dict[str, Any], _context: LambdaContext) -> dict[str, str]:
+    """Add an address to an account's book and have it screened; it can be used once that is done and it has aged."""
+    given = AddressAsked.model_validate(asked)
+    now_s = int(time.time())
+    key = address_key(given.account, given.chain, given.address)
+    _register().add_address(given.account, given.chain, given.address, now_s)
+    _events().publish(
+        AddressScreeningRequested(
+            event_id=f"screening/{key}",
+            at_us=now_s * 1_000_000,
+            screening_id=key,
+            chain=given.chain,
+            address=given.address,
+        )
+    )
+    return {"id": key}
+
+
+@tracer.capture_lambda_handler(capture_response=False)
+def hear(envelope: Mapping[str, Any], _context: LambdaContext) -> None:
+    """Note what the screening partner found of an address. Only the one word that clears it does."""
+    event = read_event(envelope)
+    if not isinstance(event, PartnerAnswered) or event.partner != "screening":
+        logger.warning("not for withdrawals", event_id=event.event_id, detail_type=event.detail_type)
+    elif not _register().screened(event.subject, is_clear=event.outcome == CLEAR):
+        logger.warning("an answer about no address", event_id=event.event_id)
+
+
+@tracer.capture_lambda_handler(capture_response=False)
+def approve(given: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
+    """Take one approver's signature; with the last that is needed the execution goes on."""
+    word = ApprovalGiven.model_validate(given)
+    found = _register().withdrawal(word.withdrawal_id)
+    approval = Approval(word.approver, word.expires_at, word.signature)
+    check(found, approval, int(time.time()))
+    if "token" not in found:
+        raise RuntimeError(f"withdrawal {word.withdrawal_id} does not wait for approvals")
+    count = _register().approve(word.withdrawal_id, word.approver, stored(approval))
+    logger.info("approved", withdrawal_id=word.withdrawal_id, count=count)
+    if count >= found["approvals_needed"]:
+        try:
+            _client("stepfunctions").send_task_success(taskToken=found["token"], output=json.dumps("approved"))
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _OVER:
+                raise
+            logger.info("nobody waits for this approval any more", withdrawal_id=word.withdrawal_id)
+    return {"approvals": count, "needed": found["approvals_needed"]}
+
+
+def read_rules(text: str) -> tuple[Rule, ...]:
+    """Return the rules of a function's environment."""
+    return TypeAdapter(tuple[Rule, ...]).validate_json(text)
+
+
+def _clerk() -> Clerk:
+    return Clerk(
+        register=_register(),
+        signing=_signing(),
+        chain=EthereumNodes([url for url in os.environ["ETHEREUM_NODES"].split(",") if url]),
+        rules=_rules(),
+        count_max=int(os.environ["HOURLY_COUNT_MAX"]),
+        is_locked=_is_locked,
+        publish=_events().publish,
+        now_s=int(time.time()),
+    )
+
+
+def _is_locked(account: int) -> bool:
+    key = {"account_id": {"N": str(account)}}
+    answer = _client("dynamodb").get_item(TableName=os.environ["LOCK_TABLE"], Key=key, ConsistentRead=True)
+    until_us = int(answer.get("Item", {}).get("locked_until_us", {"N": "0"})["N"])
+    return until_us > time.time_ns() // 1_000
+
+
+@cache
+def _rules() -> tuple[Rule, ...]:
+    return read_rules(os.environ["RULES"])
+
+
+@cache
+def _register() -> Register:
+    return Register(os.environ["WITHDRAWAL_TABLE"])
+
+
+@cache
+def _signing() -> Signing:
+    return Signing(os.environ["SIGNING_TABLE"])
+
+
+@cache
+def _events() -> EventPublisher:
+    return EventPublisher(os.environ["EVENT_BUS"])
+
+
+@cache
+def _client(service: str) -> Any:  # noqa: ANN401 - boto3's
+    return boto3.client(service)

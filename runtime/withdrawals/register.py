@@ -1,0 +1,293 @@
+"""Withdrawals as they are stored: one item each, whose status only moves forward, beside address books and counters.
+
+Errors:
+    UnknownWithdrawalError   there is no request of this id
+    StatusError              the request has gone another way meanwhile; nothing was changed
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any, Final
+
+import boto3
+from botocore.exceptions import ClientError
+
+from runtime.withdrawals.rules import DAY_S, KnownAddress, Reason, Receiver, Request, Rule
+
+HOUR_S: Final = 3600
+SWITCH: Final = "switch#halted"
+_TAKEN: Final = "ConditionalCheckFailedException"
+_CANCELED: Final = "TransactionCanceledException"
+_FAILED: Final = "ConditionalCheckFailed"
+
+ASKED: Final = "asked"
+CHECKED: Final = "checked"
+PREPARED: Final = "prepared"
+APPROVED: Final = "approved"
+HELD: Final = "held"
+SIGNING: Final = "signing"
+SIGNED: Final = "signed"
+DECLINED: Final = "declined"
+RELEASED: Final = "released"
+SENT: Final = "sent"
+SETTLED: Final = "settled"
+REFUSED: Final = "refused"
+ENDED: Final = frozenset({SETTLED, REFUSED})
+REFUSABLE: Final = (ASKED, CHECKED, PREPARED, RELEASED)
+"""From here no funds are held and no signature exists."""
+
+
+class UnknownWithdrawalError(LookupError):
+    """There is no request of this id."""
+
+
+class StatusError(RuntimeError):
+    """The request is not where this step begins."""
+
+
+class LimitError(Exception):
+    """One more would be above a limit: `day`, `hour` (of the asset) or `count` (of all)."""
+
+    def __init__(self, which: str) -> None:
+        """Name the limit."""
+        super().__init__(which)
+        self.which = which
+
+
+class Register:
+    """The table. Every change is one conditional write, so a step that comes twice has its effect once."""
+
+    def __init__(self, table: str, *, client: Any = None) -> None:  # noqa: ANN401 - boto3's
+        """Use the table of this name."""
+        self._name = table
+        self._client = client or boto3.client("dynamodb")
+
+    def item(self, name: str) -> dict[str, Any]:
+        """Return an item's attributes, empty for one that is not there."""
+        key = {"id": {"S": name}}
+        found = self._client.get_item(TableName=self._name, Key=key, ConsistentRead=True).get("Item", {})
+        return {field: _plain(value) for field, value in found.items()}
+
+    def withdrawal(self, name: str) -> dict[str, Any]:
+        """Return a withdrawal's attributes. Raises UnknownWithdrawalError."""
+        found = self.item(name)
+        if "status" not in found:
+            raise UnknownWithdrawalError(f"no withdrawal {name!r}")
+        return found
+
+    def add(self, request: Request, now_s: int) -> bool:
+        """Store a new request; return False for an id that is taken by the very same one. Raises StatusError else."""
+        receiver = json.dumps(asdict(request.receiver)) if request.receiver else ""
+        fields = asdict(request) | {"receiver": receiver, "status": ASKED, "asked_at_s": now_s}
+        fields["id"] = fields.pop("request_id")
+        try:
+            self._client.put_item(
+                TableName=self._name,
+                Item={name: _typed(value) for name, value in fields.items()},
+                ConditionExpression="attribute_not_exists(id)",
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != _TAKEN:
+                raise
+            if request_of(self.withdrawal(request.request_id)) != request:
+                raise StatusError(f"another withdrawal has the id {request.request_id}") from None
+            return False
+        return True
+
+    def move(self, name: str, origins: Iterable[str], status: str, **changes: Any) -> None:  # noqa: ANN401 - values
+        """Take a withdrawal from one of `origins` to `status`; done before, it is done. Raises StatusError."""
+        self._client_update(self._moved(name, origins, status, changes), name, status)
+
+    def count(self, request: Request, rule: Rule, *, count_max: int, now_s: int) -> None:
+        """Take a request from asked to checked and count it. Raises LimitError, and StatusError if it is elsewhere."""
+        counters = counters_of(request, now_s)
+        amounts = {"day": (request.amount, rule.day_max), "hour": (request.amount, rule.hour_max)}
+        amounts["count"] = (1, count_max)
+        steps = [self._moved(request.request_id, (ASKED,), CHECKED, {"counters": json.dumps(counters)})]
+        for which, (amount, most) in amounts.items():
+            steps.append(
+                {
+                    "TableName": self._name,
+                    "Key": {"id": {"S": counters[which]}},
+                    "UpdateExpression": "ADD units :amount",
+                    "ConditionExpression": "attribute_not_exists(units) OR units <= :room",
+                    "ExpressionAttributeValues": {":amount": _typed(amount), ":room": _typed(most - amount)},
+                }
+            )
+            if amount > most:
+                raise LimitError(which)
+        failed = self._transact(steps)
+        if failed and failed[0]:
+            if self.withdrawal(request.request_id)["status"] == CHECKED:
+                return
+            raise StatusError(f"withdrawal {request.request_id} is not asked any more")
+        for which, is_failed in zip(amounts, failed[1:], strict=False):
+            if is_failed:
+                raise LimitError(which)
+
+    def refuse(self, name: str, reasons: Iterable[Reason]) -> bool:
+        """End a withdrawal as refused and give back what it was counted for; return False if it had ended before."""
+        found = self.withdrawal(name)
+        if found["status"] == REFUSED:
+            return False
+        changes = {"reasons": json.dumps([reason.code for reason in reasons]), "words": _words(reasons)}
+        steps = [self._moved(name, (found["status"],), REFUSED, changes)]
+        if found["status"] not in REFUSABLE:
+            raise StatusError(f"withdrawal {name} is {found['status']} and cannot be refused any more")
+        for which, counter in json.loads(found.get("counters", "{}")).items():
+            steps.append(
+                {
+                    "TableName": self._name,
+                    "Key": {"id": {"S": counter}},
+                    "UpdateExpression": "ADD units :amount",
+                    "ExpressionAttributeValues": {":amount": _typed(-1 if which == "count" else -found["amount"])},
+                }
+            )
+        if any(self._transact(steps)):
+            raise StatusError(f"withdrawal {name} went on while it was refused")
+        return True
+
+    def left_today(self, request: Request, now_s: int) -> int:
+        """Return what the account withdrew of the asset today (UTC), requests on their way included."""
+        return int(self.item(counters_of(request, now_s)["day"]).get("units", 0))
+
+    def address(self, account: int, chain: str, address: str) -> KnownAddress | None:
+        """Return an entry of an account's address book."""
+        found = self.item(address_key(account, chain, address))
+        if not found:
+            return None
+        return KnownAddress(
+            chain=chain, address=address, added_at_s=found["added_at_s"], is_screened=found.get("is_screened") == 1
+        )
+
+    def add_address(self, account: int, chain: str, address: str, now_s: int) -> None:
+        """Add an address to a book; one that is there keeps its age and its screening."""
+        self._client.update_item(
+            TableName=self._name,
+            Key={"id": {"S": address_key(account, chain, address)}},
+            UpdateExpression="SET added_at_s = if_not_exists(added_at_s, :now)",
+            ExpressionAttributeValues={":now": _typed(now_s)},
+        )
+
+    def screened(self, key: str, *, is_clear: bool) -> bool:
+        """Note what screening found of an entry, by its key; return False for one that is not there."""
+        try:
+            self._client.update_item(
+                TableName=self._name,
+                Key={"id": {"S": key}},
+                UpdateExpression="SET is_screened = :clear",
+                ConditionExpression="attribute_exists(added_at_s)",
+                ExpressionAttributeValues={":clear": _typed(int(is_clear))},
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != _TAKEN:
+                raise
+            return False
+        return True
+
+    def halt(self, reason: str, now_s: int) -> None:
+        """Halt every withdrawal until somebody takes the item away."""
+        fields = {"id": SWITCH, "reason": reason, "since_s": now_s}
+        self._client.put_item(TableName=self._name, Item={name: _typed(value) for name, value in fields.items()})
+
+    @property
+    def is_halted(self) -> bool:
+        """Whether every withdrawal is refused."""
+        return bool(self.item(SWITCH))
+
+    def approve(self, name: str, approver: str, approval: str) -> int:
+        """Add an approver's word to a withdrawal that waits for it; return how many there are. Raises StatusError."""
+        try:
+            self._client.update_item(
+                TableName=self._name,
+                Key={"id": {"S": name}},
+                UpdateExpression="SET #approval = :approval",
+                ConditionExpression="#status = :prepared",
+                ExpressionAttributeNames={"#approval": f"approval#{approver}", "#status": "status"},
+                ExpressionAttributeValues={":approval": _typed(approval), ":prepared": _typed(PREPARED)},
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != _TAKEN:
+                raise
+            raise StatusError(f"withdrawal {name} waits for no approval") from None
+        return len(approvals_of(self.withdrawal(name)))
+
+    def _moved(self, name: str, origins: Iterable[str], status: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        values = {":status": _typed(status)}
+        values |= {f":o{number}": _typed(origin) for number, origin in enumerate(origins)}
+        allowed = ", ".join(each for each in values if each.startswith(":o"))
+        names = {"#status": "status"}
+        sets = ["#status = :status"]
+        for number, (field, value) in enumerate(changes.items()):
+            names[f"#f{number}"], values[f":f{number}"] = field, _typed(value)
+            sets.append(f"#f{number} = :f{number}")
+        return {
+            "TableName": self._name,
+            "Key": {"id": {"S": name}},
+            "UpdateExpression": "SET " + ", ".join(sets),
+            "ConditionExpression": f"#status IN ({allowed})",
+            "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": values,
+        }
+
+    def _client_update(self, update: dict[str, Any], name: str, status: str) -> None:
+        try:
+            self._client.update_item(**update)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != _TAKEN:
+                raise
+            found = self.withdrawal(name)["status"]
+            if found != status:
+                raise StatusError(f"withdrawal {name} is {found}, which does not lead to {status}") from None
+
+    def _transact(self, updates: list[dict[str, Any]]) -> list[bool]:
+        """Write all or nothing; return for each whether its condition failed, empty when all was written."""
+        try:
+            self._client.transact_write_items(TransactItems=[{"Update": each} for each in updates])
+        except ClientError as error:
+            if error.response["Error"]["Code"] != _CANCELED:
+                raise
+            codes = [reason["Code"] for reason in error.response["CancellationReasons"]]
+            if _FAILED not in codes:
+                raise  # a conflict with another transaction: the step comes again
+            return [code == _FAILED for code in codes]
+        return []
+
+
+def request_of(found: Mapping[str, Any]) -> Request:
+    """Return what was asked for, from a withdrawal's attributes."""
+    receiver = json.loads(found["receiver"]) if found["receiver"] else None
+    fields = {name: found[name] for name in ("account", "asked_by", "asset", "chain", "destination", "amount")}
+    return Request(request_id=found["id"], receiver=Receiver(**receiver) if receiver else None, **fields)
+
+
+def approvals_of(found: Mapping[str, Any]) -> dict[str, str]:
+    """Return the approvals of a withdrawal, by approver."""
+    return {name.partition("#")[2]: value for name, value in found.items() if name.startswith("approval#")}
+
+
+def address_key(account: int, chain: str, address: str) -> str:
+    """Return the id of an entry of an address book."""
+    return f"address#{account}#{chain}#{address}"
+
+
+def counters_of(request: Request, now_s: int) -> dict[str, str]:
+    """Return the ids of what a request is counted in: the customer's day, the asset's hour, the hour of all."""
+    return {
+        "day": f"day#{request.account}#{request.asset}#{now_s // DAY_S}",
+        "hour": f"hour#{request.asset}#{now_s // HOUR_S}",
+        "count": f"hour#all#{now_s // HOUR_S}",
+    }
+
+
+def _words(reasons: Iterable[Reason]) -> str:
+    return "; ".join(reason.text for reason in reasons)
+
+
+def _typed(value: str | int) -> dict[str, str]:
+    return {"N": str(value)} if isinstance(value, int) else {"S": value}
+
+
+def _plain(value: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a number or a text
+    return int(value["N"]) if "N" in value else value.get("S")
