@@ -35,6 +35,7 @@ _SNAPSHOTS: Final = "tests/runtime/engine/test_snapshots.py"
 _LEASE: Final = "tests/runtime/engine/test_lease.py"
 _DRIVERS: Final = "tests/runtime/engine/test_event_logs.py"
 _FAILOVER: Final = "tests/runtime/engine/test_failover.py"
+_SAGA: Final = "tests/runtime/withdrawals/test_saga.py"
 
 MUTANTS: Final = (
     Mutant(
@@ -414,5 +415,33 @@ MUTANTS: Final = (
         "GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO ledger_writer;",
         "GRANT SELECT, INSERT, DELETE ON ALL TABLES IN SCHEMA public TO ledger_writer;",
         "tests/runtime/ledger/test_roles.py",
+    ),
+    Mutant(
+        "the teller holds funds without the approvals",
+        "runtime/withdrawals/teller.py",
+        'if (count := len(valid(found, self.now_s))) < found["approvals_needed"]:',
+        "if (count := len(valid(found, self.now_s))) < 0:",
+        _SAGA + "::test_a_large_withdrawal_needs_two_who_did_not_ask",
+    ),
+    Mutant(
+        "who asked may approve",
+        "runtime/withdrawals/approvals.py",
+        'if approval.approver == found["asked_by"]:',
+        "if False:",
+        _SAGA + "::test_a_large_withdrawal_needs_two_who_did_not_ask",
+    ),
+    Mutant(
+        "a hold that was made already stops the withdrawal",
+        "runtime/withdrawals/teller.py",
+        "if isinstance(reply, Rejected) and reply.reason == DUPLICATE_TRANSFER:",
+        "if False:",
+        _SAGA + "::test_a_process_that_ends_anywhere_neither_loses_nor_doubles",
+    ),
+    Mutant(
+        "too much in an hour only refuses",
+        "runtime/withdrawals/clerk.py",
+        "        self.register.halt(reason, self.now_s)\n",
+        "",
+        _SAGA + "::test_too_much_in_an_hour_halts_everything_until_somebody_opens_again",
     ),
 )

@@ -15,6 +15,8 @@ from runtime.withdrawals.register import (
     DECLINED,
     HELD,
     PREPARED,
+    REFUSABLE,
+    REFUSED,
     RELEASED,
     SENT,
     SETTLED,
@@ -22,6 +24,7 @@ from runtime.withdrawals.register import (
     SIGNING,
     LimitError,
     Register,
+    StatusError,
     request_of,
 )
 from runtime.withdrawals.rules import Reason, Rule, above_day, reasons_against
@@ -184,10 +187,13 @@ class Clerk:
         return "sent"
 
     def refuse(self, name: str) -> str:
-        """End a withdrawal, give back its place and what it was counted for, and tell the bus why."""
-        reasons = [Reason(*each) for each in json.loads(self.register.withdrawal(name).get("noted", "[]"))]
-        self.register.refuse(name, reasons)
+        """Give back a withdrawal's place and what it was counted for, end it, tell the bus why. Raises StatusError."""
+        found = self.register.withdrawal(name)
+        if found["status"] not in {*REFUSABLE, REFUSED}:
+            raise StatusError(f"withdrawal {name} is {found['status']} and cannot be refused any more")
+        reasons = [Reason(*each) for each in json.loads(found.get("noted", "[]"))]
         self.signing.give_back(name)
+        self.register.refuse(name, reasons)
         self._decided(name, "refused", tuple(reason.code for reason in reasons))
         return "refused"
 

@@ -39,6 +39,13 @@ class _Asked(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, strict=True)
 
 
+class ReceiverAsked(_Asked):
+    """Who receives, as the travel rule wants to know it."""
+
+    name: Annotated[str, Field(max_length=200)]
+    place: Annotated[str, Field(max_length=400)]
+
+
 class WithdrawalAsked(_Asked):
     """A request as it comes from a gateway or an operator."""
 
@@ -49,7 +56,7 @@ class WithdrawalAsked(_Asked):
     chain: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
     destination: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
     amount: Annotated[int, Field(ge=1, le=2**62 - 1)]
-    receiver: Receiver | None = None
+    receiver: ReceiverAsked | None = None
 
 
 class AddressAsked(_Asked):
@@ -83,7 +90,8 @@ def apply(asked: dict[str, Any], _context: LambdaContext) -> dict[str, str]:
     given = WithdrawalAsked.model_validate(asked)
     name, now_s = given.withdrawal_id, int(time.time())
     fields = given.model_dump(exclude={"withdrawal_id", "receiver"})
-    _register().add(Request(request_id=name, receiver=given.receiver, **fields), now_s)
+    receiver = given.receiver and Receiver(name=given.receiver.name, place=given.receiver.place)
+    _register().add(Request(request_id=name, receiver=receiver, **fields), now_s)
     _events().publish(
         WithdrawalRequested(
             event_id=f"withdrawal-requested/{name}",

@@ -45,13 +45,13 @@ class Signing:
         if found:
             return int(found["nonce"]["N"])
         order = self._item(f"nonce#{WALLET}")
-        free = sorted(int(number) for number in order.get("free", {}).get("NS", []))
+        free = sorted(int(number) for number in order.get("returned", {}).get("NS", []))
         following = int(order.get("following", {"N": "0"})["N"])
         nonce = free[0] if free else following
         if free:
             taken = {
-                "UpdateExpression": "DELETE free :nonces",
-                "ConditionExpression": "contains(free, :nonce)",
+                "UpdateExpression": "DELETE returned :nonces",
+                "ConditionExpression": "contains(returned, :nonce)",
                 "ExpressionAttributeValues": {":nonces": {"NS": [str(nonce)]}, ":nonce": {"N": str(nonce)}},
             }
         else:
@@ -90,7 +90,7 @@ class Signing:
                         "Update": {
                             "TableName": self._table,
                             "Key": {"id": {"S": f"nonce#{WALLET}"}},
-                            "UpdateExpression": "ADD free :nonces",
+                            "UpdateExpression": "ADD returned :nonces",
                             "ExpressionAttributeValues": {":nonces": {"NS": [found["nonce"]["N"]]}},
                         }
                     },

@@ -1,0 +1,287 @@
+"""From a request to a transaction, through the templates: functions, state machine, engine, enclave, node."""
+
+import asyncio
+import hashlib
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from config.environments import DEV
+from local import ceremony, services, stand_ins
+from local.assembly import read_assembly
+from local.cloud import Cloud, StandIns
+from local.delivery.dispatcher import Dispatcher
+from local.deploy import Deployment, deploy
+from runtime.accounts.operations import deposit, open_account
+from runtime.shared.engine_link import EngineLink
+from runtime.shared.ethereum import keccak256
+from runtime.shared.messages import AccountState, AskAccount
+from runtime.wallet_enclave.messages import Approval, approval_text
+from runtime.wallet_enclave.messages import encode as canonical
+from runtime.withdrawals.approvals import LIFE_S_MAX
+from tests.local.conftest import ACCOUNT, REGION
+from tests.local.vault import vault_of
+
+ROOT = Path(__file__).resolve().parents[2]
+WAIT_S = 90.0
+ETHER = 10**8
+ETH = DEV.catalogue.asset("ETH").id
+FEE = DEV.withdrawals.rules[0].fee
+DESTINATION = ceremony.DESTINATIONS[0]
+
+
+class Node(BaseHTTPRequestHandler):
+    """A node that takes every transaction and remembers it."""
+
+    taken: list[str] = []  # noqa: RUF012 - shared by all requests on purpose
+
+    def do_POST(self) -> None:
+        call = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        (parameter,) = call["params"]
+        result: Any = None
+        if call["method"] == "eth_sendRawTransaction":
+            self.taken.append(parameter)
+            result = "0x" + keccak256(bytes.fromhex(parameter[2:])).hex()
+        body = json.dumps({"jsonrpc": "2.0", "id": call["id"], "result": result}).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
+@dataclass
+class World:
+    """The dev environment, delivered, with an engine, an enclave and a node."""
+
+    cloud: Cloud
+    deployment: Deployment
+    engine: str
+    account: int = 0
+
+    def placed(self, prefix: str, type_name: str) -> Any:
+        (found,) = [
+            each.placed
+            for path, each in self.deployment.resources.items()
+            if path.startswith(f"Dev-Withdrawals/{prefix}") and each.wanted.type == type_name
+        ]
+        return found
+
+    def asked_of_engine(self, work: Callable[[EngineLink], Awaitable[Any]]) -> Any:
+        async def linked() -> Any:
+            link = EngineLink(self.engine)
+            await link.start()
+            try:
+                await link.wait_connected(10)
+                return await work(link)
+            finally:
+                await link.stop()
+
+        return asyncio.run(linked())
+
+    @property
+    def balance(self) -> tuple[int, int]:
+        """Free and held ether of the account."""
+
+        async def ask(link: EngineLink) -> Any:
+            return (await link.ask(AskAccount(self.account))).answer
+
+        state = self.asked_of_engine(ask)
+        assert isinstance(state, AccountState)
+        return next((each.free, each.held) for each in state.balances if each.asset == ETH)
+
+    def call(self, function: str, payload: dict[str, Any]) -> Any:
+        """Invoke a function; return its answer, or its error under `errorMessage`."""
+        name = self.placed(f"{function}Function", "AWS::Lambda::Function").ref
+        answer = self.cloud.client("lambda").invoke(FunctionName=name, Payload=json.dumps(payload).encode())
+        return json.load(answer["Payload"])
+
+    def apply(self, number: int, **changes: Any) -> str:
+        asked = {
+            "withdrawal_id": f"withdrawal-{number:04}",
+            "account": self.account,
+            "asked_by": "customer-1",
+            "asset": "ETH",
+            "chain": "ethereum",
+            "destination": DESTINATION,
+            "amount": ETHER // 2,
+            "receiver": {"name": "Ani", "place": "Jakarta"},
+        } | changes
+        for _twice in range(2):  # a client may ask again
+            assert self.call("Door", asked) == {"id": asked["withdrawal_id"]}
+        return str(asked["withdrawal_id"])
+
+    def item(self, name: str) -> dict[str, Any]:
+        table = self.placed("Register", "AWS::DynamoDB::GlobalTable").ref
+        found = self.cloud.client("dynamodb").get_item(TableName=table, Key={"id": {"S": name}}).get("Item", {})
+        return {key: next(iter(value.values())) for key, value in found.items()}
+
+    def until(self, name: str, *statuses: str) -> dict[str, Any]:
+        """Return a withdrawal's item once it has one of these statuses."""
+        deadline = time.monotonic() + WAIT_S
+        while (found := self.item(name)).get("status") not in statuses:
+            assert time.monotonic() < deadline, found
+            time.sleep(0.1)
+        return found
+
+    def approval(self, name: str, approver: str, **changes: Any) -> dict[str, Any]:
+        """Return an approver's word for the transfer as it stands in the register."""
+        transfer, expires_at = self.item(name)["transfer"], int(time.time()) + 600
+        digest = hashlib.sha256(transfer.encode()).digest()
+        key = ceremony.approver(self.cloud, approver)
+        given = {
+            "withdrawal_id": name,
+            "approver": key.public_key().public_bytes_raw().hex(),
+            "expires_at": expires_at,
+            "signature": key.sign(approval_text(digest, expires_at)).hex(),
+        }
+        return given | changes
+
+
+@pytest.fixture(scope="module")
+def world(exchanges: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("withdrawals")
+    cloud = Cloud(
+        folder / "cloud", account=ACCOUNT, region=REGION, stand_ins=StandIns(("127.0.0.1", 1), ("127.0.0.1", 2))
+    )
+    cloud.start()
+    deployment = deploy(read_assembly(exchanges["dev"].folder.parent, "dev"), cloud)
+    port = stand_ins.free_port()
+    engine = subprocess.Popen(
+        [sys.executable, "-m", "tests.runtime.engine.engine_process", str(folder / "journal"), str(port)], cwd=ROOT
+    )
+    node = ThreadingHTTPServer(("127.0.0.1", 0), Node)
+    threading.Thread(target=node.serve_forever, daemon=True).start()
+    vault = vault_of(cloud, deployment, folder)
+    program = vault.prepared()
+    ports = {each.name: [port if each.name == "engine" else 1] * each.count for each in vault.declared}
+    injected = services.Injected(cloud=cloud, state=folder, ports=ports)
+    addresses = services.addresses_of(vault.declared, injected)
+
+    def inject(function: Any) -> dict[str, str]:
+        variables = services.function_variables(function, addresses, injected)
+        nodes = {"ETHEREUM_NODES": f"http://127.0.0.1:{node.server_port}"} if "ETHEREUM_NODES" in variables else {}
+        return variables | nodes
+
+    (folder / "logs").mkdir()
+    dispatcher = Dispatcher(deployment, cloud, logs=folder / "logs", inline=folder / "inline", inject=inject)
+    dispatcher.start()
+    made = World(cloud, deployment, f"127.0.0.1:{port}")
+
+    async def fund(link: EngineLink) -> int:
+        account = await open_account(link, "ani", DEV.catalogue.tiers[0].id)
+        assert await deposit(link, account, ETH, 40 * ETHER, "gift")
+        return account
+
+    made.account = made.asked_of_engine(fund)
+    with vault.running(program):
+        ceremony.hold(cloud, vault.table, "hot-1")
+        made.call("Book", {"account": made.account, "chain": "ethereum", "address": DESTINATION})
+        entry = {"id": {"S": f"address#{made.account}#ethereum#{DESTINATION}"}, "added_at_s": {"N": "1"}}
+        table = made.placed("Register", "AWS::DynamoDB::GlobalTable").ref
+        cloud.client("dynamodb").put_item(TableName=table, Item=entry | {"is_screened": {"N": "1"}})
+        yield made
+    dispatcher.stop()
+    node.shutdown()
+    engine.terminate()
+    engine.wait()
+    cloud.stop()
+
+
+def test_a_small_withdrawal_is_signed_sent_and_leaves_the_balance_once(world: World) -> None:
+    free, held = world.balance
+    name = world.apply(1)
+    found = world.until(name, "settled", "refused")
+    assert found["status"] == "settled", found
+    assert world.balance == (free - ETHER // 2, held)
+    assert Node.taken.count("0x" + found["raw_transaction"]) == 1
+    transfer = json.loads(found["transfer"])
+    assert (transfer["amount"], transfer["destination"]) == (ETHER // 2 - FEE, DESTINATION)
+
+
+def test_a_large_one_waits_for_two_approvers_who_did_not_ask(world: World) -> None:
+    free, held = world.balance
+    asker = world.approval("withdrawal-0001", "citra")["approver"]
+    name = world.apply(2, amount=2 * ETHER, asked_by=asker)
+    deadline = time.monotonic() + WAIT_S
+    while "token" not in world.item(name):
+        assert time.monotonic() < deadline, world.item(name)
+        time.sleep(0.1)
+    assert world.balance == (free, held)
+    good = world.approval(name, "dewi")
+    for wrong, why in (
+        (world.approval(name, "citra"), "nobody approves what they asked for"),
+        (world.approval("withdrawal-0001", "dewi", withdrawal_id=name), "the signature is not of this transfer"),
+        (good | {"expires_at": int(time.time()) + LIFE_S_MAX + 60}, "an approval ends within"),
+        (good | {"approver": "00" * 32}, "the key is of no approver"),
+    ):
+        assert why in world.call("Approvals", wrong)["errorMessage"]
+    for _twice in range(2):
+        assert world.call("Approvals", good) == {"approvals": 1, "needed": 2}
+    time.sleep(1)
+    assert (world.item(name)["status"], world.balance) == ("prepared", (free, held))
+    assert world.call("Approvals", world.approval(name, "eko")) == {"approvals": 2, "needed": 2}
+    assert world.until(name, "settled", "refused")["status"] == "settled"
+    assert world.balance == (free - 2 * ETHER, held)
+
+
+@pytest.mark.parametrize(
+    ("number", "change", "reasons"),
+    [
+        (10, {"destination": ceremony.DESTINATIONS[1]}, ["address-unknown"]),
+        (11, {"amount": 1}, ["below-minimum"]),
+        (12, {"receiver": None}, ["receiver-name-missing", "receiver-place-missing"]),
+        (13, {"asset": "BTC", "chain": "bitcoin"}, ["asset-not-withdrawable"]),
+        (14, {"account": 999_999}, ["address-unknown"]),
+    ],
+)
+def test_what_is_refused_changes_no_balance_and_says_why(
+    world: World, number: int, change: dict[str, Any], reasons: list[str]
+) -> None:
+    before, taken = world.balance, len(Node.taken)
+    found = world.until(world.apply(number, **change), "refused", "settled")
+    assert (found["status"], json.loads(found["reasons"])) == ("refused", reasons)
+    assert (world.balance, len(Node.taken)) == (before, taken)
+
+
+def test_what_the_signer_refuses_is_refunded_and_its_number_used_again(world: World) -> None:
+    """The customer's book has the address, the quorum's manifest has not: the enclave decides."""
+    table = world.placed("Register", "AWS::DynamoDB::GlobalTable").ref
+    stranger = "0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359"
+    entry = {"id": {"S": f"address#{world.account}#ethereum#{stranger}"}, "added_at_s": {"N": "1"}}
+    world.cloud.client("dynamodb").put_item(TableName=table, Item=entry | {"is_screened": {"N": "1"}})
+    before = world.balance
+    refused = world.until(world.apply(20, destination=stranger), "refused", "settled")
+    assert json.loads(refused["reasons"]) == ["signer-refused"]
+    assert "not on the manifest's list" in refused["words"]
+    assert world.balance == before
+    following = world.until(world.apply(21), "settled", "refused")
+    assert following["status"] == "settled"
+    assert json.loads(following["transfer"])["nonce"] == json.loads(refused["transfer"])["nonce"]
+
+
+def test_an_approval_is_kept_in_the_form_that_the_enclave_reads(world: World) -> None:
+    kept = [value for name, value in world.item("withdrawal-0002").items() if name.startswith("approval#")]
+    assert len(kept) == 2
+    for text in kept:
+        assert canonical(msgspec.json.decode(text, type=Approval)).decode() == text
+
+
+def test_who_receives_is_in_no_log(world: World) -> None:
+    folder = Path(str(world.cloud._state)).parent / "logs"
+    text = "\n".join(path.read_text() for path in folder.rglob("*") if path.is_file())
+    assert "withdrawal-0001" in text
+    for secret in ("Ani", "Jakarta", DESTINATION):
+        assert secret not in text
