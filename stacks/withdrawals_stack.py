@@ -64,7 +64,7 @@ class WithdrawalsStack(ExchangeStack):
         clerk.function.add_environment("SIGNING_TABLE", grant_ask(clerk.role, config=config, partition=self.partition))
         accept(
             clerk.role.policy,
-            f"AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:kms:{config.region}:{config.accounts.wallet}:key/*]",
+            f"AwsSolutions-IAM5[Resource::arn:aws:kms:{config.region}:{config.accounts.wallet}:key/*]",
             reason="A key of the wallet account; only by DynamoDB, and for the one table that the condition names",
             expires=date(2027, 11, 20),
             owner="security",

@@ -71,10 +71,13 @@ class SigningTable(Construct):
                 sid="WithdrawalsReadTheTable",
                 actions=["kms:Decrypt"],
                 resources=["*"],
-                principals=[iam.AnyPrincipal()],
+                principals=[iam.AccountPrincipal(core)],
                 conditions={
                     "ArnEquals": {"aws:PrincipalArn": role},
-                    "StringEquals": {"kms:ViaService": f"dynamodb.{region}.amazonaws.com"},
+                    "StringEquals": {
+                        "kms:CallerAccount": core,
+                        "kms:ViaService": f"dynamodb.{region}.amazonaws.com",
+                    },
                 },
             )
         )

@@ -39,6 +39,7 @@ FROZEN = {  # ids of what holds data: a changed id makes an empty twin of it
         "Surveillance/Cases80582F3E",
         "Surveillance/Owners0FE414D7",
         "Surveillance/WatchesEBAC8EBF",
+        "Withdrawals/Register34FE4340",
     },
     "AWS::Cognito::UserPool": {"Onboarding/CustomersPool6FDCCC04"},
     "AWS::SecretsManager::Secret": {

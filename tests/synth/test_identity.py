@@ -27,6 +27,8 @@ STAR_NEEDED = {
 """Actions that know no resource."""
 MARKED = "Backup/BackupsRole"
 """AWS Backup: it works on whatever carries the mark, and restores under names of its own."""
+ASKS_SIGNERS = "Withdrawals/ClerkRole"
+"""It knows the key of the wallet account's table by the table alone."""
 SHARED = ("PlatformNetworkAccess", "PlatformWorkflowTelemetry", "ClusterImagePull")
 """Policies that several roles have: what functions need of the network, state machines of a log, tasks of an image."""
 COPIER = "Foundation/CopiesRole"
@@ -95,6 +97,11 @@ def test_a_star_in_a_resource_stands_only_where_it_must(exchange: Any) -> None:
             text = exchange.text(resource)
             if text == "*":
                 assert path.startswith(MARKED) or set(listed(statement["Action"])) <= STAR_NEEDED, path
+            elif path.startswith(ASKS_SIGNERS) and ":kms:" in text:
+                condition = statement["Condition"]["StringEquals"]
+                name = f"bursa-{exchange.config.name}-signing"
+                assert condition["kms:EncryptionContext:aws:dynamodb:tableName"] == name
+                assert condition["kms:ViaService"].startswith("dynamodb.")
             elif "*" in text:
                 assert text.startswith(OWN_NAMES) or path.startswith(COPIER), f"{path}: {text}"
 

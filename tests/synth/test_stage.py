@@ -15,6 +15,7 @@ DEPLOYED_IN_ORDER = [
     "Ledger",
     "Gateway",
     "Onboarding",
+    "Withdrawals",
     "Connectors",
     "Notifications",
     "Partners",
