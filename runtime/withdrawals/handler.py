@@ -90,7 +90,7 @@ def apply(asked: dict[str, Any], _context: LambdaContext) -> dict[str, str]:
     given = WithdrawalAsked.model_validate(asked)
     name, now_s = given.withdrawal_id, int(time.time())
     fields = given.model_dump(exclude={"withdrawal_id", "receiver"})
-    receiver = given.receiver and Receiver(name=given.receiver.name, place=given.receiver.place)
+    receiver = Receiver(name=given.receiver.name, place=given.receiver.place) if given.receiver else None
     _register().add(Request(request_id=name, receiver=receiver, **fields), now_s)
     _events().publish(
         WithdrawalRequested(

@@ -46,8 +46,8 @@ class EthereumNodes:
             # Sent before, or mined already: a node then refuses what it knows.
             if _called(url, "eth_getTransactionByHash", transaction_id).get("result"):
                 return ""
-        except (OSError, ValueError) as error:
-            return f"{type(error).__name__}: {error}"
+        except (OSError, ValueError) as problem:
+            return f"{type(problem).__name__}: {problem}"
         error = answer.get("error")
         return str(error.get("message") if isinstance(error, dict) else f"answered {answer.get('result')!r}")[:200]
 

@@ -188,7 +188,7 @@ class Register:
 
     def halt(self, reason: str, now_s: int) -> None:
         """Halt every withdrawal until somebody takes the item away."""
-        fields = {"id": SWITCH, "reason": reason, "since_s": now_s}
+        fields: dict[str, str | int] = {"id": SWITCH, "reason": reason, "since_s": now_s}
         self._client.put_item(TableName=self._name, Item={name: _typed(value) for name, value in fields.items()})
 
     @property
