@@ -5,6 +5,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import boto3
+from moto.backends import get_backend
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service import StateTaskService
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.state_task_lambda import StateTaskLambda
 from moto.stepfunctions.parser.asl.eval.environment import Environment
@@ -49,3 +51,14 @@ def _as_role(evaluate: Callable[[Any, Environment], None]) -> Callable[[Any, Env
             _of_thread.role = ""
 
     return evaluate_as_role
+
+
+def machine_of(token: str) -> str:
+    """Return the ARN of the state machine that waits for a task's token; empty when none does."""
+    for backend in get_backend("stepfunctions")[DEFAULT_ACCOUNT_ID].values():
+        for machine in list(backend.state_machines):
+            for execution in list(machine.executions):
+                worker = getattr(execution, "exec_worker", None)
+                if worker is not None and worker.env.callback_pool_manager.get(token) is not None:
+                    return str(machine.arn)
+    return ""

@@ -73,6 +73,8 @@ class Book:
 
 def holder_of(resource: str) -> str:
     """Return the ARN of what holds the policy of a resource: the bucket of an object, the table of an index."""
+    if resource == "*":
+        return resource
     _arn, _aws, service, *rest = resource.split(":", 5)
     match service if rest else "":
         case "s3":

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, unquote
 
 from moto.backends import get_backend
 
+from local.machines import machine_of
 from local.refusals import named_key
 from local.resolve import Json
 
@@ -35,6 +36,8 @@ class Known:
     """ARN by name."""
     senders: frozenset[str] = frozenset()
     """Mail addresses and domains that are identities."""
+    machine_of: Callable[[str], str] = machine_of
+    """ARN of the state machine that waits for a task's token; empty when none does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,13 +275,18 @@ def _ssm(request: Request) -> Iterator[Need]:
             yield from _via(request, "Decrypt", arn, "ssm", {"PARAMETER_ARN": arn})
 
 
-_UNNAMED_TASKS: Final = frozenset({"SendTaskSuccess", "SendTaskFailure", "SendTaskHeartbeat", "ListStateMachines"})
+_TASKS: Final = frozenset({"SendTaskSuccess", "SendTaskFailure", "SendTaskHeartbeat"})
+"""They name no state machine: the token tells which one waits."""
 
 
 def _states(request: Request) -> Iterator[Need]:
     given = request.json
-    if request.action in _UNNAMED_TASKS:
-        yield f"states:{request.action}", "*", {}
+    if request.action in _TASKS:
+        if machine := request.known.machine_of(str(given.get("taskToken", ""))):
+            yield f"states:{request.action}", machine, {}
+        return  # nobody waits: there is nothing to protect, and the service says so
+    if request.action == "ListStateMachines":
+        yield "states:ListStateMachines", "*", {}
         return
     arn = given.get("stateMachineArn") or given.get("executionArn") or given.get("activityArn")
     if arn is None:

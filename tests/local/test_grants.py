@@ -416,9 +416,15 @@ ITEM = {"TableName": "t"}
             [("lambda:InvokeFunction", f"arn:aws:lambda:{PREFIX}:function:f")],
         ),
         (
-            request("states", target="AWSStepFunctions.SendTaskSuccess", body={"taskToken": "x"}),
-            [("states:SendTaskSuccess", "*")],
+            request(
+                "states",
+                target="AWSStepFunctions.SendTaskSuccess",
+                body={"taskToken": "x"},
+                known=Known(machine_of={"x": "arn:m"}.__getitem__),
+            ),
+            [("states:SendTaskSuccess", "arn:m")],
         ),
+        (request("states", target="AWSStepFunctions.SendTaskSuccess", body={"taskToken": "nobody's"}), []),
         (
             request(
                 "ses",
