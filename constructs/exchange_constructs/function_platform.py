@@ -64,16 +64,18 @@ class FunctionPlatform(Construct):
         self.idempotency = IdempotencyTable(self, "Idempotency", config=config, key=keys.data)
         self.last_letters = last_letters
         libraries = function_libraries()
-        self.libraries = libraries and lambda_.LayerVersion(
-            self,
-            "Libraries",
-            code=libraries,
-            compatible_runtimes=[PYTHON],
-            compatible_architectures=[lambda_.Architecture.ARM_64],
-            description="What the functions import, from hashed wheels",
-            # A function of another stack may still name the version before, until that stack is deployed as well.
-            removal_policy=RemovalPolicy.RETAIN,
-        )
+        self.libraries: lambda_.ILayerVersion | None = None
+        if libraries:
+            self.libraries = lambda_.LayerVersion(
+                self,
+                "Libraries",
+                code=libraries,
+                compatible_runtimes=[PYTHON],
+                compatible_architectures=[lambda_.Architecture.ARM_64],
+                description="What the functions import, from hashed wheels",
+                # A function of another stack may still name the version before, until that stack is deployed as well.
+                removal_policy=RemovalPolicy.RETAIN,
+            )
 
     def _network_access(self) -> iam.ManagedPolicy:
         """Let Lambda, and not the code it runs, join a function to the network; let the function send traces."""

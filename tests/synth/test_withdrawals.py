@@ -16,8 +16,10 @@ def listed(value: Any) -> list[Any]:
 
 
 def allowed(exchange: Any) -> Iterator[tuple[str, str, str]]:
-    """Yield role, action and resource of everything that managed policies allow."""
+    """Yield role, action and resource of everything that managed policies allow; a boundary allows nothing."""
     for path, policy in exchange.of_type("AWS::IAM::ManagedPolicy"):
+        if policy.get("ManagedPolicyName") == f"bursa-{exchange.config.name}-boundary":
+            continue
         for statement in policy["PolicyDocument"]["Statement"]:
             for action in listed(statement["Action"]):
                 for resource in listed(statement["Resource"]):
