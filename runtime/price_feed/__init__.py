@@ -1,0 +1,1 @@
+"""What other venues pay: their messages, the price they agree on, and when there is none."""
