@@ -34,6 +34,7 @@ _CUTS: Final = "tests/runtime/engine/test_crash_points.py"
 _SNAPSHOTS: Final = "tests/runtime/engine/test_snapshots.py"
 _LEASE: Final = "tests/runtime/engine/test_lease.py"
 _DRIVERS: Final = "tests/runtime/engine/test_event_logs.py"
+_REFERENCE: Final = "tests/runtime/price_feed/test_reference.py"
 _FAILOVER: Final = "tests/runtime/engine/test_failover.py"
 _SAGA: Final = "tests/runtime/withdrawals/test_saga.py"
 
@@ -443,5 +444,26 @@ MUTANTS: Final = (
         "        self.register.halt(reason, self.now_s)\n",
         "",
         _SAGA + "::test_too_much_in_an_hour_halts_everything_until_somebody_opens_again",
+    ),
+    Mutant(
+        "a reference price is a mean",
+        "runtime/price_feed/reference.py",
+        "ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]  #",
+        "2 * sum(ordered) // len(ordered)  #",
+        _REFERENCE,
+    ),
+    Mutant(
+        "an old quote is used",
+        "runtime/price_feed/reference.py",
+        "if 0 <= now_us - sighting.at_us <= rules.stale_us",
+        "if 0 <= now_us - sighting.at_us",
+        _REFERENCE,
+    ),
+    Mutant(
+        "a venue's price passes through a float",
+        "runtime/price_feed/venues.py",
+        "parse_float=str",
+        "parse_float=lambda text: str(float(text))",
+        "tests/runtime/price_feed/test_venues.py",
     ),
 )

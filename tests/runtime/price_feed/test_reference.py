@@ -16,6 +16,7 @@ from runtime.price_feed.reference import (
     agree,
 )
 from runtime.price_feed.venues import BITSTAMP, COINBASE, KRAKEN, VENUES, Quote
+from runtime.shared.catalogue import PPM
 from runtime.shared.messages import SetReferencePrice
 
 MARKET = CATALOGUE.market_by_symbol["BTCUSDT"]
@@ -33,9 +34,16 @@ def named(*sightings: Sighting) -> dict[str, Sighting]:
     return {f"venue-{number}": sighting for number, sighting in enumerate(sightings)}
 
 
-@given(honest=st.lists(PRICES, min_size=2, max_size=7), lie=st.integers(min_value=1, max_value=10**30))
-def test_one_lying_venue_never_moves_the_price_beyond_the_honest_ones(honest: list[int], lie: int) -> None:
-    outcome = agree(named(*map(seen, honest), seen(lie)), MARKET, NOW, RULES)
+@given(
+    center=st.integers(min_value=10_000, max_value=10_000_000),
+    apart_ppm=st.lists(st.integers(min_value=-4_000, max_value=4_000), min_size=2, max_size=7),
+    lie_ppm=st.integers(min_value=-30_000, max_value=30_000) | st.integers(min_value=30_000, max_value=10**20),
+)
+def test_one_lying_venue_never_moves_the_price_beyond_the_honest_ones(
+    center: int, apart_ppm: list[int], lie_ppm: int
+) -> None:
+    honest = [center * (PPM + apart) // PPM for apart in apart_ppm]
+    outcome = agree(named(*map(seen, honest), seen(center * (PPM + lie_ppm) // PPM)), MARKET, NOW, RULES)
     if isinstance(outcome, Agreed):
         assert min(honest) <= outcome.ticks <= max(honest)
 
