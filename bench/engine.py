@@ -35,6 +35,10 @@ LOTS: Final = 1_000
 """Scale of the workload's prices and lots, so that every order passes the filters of the market."""
 FUNDS: Final = 5 * 10**16
 BATCH: Final = 1_024
+COMMAND_BYTES: Final = 100
+"""About what an order takes in the journal."""
+APPENDED: Final = 20_000
+"""Commands that a bare append loop makes durable."""
 REPEATS: Final = 3
 MILLION: Final = 1_000_000
 
@@ -205,6 +209,17 @@ def _append_seconds(sealed: list[bytes], folder: Path) -> float:
             file.flush()
             os.fdatasync(file.fileno())
         return time.perf_counter() - started
+
+
+def append_cpu_s(batch: int) -> float:
+    """Return the CPU seconds, for each command, of a bare loop that makes `batch` commands durable at a time."""
+    scratch = _scratch()
+    sealed = [bytes(batch * COMMAND_BYTES)] * (APPENDED // batch)
+    started = time.process_time()
+    _append_seconds(sealed, scratch)
+    spent = time.process_time() - started
+    shutil.rmtree(scratch)
+    return spent / (len(sealed) * batch)
 
 
 def durable() -> Result:
