@@ -20,6 +20,8 @@ from exchange_constructs.service_role import ServiceRole
 PORT: Final = 7432
 PROXY_PORT: Final = 5432
 """Where RDS Proxy listens for PostgreSQL clients, whatever the port of the database."""
+PROXY_AUTHORITIES: Final = "/opt/python/botocore/cacert.pem"
+"""Roots, in the functions' layer, against which they verify the proxy: Amazon Trust Services signs its certificate."""
 WRITER: Final = "ledger_writer"
 """Adds to the ledger, deletes nothing; what each user may do is in the migrations of runtime/ledger."""
 READER: Final = "ledger_reader"
@@ -136,7 +138,8 @@ class LedgerDatabase(Construct):
         self._proxy.grant_connect(grantee, user)
 
     def let_read(self, function: EventFunction) -> None:
-        """Let `function` read by the proxy: it may reach it, and sign in."""
+        """Let `function` read by the proxy: it may reach it and sign in, and it knows whose certificate to trust."""
+        function.function.add_environment("PGSSLROOTCERT", PROXY_AUTHORITIES)
         function.connections.allow_to(self.proxy_connections, ec2.Port.tcp(PROXY_PORT), "reads the ledger")
         self.grant_sign_in_by_proxy(function.role, READER)
 

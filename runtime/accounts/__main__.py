@@ -10,9 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -29,6 +28,7 @@ from runtime.accounts.keys import (
 )
 from runtime.accounts.operations import CommandRefusedError, ask_totals, deposit, open_account, set_market_status
 from runtime.ledger.history import AccountName, HistoryUnavailableError, open_history
+from runtime.shared.business_events import AccountOpened, BusinessEvent, EventPublisher, NotPublishedError
 from runtime.shared.catalogue import Catalogue, CatalogueError
 from runtime.shared.engine_link import EngineError, EngineLink
 from runtime.shared.messages import CANCEL_ONLY, EXTERNAL_ACCOUNT, HALT, TRADING, AskAccount
@@ -43,7 +43,6 @@ from runtime.shared.settings import (
 
 CONNECT_TIMEOUT_S: Final = 10.0
 STATUSES: Final = {"trading": TRADING, "halt": HALT, "cancel-only": CANCEL_ONLY}
-EVENT_SOURCE: Final = "bursa.accounts"
 _NOTES: Final = """
 environment:
   ENGINE_ADDRESS       host:port of the engine
@@ -92,8 +91,13 @@ class Tool:
         tier = self._catalogue.tier(arguments.tier)
         account = await open_account(self._link, arguments.name, tier.id)
         if self._settings.event_bus:
-            detail = {"account_id": account, "name": arguments.name, "tier": tier.name}
-            await asyncio.to_thread(_publish, self._settings.event_bus, "account.opened", detail)
+            opened = AccountOpened(
+                event_id=f"account-opened/{account}",
+                at_us=time.time_ns() // 1_000,
+                account_id=account,
+                tier=tier.name,
+            )
+            await asyncio.to_thread(_publish, self._settings.event_bus, opened)
         return f"account {account}  {arguments.name}  tier {tier.name}"
 
     async def key(self, arguments: argparse.Namespace) -> str:
@@ -182,12 +186,11 @@ def _new_key(arguments: argparse.Namespace) -> tuple[ApiKey, dict[str, str]]:
     return hmac, {"secret_key": hmac.secret_key}
 
 
-def _publish(bus: str, detail_type: str, detail: dict[str, Any]) -> None:
-    entry = {"EventBusName": bus, "Source": EVENT_SOURCE, "DetailType": detail_type, "Detail": json.dumps(detail)}
-    result = boto3.client("events").put_events(Entries=[entry])
-    if result["FailedEntryCount"]:
-        why = result["Entries"][0].get("ErrorMessage", "no reason given")
-        raise ToolError(f"{detail_type} was not published to {bus}: {why}; the same command again publishes it")
+def _publish(bus: str, event: BusinessEvent) -> None:
+    try:
+        EventPublisher(bus).publish(event)
+    except NotPublishedError as error:
+        raise ToolError(f"{error} was not published to {bus}; the same command again publishes it") from None
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import sys
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from config.model import load_environments
 from exchange_constructs import runtime_code
 from exchange_constructs.business_events import BusinessEvents
+from exchange_constructs.ledger_database import PROXY_AUTHORITIES
 from exchange_constructs.runtime_code import ROOT, function_code
 from runtime.shared.business_events import EVENTS, AccountOpened, KycDecided
 from scripts import preflight
@@ -179,3 +181,18 @@ def test_rules_name_events_of_the_catalogue_only(exchange: Any) -> None:
         for detail_type in rule["EventPattern"]["detail-type"]:
             assert detail_type in types, path
             assert any((source, detail_type) in known for source in rule["EventPattern"]["source"]), path
+
+
+def test_functions_verify_the_database_against_roots_that_their_layer_holds(exchange: Any) -> None:
+    """libpq verifies in full; without a file of roots it would refuse every connection."""
+    connecting = {
+        path: function["Environment"]["Variables"]
+        for path, function in exchange.of_type("AWS::Lambda::Function")
+        if "DATABASE_URL" in function.get("Environment", {}).get("Variables", {})
+    }
+    assert len(connecting) >= 4
+    for path, variables in connecting.items():
+        assert variables.get("PGSSLROOTCERT") == PROXY_AUTHORITIES, path
+    package, file = PROXY_AUTHORITIES.split("/")[-2:]
+    assert re.search(rf"^{package}==", LOCK.read_text(), re.MULTILINE)
+    assert "MIIDQTCCAimgAwIBAgITBmyfz5m" in (files(package) / file).read_text()  # Amazon Root CA 1

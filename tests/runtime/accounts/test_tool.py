@@ -17,6 +17,7 @@ from runtime.accounts.keys import new_ed25519_pair
 from runtime.accounts.operations import CommandRefusedError, deposit, open_account
 from runtime.engine.engine import Engine
 from runtime.ledger.history import AccountName
+from runtime.shared.business_events import AccountOpened
 from runtime.shared.messages import (
     AccountState,
     Answered,
@@ -146,15 +147,16 @@ def test_opening_is_told_to_the_bus(run: Run, monkeypatch: pytest.MonkeyPatch) -
     class Events:
         def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - as boto3 has it
             told.extend(Entries)
-            return {"FailedEntryCount": len(told) - 1, "Entries": [{"ErrorMessage": "bus is full"}]}
+            return {"FailedEntryCount": len(told) - 1, "Entries": [{"ErrorCode": "BusIsFull"}]}
 
     client = boto3.client
-    monkeypatch.setattr(tool.boto3, "client", lambda name: Events() if name == "events" else client(name))
+    monkeypatch.setattr(boto3, "client", lambda name: Events() if name == "events" else client(name))
     run("open", "ana")
     (entry,) = told
-    assert json.loads(entry.pop("Detail")) == {"account_id": 1000, "name": "ana", "tier": "standard"}
+    opened = AccountOpened.model_validate_json(entry.pop("Detail"))  # as every reader of the bus does
+    assert (opened.event_id, opened.account_id, opened.tier) == ("account-opened/1000", 1000, "standard")
     assert entry == {"EventBusName": "business", "Source": "bursa.accounts", "DetailType": "account.opened"}
-    with pytest.raises(tool.ToolError, match="bus is full; the same command again"):
+    with pytest.raises(tool.ToolError, match="BusIsFull was not published to business; the same command again"):
         run("open", "ana")
 
 
