@@ -140,6 +140,7 @@ DEV: Final = Environment(
     market_data=FargateSize(cpu_units=512, memory_mib=1024, task_count=1),
     ledger=FargateSize(cpu_units=512, memory_mib=1024, task_count=1),
     rest=FargateSize(cpu_units=512, memory_mib=1024, task_count=1),
+    fix=FargateSize(cpu_units=256, memory_mib=512, task_count=1),
     websocket=WebSocketConfig(instance_type="c7g.large", instance_count_min=1, instance_count_max=2),
     records=RecordsConfig(
         lock_mode="GOVERNANCE",
@@ -257,6 +258,7 @@ STAGING: Final = Environment(
     market_data=FargateSize(cpu_units=1024, memory_mib=2048, task_count=1),
     ledger=FargateSize(cpu_units=1024, memory_mib=2048, task_count=1),
     rest=FargateSize(cpu_units=1024, memory_mib=2048, task_count=2),
+    fix=FargateSize(cpu_units=256, memory_mib=512, task_count=2),
     websocket=WebSocketConfig(instance_type="c7g.large", instance_count_min=2, instance_count_max=4),
     records=RecordsConfig(
         lock_mode="GOVERNANCE",
@@ -374,6 +376,7 @@ PROD: Final = Environment(
     market_data=FargateSize(cpu_units=2048, memory_mib=8192, task_count=1),
     ledger=FargateSize(cpu_units=2048, memory_mib=4096, task_count=1),
     rest=FargateSize(cpu_units=2048, memory_mib=4096, task_count=3),
+    fix=FargateSize(cpu_units=256, memory_mib=512, task_count=2),
     websocket=WebSocketConfig(instance_type="c7g.xlarge", instance_count_min=3, instance_count_max=12),
     records=RecordsConfig(
         lock_mode="COMPLIANCE",

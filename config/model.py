@@ -182,6 +182,7 @@ class Environment(Checked):
     market_data: FargateSize
     ledger: FargateSize
     rest: FargateSize
+    fix: FargateSize
     websocket: WebSocketConfig
     records: RecordsConfig
     operations: OperationsConfig
@@ -305,7 +306,7 @@ def _broken_partners(cidr: str, partners: PartnersConfig) -> Iterator[tuple[str,
 
 
 def _broken_sizes(environment: Environment) -> Iterator[tuple[str, str, object]]:
-    for service in ("engine", "market_data", "ledger", "rest"):
+    for service in ("engine", "market_data", "ledger", "rest", "fix"):
         size: FargateSize = getattr(environment, service)
         memory = FARGATE_MEMORY_MIB[size.cpu_units]
         if size.memory_mib not in memory:

@@ -1,4 +1,4 @@
-"""The gateways: REST on Fargate behind a private balancer, WebSocket on instances behind the public one."""
+"""The gateways: REST on Fargate behind a private balancer, WebSocket behind the public one, FIX for partners only."""
 
 from typing import Final
 
@@ -11,6 +11,7 @@ from exchange_constructs.ledger_database import READER
 from exchange_constructs.partner_access import PartnerFront
 from exchange_constructs.private_network import PrivateNetwork
 from exchange_constructs.process import Process
+from exchange_constructs.record_table import RecordTable
 from exchange_constructs.rest_front import RestFront
 from exchange_constructs.stream_front import StreamFront
 from exchange_constructs.web_socket_fleet import WebSocketFleet
@@ -22,10 +23,11 @@ from stacks.market_data_stack import MarketDataStack
 
 REST_PORT: Final = 8080
 WEB_SOCKET_PORT: Final = 8081
+FIX_PORT: Final = 8083
 
 
 class GatewayStack(ExchangeStack):
-    """One code base, two entry points; both hold nothing but connections."""
+    """One code base, two entry points, and FIX; all hold nothing but connections."""
 
     def __init__(
         self,
@@ -40,7 +42,7 @@ class GatewayStack(ExchangeStack):
         market_data: MarketDataStack,
     ) -> None:
         """Create both gateways and let them reach engine, market data, database and cache."""
-        super().__init__(scope, construct_id, config=config, description="REST and WebSocket gateways")
+        super().__init__(scope, construct_id, config=config, description="REST, WebSocket and FIX gateways")
         zone = route53.HostedZone.from_hosted_zone_attributes(
             self, "Zone", hosted_zone_id=config.hosted_zone_id, zone_name=config.domain
         )
@@ -81,6 +83,20 @@ class GatewayStack(ExchangeStack):
             gateway.connections.allow_to_default_port(market_data.market_data.connections, "public market data")
             gateway.connections.allow_to_default_port(data.database.connections, "history of orders and trades")
             gateway.connections.allow_to_default_port(data.cache.connections, "tickers, rate limits")
+        self.fix = FargateService(
+            self,
+            "Fix",
+            config=config,
+            size=config.fix,
+            process=Process(service="fix", module="runtime.fix.main", port=FIX_PORT),
+            hands_over=True,
+            cluster=engine.cluster,
+            namespace=engine.namespace,
+            catalogue=data.catalogue,
+            logs_key=foundation.keys.logs,
+        )
+        # Next numbers of each session, for either acceptor to go on with. None is opened yet, so nobody may call it.
+        RecordTable(self, "FixSequences", config=config, key=foundation.keys.data, item_key="session")
         self.rest_front = RestFront(
             self,
             "RestFront",
@@ -108,6 +124,7 @@ class GatewayStack(ExchangeStack):
             zone=zone,
             fleet=self.web_socket,
             port=WEB_SOCKET_PORT,
+            fix=self.fix,
             access_logs=foundation.access_logs,
             notices=foundation.topics.tickets,
         )

@@ -14,16 +14,20 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from config.model import Environment
+from exchange_constructs.fargate_service import FargateService
 from exchange_constructs.private_network import APPLICATION, PrivateNetwork
 from exchange_constructs.web_socket_fleet import WebSocketFleet
 
 ORDERS: Final = 443
 MARKET_DATA: Final = 8443
 """Two doors to the same gateway: a maker may keep the flood of prices apart from its orders."""
+FIX: Final = 9443
+"""The door to the FIX gateway."""
+DOORS: Final = (ORDERS, MARKET_DATA, FIX)
 
 
 class PartnerFront(Construct):
-    """An internal TLS balancer in front of the WebSocket gateway, offered to named accounts one by one.
+    """An internal TLS balancer in front of the WebSocket and FIX gateways, offered to named accounts one by one.
 
     Partners pass the same gateway as everyone: the same keys, limits and surveillance. They see no address of ours.
     """
@@ -38,6 +42,7 @@ class PartnerFront(Construct):
         zone: route53.IHostedZone,
         fleet: WebSocketFleet,
         port: int,
+        fix: FargateService,
         access_logs: s3.IBucket,
         notices: sns.ITopic,
     ) -> None:
@@ -79,14 +84,20 @@ class PartnerFront(Construct):
                 health_check=elb.HealthCheck(protocol=elb.Protocol.HTTP, path="/healthz"),
             )
             fleet.group.attach_to_network_target_group(target_group)
-            self.balancer.add_listener(
-                name,
-                port=listener_port,
-                protocol=elb.Protocol.TLS,
-                certificates=[certificate],
-                ssl_policy=elb.SslPolicy.RECOMMENDED_TLS,
-                default_target_groups=[target_group],
-            )
+            self._listen(name, listener_port, certificate, target_group)
+        acceptors = elb.NetworkTargetGroup(
+            self,
+            "FixTasks",
+            vpc=network.vpc,
+            port=fix.process.port,
+            protocol=elb.Protocol.TCP,
+            target_type=elb.TargetType.IP,
+            targets=[fix.service],
+            deregistration_delay=Duration.seconds(30),
+            health_check=elb.HealthCheck(protocol=elb.Protocol.TCP),
+        )
+        self._listen("Fix", FIX, certificate, acceptors)
+        self.balancer.connections.allow_to(fix.connections, ec2.Port.tcp(fix.process.port), "partners' FIX engines")
         self.balancer.connections.allow_to(fleet.connections, ec2.Port.tcp(port), "partners' clients")
         self.group = group
         self.service = ec2.VpcEndpointService(
@@ -102,6 +113,18 @@ class PartnerFront(Construct):
             service_id=self.service.vpc_endpoint_service_id,
             connection_notification_arn=notices.topic_arn,
             connection_events=["Accept", "Connect", "Delete", "Reject"],
+        )
+
+    def _listen(
+        self, name: str, port: int, certificate: acm.ICertificate, target_group: elb.INetworkTargetGroup
+    ) -> None:
+        self.balancer.add_listener(
+            name,
+            port=port,
+            protocol=elb.Protocol.TLS,
+            certificates=[certificate],
+            ssl_policy=elb.SslPolicy.RECOMMENDED_TLS,
+            default_target_groups=[target_group],
         )
 
 
@@ -137,7 +160,7 @@ class PeeredPartners(Construct):
                     destination_cidr_block=peer.cidr,
                     vpc_peering_connection_id=peering.ref,
                 )
-            for port in (ORDERS, MARKET_DATA):
+            for port in DOORS:
                 front.group.add_ingress_rule(
                     ec2.Peer.ipv4(peer.cidr), ec2.Port.tcp(port), f"Peered network of {peer.name}"
                 )

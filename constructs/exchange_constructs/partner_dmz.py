@@ -13,7 +13,7 @@ from config.perimeter import DataCentre
 from exchange_constructs.flow_records import FlowRecords
 from exchange_constructs.inspection import InspectionPolicy, ZoneFirewall
 from exchange_constructs.isolated_network import accept_small_network
-from exchange_constructs.partner_access import MARKET_DATA, ORDERS, PartnerFront
+from exchange_constructs.partner_access import DOORS, ORDERS, PartnerFront
 from exchange_constructs.tiers import ATTACHMENT, ENTRANCE, INSPECTION
 
 HANDSHAKE: Final = 1000
@@ -24,7 +24,7 @@ class PartnerDmz(Construct):
     """Three tiers in every zone: the transit gateway arrives, a firewall inspects, and an entrance leads on.
 
     The entrance is an endpoint of the same service that market makers use, so no route joins this network with the
-    exchange's: a partner reaches two ports of one balancer, and the exchange cannot call a partner at all.
+    exchange's: a partner reaches three ports of one balancer, and the exchange cannot call a partner at all.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class PartnerDmz(Construct):
             self, "EntranceAccess", vpc=self.vpc, description="Entrance of data centres", allow_all_outbound=False
         )
         for centre in self._config.partners.data_centres:
-            for port in (ORDERS, MARKET_DATA):
+            for port in DOORS:
                 group.add_ingress_rule(ec2.Peer.ipv4(centre.cidr), ec2.Port.tcp(port), f"Data centre of {centre.name}")
         endpoint = self.vpc.add_interface_endpoint(
             "Entrance",
@@ -140,7 +140,7 @@ def _rules(centres: tuple[DataCentre, ...], host: str, dmz: str) -> Iterator[str
     """Yield, for each partner and port, a rule for TLS to our own name and one for the handshake before it."""
     number = 0
     for centre in centres:
-        for port in (ORDERS, MARKET_DATA):
+        for port in DOORS:
             number += 1
             yield (
                 f'pass tls {centre.cidr} any -> {dmz} {port} (ssl_state:client_hello; tls.sni; content:"{host}"; '

@@ -42,6 +42,7 @@ MAY = {  # role of a process → services it may call, beside the catalogue
     "MarketData/MarketDataRole": {"kinesis", "kms", "rds-db", "ssm"},
     "Ledger/LedgerRole": {"kms", "rds-db", "secretsmanager", "ssm"},
     "Gateway/RestRole": {"dynamodb", "kms", "rds-db", "ssm"},
+    "Gateway/FixRole": {"ssm"},
     "Gateway/WebSocketRole": {"dynamodb", "kms", "rds-db", "ssm", "logs"},
     "Notifications/NotifierRole": {"dynamodb", "kms", "logs", "sns", "sqs"},
     "Analytics/LakeDeliveryRole": {"glue", "kinesis", "kms", "logs", "s3"},

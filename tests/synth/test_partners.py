@@ -33,13 +33,13 @@ def test_operators_hear_of_every_connection(exchange: Any) -> None:
     assert "OperatorsTickets" in exchange.text(notices["ConnectionNotificationArn"])
 
 
-def test_partners_meet_the_gateway_of_everyone_at_two_doors(exchange: Any) -> None:
+def test_partners_meet_the_gateway_of_everyone_at_two_doors_and_fix_at_a_third(exchange: Any) -> None:
     ports = {
         listener["Port"]
         for path, listener in exchange.of_type("AWS::ElasticLoadBalancingV2::Listener")
         if "PartnerFront" in path
     }
-    assert ports == {443, 8443}
+    assert ports == {443, 8443, 9443}
     ((_, fleet),) = [
         (path, group)
         for path, group in exchange.of_type("AWS::AutoScaling::AutoScalingGroup")
@@ -48,7 +48,7 @@ def test_partners_meet_the_gateway_of_everyone_at_two_doors(exchange: Any) -> No
     assert sum("PartnerFront" in exchange.text(arn) for arn in fleet["TargetGroupARNs"]) == 2
 
 
-def test_a_peered_network_reaches_two_ports_and_answers_find_their_way(exchange: Any) -> None:
+def test_a_peered_network_reaches_three_ports_and_answers_find_their_way(exchange: Any) -> None:
     peers = exchange.config.partners.peered
     peerings = [peering for _, peering in exchange.of_type("AWS::EC2::VPCPeeringConnection")]
     assert [(p["PeerOwnerId"], p["PeerVpcId"]) for p in peerings] == [(peer.account, peer.vpc_id) for peer in peers]
@@ -62,7 +62,7 @@ def test_a_peered_network_reaches_two_ports_and_answers_find_their_way(exchange:
         if path.startswith("Gateway/PartnerFront")
         for rule in group.get("SecurityGroupIngress", [])
     }
-    assert opened == {(peer.cidr, port, port) for peer in peers for port in (443, 8443)}
+    assert opened == {(peer.cidr, port, port) for peer in peers for port in (443, 8443, 9443)}
 
 
 def test_an_empty_list_is_a_closed_door(dev: Any) -> None:
@@ -146,7 +146,7 @@ def test_no_route_of_the_dmz_is_wide(prod: Any) -> None:
     assert [path for path, _ in prod.of_type("AWS::EC2::InternetGateway") if path.startswith("Partners/")] == []
 
 
-def test_the_firewall_lets_a_data_centre_say_one_name_at_two_doors_and_nothing_else(prod: Any) -> None:
+def test_the_firewall_lets_a_data_centre_say_one_name_at_three_doors_and_nothing_else(prod: Any) -> None:
     ((_, group),) = [(p, g) for p, g in prod.of_type("AWS::NetworkFirewall::RuleGroup") if p.startswith("Partners/")]
     assert group["RuleGroup"]["StatefulRuleOptions"] == {"RuleOrder": "STRICT_ORDER"}
     rules = group["RuleGroup"]["RulesSource"]["RulesString"].splitlines()
@@ -156,7 +156,7 @@ def test_the_firewall_lets_a_data_centre_say_one_name_at_two_doors_and_nothing_e
         ("pass", protocol, centre.cidr, "any", "->", dmz, port)
         for protocol in ("tls", "tcp")
         for centre in prod.config.partners.data_centres
-        for port in ("443", "8443")
+        for port in ("443", "8443", "9443")
     }
     assert all(name in rule for rule in rules if rule.startswith("pass tls"))
     assert all("flow:not_established" in rule for rule in rules if rule.startswith("pass tcp"))

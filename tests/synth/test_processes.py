@@ -15,9 +15,10 @@ CONTRACT = {
     "market_data": ("runtime.market_data.main", 7002, {"ENGINE_ADDRESS", "DATABASE_URL", "TRADE_STREAM"}),
     "ledger": ("runtime.ledger.main", 7003, {"ENGINE_ADDRESS", "DATABASE_URL", "DATABASE_OWNER_SECRET_ARN"}),
     "rest": ("runtime.gateway.rest", 8080, GATEWAY),
+    "fix": ("runtime.fix.main", 8083, set()),
     "ws": ("runtime.gateway.ws", 8081, GATEWAY | {"AWS_REGION"}),
 }
-FARGATE = ("engine", "market_data", "ledger", "rest")
+FARGATE = ("engine", "market_data", "ledger", "rest", "fix")
 
 
 def containers(exchange: Any) -> dict[str, dict[str, Any]]:
@@ -131,7 +132,7 @@ def test_a_failed_deployment_is_rolled_back_and_a_single_task_is_never_doubled(e
     for path, service in services:
         deployment = service["DeploymentConfiguration"]
         assert deployment["DeploymentCircuitBreaker"] == {"Enable": True, "Rollback": True}, path
-        if path.startswith("Engine/"):
+        if path.startswith(("Engine/", "Gateway/Fix")):  # they hand over, or hold nothing
             assert (deployment["MinimumHealthyPercent"], deployment["MaximumPercent"]) == (100, 200), path
         elif service["DesiredCount"] == 1:
             assert (deployment["MinimumHealthyPercent"], deployment["MaximumPercent"]) == (0, 100), path
