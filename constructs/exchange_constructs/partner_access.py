@@ -64,6 +64,7 @@ class PartnerFront(Construct):
             cross_zone_enabled=True,
             deletion_protection=True,
         )
+        self.balancer.set_attribute("zonal_shift.config.enabled", "true")
         self.balancer.log_access_logs(access_logs, "partners")
         certificate = acm.Certificate(
             self,

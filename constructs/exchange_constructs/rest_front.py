@@ -47,6 +47,7 @@ class RestFront(Construct):
             desync_mitigation_mode=elb.DesyncMitigationMode.STRICTEST,
             deletion_protection=True,
         )
+        self.balancer.set_attribute("zonal_shift.config.enabled", "true")
         self.balancer.log_access_logs(access_logs, "rest")
         self.target_group = elb.ApplicationTargetGroup(
             self,

@@ -57,6 +57,7 @@ class StreamFront(Construct):
             cross_zone_enabled=True,
             deletion_protection=True,
         )
+        self.balancer.set_attribute("zonal_shift.config.enabled", "true")
         self.balancer.log_access_logs(access_logs, "stream")
         self.target_group = elb.NetworkTargetGroup(
             self,

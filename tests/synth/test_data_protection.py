@@ -34,6 +34,7 @@ FROZEN = {  # ids of what holds data: a changed id makes an empty twin of it
         "Data/ApiKeysTable10D26ED3",
         "Engine/LeasesTableFEA91EF2",
         "Functions/PlatformIdempotencyTable6A0EAFE6",
+        "Gateway/FixSequences38FBF740",
         "Onboarding/ApplicationsTable71576833",
         "Onboarding/LocksTable84FB9352",
         "Surveillance/Cases80582F3E",

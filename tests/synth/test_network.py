@@ -149,5 +149,6 @@ def test_balancers_refuse_bad_headers_and_cannot_be_deleted_by_mistake(exchange:
         given = attributes(balancer, "LoadBalancerAttributes")
         assert given["deletion_protection.enabled"] == "true", path
         assert given["access_logs.s3.enabled"] == "true", path
+        assert given["zonal_shift.config.enabled"] == "true", path  # else a zone that is ill cannot be left
         if balancer["Type"] == "application":
             assert given["routing.http.drop_invalid_header_fields.enabled"] == "true"
