@@ -16,6 +16,7 @@ from config.model import (
     OperationsConfig,
     WebSocketConfig,
 )
+from config.nodes import ChainConfig, DepositAsset, NodeBuild, NodesConfig
 from config.perimeter import (
     Accounts,
     AuditConfig,
@@ -59,6 +60,16 @@ WITHDRAWALS: Final = WithdrawalConfig(
     ),
     hourly_count_max=150,
 )
+WALLET_XPUB: Final = Sample(
+    "xpub68Gmy5EdvgibQVfPdqkBBCHxA5htiqg55crXYuXoQRKfDBFA1WEjWgP6LHhwBZeNK1VTsfTFUHCdrfp1bgwQ9xv5ski8PX9rL2dZXvgGDnw"
+)
+"""Of the hot wallet, for deposit addresses; the sample is a published test vector, whose private key everyone knows."""
+TETHER: Final = "0xdAC17F958D2ee523a2206206994597C13D831ec7"
+"""USDT on Ethereum."""
+TEST_TOKEN: Final = Sample("0x7070707070707070707070707070707070707070")
+"""What stands for it on a test network."""
+PROGRAM_DIGEST: Final = Sample("0000000000000000000000000000000000000000000000000000000000000000")
+"""SHA-256 of a node's program, from a signed release, one for each program and architecture."""
 STANDARDS: Final = ("aws-foundational-security-best-practices", "cis-aws-foundations-benchmark", "pci-dss")
 
 DEV: Final = Environment(
@@ -128,6 +139,46 @@ DEV: Final = Environment(
         administrator_role=Sample("arn:aws:iam::123456789012:role/WalletAdministrator"),
         break_glass_role=Sample("arn:aws:iam::123456789012:role/WalletBreakGlass"),
     ),
+    nodes=NodesConfig(
+        cidr="10.13.0.0/24",
+        nat_zone_count=1,
+        service_name=Sample("com.amazonaws.vpce.ap-southeast-3.vpce-svc-00000000000000000"),
+        snapshots_kept=7,
+        chains=(
+            ChainConfig(
+                name="ethereum",
+                network=Sample("31337"),
+                genesis=Sample("0x51e7e2b83998a373d01d53877c3ddefb929f1b00012e2a2c9e6721d4f28ad75f"),
+                data_gib=256,
+                iops=3000,
+                throughput_mib=250,
+                builds=(
+                    NodeBuild(
+                        architecture="x86_64",
+                        instance_type="r7i.xlarge",
+                        machine_image=Sample("ami-00000000000000000"),
+                        digests=(PROGRAM_DIGEST, PROGRAM_DIGEST),
+                    ),
+                    NodeBuild(
+                        architecture="arm64",
+                        instance_type="r7g.xlarge",
+                        machine_image=Sample("ami-00000000000000000"),
+                        digests=(PROGRAM_DIGEST, PROGRAM_DIGEST),
+                    ),
+                ),
+                assets=(
+                    DepositAsset(name="ETH", decimals=18, confirmations=3),
+                    DepositAsset(
+                        name="USDT",
+                        decimals=6,
+                        confirmations=3,
+                        contract=TEST_TOKEN,
+                    ),
+                ),
+                extended_public_key=WALLET_XPUB,
+            ),
+        ),
+    ),
     database=DatabaseConfig(
         capacity_units_min=0.5,
         capacity_units_max=4,
@@ -139,6 +190,7 @@ DEV: Final = Environment(
     engine=FargateSize(cpu_units=1024, memory_mib=4096, task_count=1),
     market_data=FargateSize(cpu_units=512, memory_mib=1024, task_count=1),
     ledger=FargateSize(cpu_units=512, memory_mib=1024, task_count=1),
+    deposits=FargateSize(cpu_units=256, memory_mib=512, task_count=1),
     rest=FargateSize(cpu_units=512, memory_mib=1024, task_count=1),
     fix=FargateSize(cpu_units=256, memory_mib=512, task_count=1),
     websocket=WebSocketConfig(instance_type="c7g.large", instance_count_min=1, instance_count_max=2),
@@ -246,6 +298,70 @@ STAGING: Final = Environment(
         administrator_role=Sample("arn:aws:iam::222222222221:role/WalletAdministrator"),
         break_glass_role=Sample("arn:aws:iam::222222222221:role/WalletBreakGlass"),
     ),
+    nodes=NodesConfig(
+        cidr="10.23.0.0/24",
+        nat_zone_count=1,
+        service_name=Sample("com.amazonaws.vpce.ap-southeast-3.vpce-svc-00000000000000000"),
+        snapshots_kept=7,
+        chains=(
+            ChainConfig(
+                name="ethereum",
+                network="11155111",
+                genesis="0x25a5cc106eea7138acab33231d7160d69cb777ee0c2c553fcddf5138993e6dd9",
+                data_gib=1024,
+                iops=3000,
+                throughput_mib=250,
+                builds=(
+                    NodeBuild(
+                        architecture="x86_64",
+                        instance_type="r7i.xlarge",
+                        machine_image=Sample("ami-00000000000000000"),
+                        digests=(PROGRAM_DIGEST, PROGRAM_DIGEST),
+                    ),
+                    NodeBuild(
+                        architecture="arm64",
+                        instance_type="r7g.xlarge",
+                        machine_image=Sample("ami-00000000000000000"),
+                        digests=(PROGRAM_DIGEST, PROGRAM_DIGEST),
+                    ),
+                ),
+                assets=(
+                    DepositAsset(name="ETH", decimals=18, confirmations=64),
+                    DepositAsset(
+                        name="USDT",
+                        decimals=6,
+                        confirmations=64,
+                        contract=TEST_TOKEN,
+                    ),
+                ),
+                extended_public_key=WALLET_XPUB,
+            ),
+            ChainConfig(
+                name="bitcoin",
+                network="test",
+                genesis="000000000933ea01ad0ee984209779baaec3ced90fa3f408719526f8d77f4943",
+                data_gib=200,
+                iops=3000,
+                throughput_mib=250,
+                builds=(
+                    NodeBuild(
+                        architecture="x86_64",
+                        instance_type="r7i.xlarge",
+                        machine_image=Sample("ami-00000000000000000"),
+                        digests=(PROGRAM_DIGEST,),
+                    ),
+                    NodeBuild(
+                        architecture="arm64",
+                        instance_type="r7g.xlarge",
+                        machine_image=Sample("ami-00000000000000000"),
+                        digests=(PROGRAM_DIGEST,),
+                    ),
+                ),
+                assets=(DepositAsset(name="BTC", decimals=8, confirmations=3),),
+                extended_public_key=WALLET_XPUB,
+            ),
+        ),
+    ),
     database=DatabaseConfig(
         capacity_units_min=1,
         capacity_units_max=8,
@@ -257,6 +373,7 @@ STAGING: Final = Environment(
     engine=FargateSize(cpu_units=2048, memory_mib=8192, task_count=2),
     market_data=FargateSize(cpu_units=1024, memory_mib=2048, task_count=1),
     ledger=FargateSize(cpu_units=1024, memory_mib=2048, task_count=1),
+    deposits=FargateSize(cpu_units=256, memory_mib=512, task_count=1),
     rest=FargateSize(cpu_units=1024, memory_mib=2048, task_count=2),
     fix=FargateSize(cpu_units=256, memory_mib=512, task_count=2),
     websocket=WebSocketConfig(instance_type="c7g.large", instance_count_min=2, instance_count_max=4),
@@ -364,6 +481,67 @@ PROD: Final = Environment(
         administrator_role=Sample("arn:aws:iam::333333333331:role/WalletAdministrator"),
         break_glass_role=Sample("arn:aws:iam::333333333331:role/WalletBreakGlass"),
     ),
+    nodes=NodesConfig(
+        cidr="10.33.0.0/24",
+        nat_zone_count=3,
+        service_name=Sample("com.amazonaws.vpce.ap-southeast-3.vpce-svc-00000000000000000"),
+        snapshots_kept=14,
+        chains=(
+            ChainConfig(
+                name="ethereum",
+                network="1",
+                genesis="0xd4e56740f876aef8c010b86a40d5f56745a118d0906a34e69aec8c0db1cb8fa3",
+                data_gib=2560,
+                iops=8000,
+                throughput_mib=700,
+                builds=(
+                    NodeBuild(
+                        architecture="x86_64",
+                        instance_type="r7i.2xlarge",
+                        machine_image=Sample("ami-00000000000000000"),
+                        digests=(PROGRAM_DIGEST, PROGRAM_DIGEST),
+                    ),
+                    NodeBuild(
+                        architecture="arm64",
+                        instance_type="r7g.2xlarge",
+                        machine_image=Sample("ami-00000000000000000"),
+                        digests=(PROGRAM_DIGEST, PROGRAM_DIGEST),
+                    ),
+                ),
+                assets=(
+                    DepositAsset(name="ETH", decimals=18, confirmations=64),
+                    DepositAsset(
+                        name="USDT", decimals=6, confirmations=64, contract=TETHER
+                    ),
+                ),
+                extended_public_key=WALLET_XPUB,
+            ),
+            ChainConfig(
+                name="bitcoin",
+                network="main",
+                genesis="000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f",
+                data_gib=1500,
+                iops=6000,
+                throughput_mib=400,
+                builds=(
+                    NodeBuild(
+                        architecture="x86_64",
+                        instance_type="r7i.2xlarge",
+                        machine_image=Sample("ami-00000000000000000"),
+                        digests=(PROGRAM_DIGEST,),
+                    ),
+                    NodeBuild(
+                        architecture="arm64",
+                        instance_type="r8g.2xlarge",
+                        machine_image=Sample("ami-00000000000000000"),
+                        digests=(PROGRAM_DIGEST,),
+                    ),
+                ),
+                assets=(DepositAsset(name="BTC", decimals=8, confirmations=6),),
+                extended_public_key=WALLET_XPUB,
+            ),
+        ),
+    ),
     database=DatabaseConfig(
         capacity_units_min=4,
         capacity_units_max=64,
@@ -375,6 +553,7 @@ PROD: Final = Environment(
     engine=FargateSize(cpu_units=4096, memory_mib=16_384, task_count=2),
     market_data=FargateSize(cpu_units=2048, memory_mib=8192, task_count=1),
     ledger=FargateSize(cpu_units=2048, memory_mib=4096, task_count=1),
+    deposits=FargateSize(cpu_units=256, memory_mib=512, task_count=1),
     rest=FargateSize(cpu_units=2048, memory_mib=4096, task_count=3),
     fix=FargateSize(cpu_units=256, memory_mib=512, task_count=2),
     websocket=WebSocketConfig(instance_type="c7g.xlarge", instance_count_min=3, instance_count_max=12),

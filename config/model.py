@@ -17,6 +17,7 @@ from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from config.checks import Checked, Sample, between, matching
 from config.custody import CustodyConfig
+from config.nodes import NodesConfig
 from config.perimeter import (
     AUDIT_DAYS_MIN,
     Accounts,
@@ -174,6 +175,9 @@ class Environment(Checked):
     backup: BackupConfig
     custody: CustodyConfig
     withdrawals: WithdrawalConfig
+    nodes: NodesConfig
+    deposits: FargateSize
+    """Of the deposit watchers, one for each chain."""
     database: DatabaseConfig
     journal_brokers: BrokerConfig | None
     """Brokers of the engine's command journal; None is MSK Serverless."""
@@ -240,6 +244,8 @@ def _broken_rules(environment: Environment) -> Iterator[tuple[str, str, object]]
     for number, rule in enumerate(environment.withdrawals.rules):
         if rule.asset not in known:
             yield f"withdrawals.rules.{number}.asset", "must be an asset of the catalogue", rule.asset
+    yield from environment.nodes.problems()
+    yield from _broken_deposits(environment)
     yield from _broken_roles(environment)
     if (size_bytes := len(environment.catalogue.to_json().encode())) > CATALOGUE_BYTES_MAX:
         yield "catalogue", f"must be at most {CATALOGUE_BYTES_MAX} bytes as JSON", size_bytes
@@ -264,6 +270,15 @@ def _broken_perimeter(environment: Environment) -> Iterator[tuple[str, str, obje
     lock_mode = "COMPLIANCE" if environment.name == "prod" else "GOVERNANCE"
     if audit.lock_mode != lock_mode:
         yield "audit.lock_mode", f"must be {lock_mode!r}: in prod records stay, of a trial they can go", audit.lock_mode
+
+
+def _broken_deposits(environment: Environment) -> Iterator[tuple[str, str, object]]:
+    listed = {asset.name for asset in environment.catalogue.assets if not asset.is_fiat}
+    for chain in environment.nodes.chains:
+        for asset in chain.assets:
+            if asset.name not in listed:
+                allowed = f"must be a coin of the catalogue: {', '.join(sorted(listed))}"
+                yield f"nodes.chains.{chain.name}.assets", allowed, asset.name
 
 
 def _broken_roles(environment: Environment) -> Iterator[tuple[str, str, object]]:
@@ -306,7 +321,7 @@ def _broken_partners(cidr: str, partners: PartnersConfig) -> Iterator[tuple[str,
 
 
 def _broken_sizes(environment: Environment) -> Iterator[tuple[str, str, object]]:
-    for service in ("engine", "market_data", "ledger", "rest", "fix"):
+    for service in ("engine", "market_data", "ledger", "rest", "fix", "deposits"):
         size: FargateSize = getattr(environment, service)
         memory = FARGATE_MEMORY_MIB[size.cpu_units]
         if size.memory_mib not in memory:
@@ -324,7 +339,7 @@ def _broken_sizes(environment: Environment) -> Iterator[tuple[str, str, object]]
 def _broken_counts(environment: Environment) -> Iterator[tuple[str, str, object]]:
     if environment.engine.task_count > 2:  # noqa: PLR2004 - one leader, one standby
         yield "engine.task_count", "must be 1 (leader) or 2 (leader and hot standby)", environment.engine.task_count
-    for service in ("market_data", "ledger"):
+    for service in ("market_data", "ledger", "deposits"):
         size: FargateSize = getattr(environment, service)
         if size.task_count != 1:
             yield f"{service}.task_count", "must be 1, since one process writes what it writes", size.task_count

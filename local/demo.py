@@ -82,8 +82,10 @@ def kept_keys(path: Path) -> dict[str, Keys]:
     return keys
 
 
-async def seed(engine_address: str, catalogue: Catalogue, store: KeyStore, keys: Mapping[str, Keys]) -> int:
-    """Open and fund every account and store its keys; return how many deposits were credited now.
+async def seed(
+    engine_address: str, catalogue: Catalogue, store: KeyStore, keys: Mapping[str, Keys]
+) -> tuple[int, dict[str, int]]:
+    """Open and fund every account and store its keys; return how many deposits were credited now, and ids by name.
 
     Raises what the accounts tool raises.
     """
@@ -91,12 +93,16 @@ async def seed(engine_address: str, catalogue: Catalogue, store: KeyStore, keys:
     await link.start()
     try:
         await link.wait_connected(CONNECT_TIMEOUT_S)
-        return sum([await _open(link, account, catalogue, store, keys[account.name]) for account in ACCOUNTS])
+        opened = [await _open(link, account, catalogue, store, keys[account.name]) for account in ACCOUNTS]
+        names = (account.name for account in ACCOUNTS)
+        return sum(credited for credited, _ in opened), dict(zip(names, (number for _, number in opened), strict=True))
     finally:
         await link.stop()
 
 
-async def _open(link: EngineLink, account: Account, catalogue: Catalogue, store: KeyStore, keys: Keys) -> int:
+async def _open(
+    link: EngineLink, account: Account, catalogue: Catalogue, store: KeyStore, keys: Keys
+) -> tuple[int, int]:
     number = await open_account(link, account.name, catalogue.tier(account.tier).id)
     credited = 0
     for name, amount in account.funds.items():
@@ -104,7 +110,7 @@ async def _open(link: EngineLink, account: Account, catalogue: Catalogue, store:
         units = parse_decimal(amount, asset.decimals)
         credited += await deposit(link, number, asset.id, units, f"demo/{account.name}/{name}")
     await asyncio.to_thread(_store, store, keys, number, account)
-    return credited
+    return credited, number
 
 
 def _store(store: KeyStore, keys: Keys, number: int, account: Account) -> None:
@@ -119,9 +125,19 @@ def _store(store: KeyStore, keys: Keys, number: int, account: Account) -> None:
         )
 
 
-def write_demo(path: Path, urls: Mapping[str, str], keys: Mapping[str, Keys], catalogue: Catalogue) -> None:
+def write_demo(
+    path: Path,
+    urls: Mapping[str, str],
+    keys: Mapping[str, Keys],
+    catalogue: Catalogue,
+    addresses: Mapping[str, Mapping[str, str]],
+) -> None:
     """Write the contract of a running exchange: where it is, and who may trade."""
-    accounts = [_shown(account.name, keys[account.name]) for account in ACCOUNTS if account.is_public]
+    accounts: list[dict[str, Any]] = [
+        {**_shown(account.name, keys[account.name]), "deposit_addresses": addresses.get(account.name, {})}
+        for account in ACCOUNTS
+        if account.is_public
+    ]
     demo: dict[str, Any] = {**urls, "accounts": accounts, "symbols": list(catalogue.market_by_symbol)}
     write_private(path, json.dumps(demo, indent=2).encode())
 

@@ -10,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections import Counter
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
@@ -28,6 +29,8 @@ from local.recorded import RECORDED
 from local.resolve import Json
 from local.supervisor import Program, Supervisor
 from runtime.accounts.keys import KeyStore
+from runtime.chain.addresses import deposit_address
+from runtime.chain.store import Addresses
 from runtime.shared.catalogue import Catalogue, read_catalogue
 
 HOST: Final = "127.0.0.1"
@@ -39,6 +42,8 @@ SITE: Final = PROJECT / "web" / "dist"
 GRANTS: Final = "LOCAL_GRANTS"
 """Environment variable: `report` only writes down what is not granted; anything else refuses it."""
 REPORT: Final = "report"
+DEPOSIT_KEY: Final = "EXTENDED_PUBLIC_KEY"
+"""A service that names it watches deposits to the addresses that follow from it."""
 STARTING: Final = "starting"
 HEALTHY: Final = "healthy"
 DEGRADED: Final = "degraded"
@@ -60,6 +65,7 @@ class Launcher:
         self._environment = environment
         self._state = STARTING
         self._urls: dict[str, str] = {}
+        self._addresses: dict[str, dict[str, str]] = {}
         self._supervisor = Supervisor(layout.logs, self._report)
         self._cloud: Cloud | None = None
         self._dispatcher: Dispatcher | None = None
@@ -116,10 +122,13 @@ class Launcher:
         )
         cloud.start()
         superuser = cloud.derive("postgres", stand_ins.SUPERUSER, 24).hex()
-        with step("start PostgreSQL and Valkey"):
+        ethereum = stand_ins.free_port()
+        cloud.addresses |= dict.fromkeys(stand_ins.NODE_ADDRESSES, f"{HOST}:{ethereum}")
+        with step("start PostgreSQL, Valkey and a simulated Ethereum"):
             await self._supervisor.start(
                 await asyncio.to_thread(stand_ins.postgres, layout.state, superuser, ports.postgres[1]),
                 stand_ins.valkey(layout.state, ports.valkey[1]),
+                stand_ins.ethereum(layout.state, ethereum),
             )
         with step(f"deploy {len(assembly.stacks)} stacks into the embedded AWS") as deploying:
             deployment = await asyncio.to_thread(deploy, assembly, cloud, deploying.say)
@@ -188,7 +197,7 @@ class Launcher:
             "ui_url": f"http://{HOST}:{self._port}/",
             "aws_endpoint_url": cloud.url,
         }
-        demo.write_demo(self._layout.demo, self._urls, keys, catalogue)
+        demo.write_demo(self._layout.demo, self._urls, keys, catalogue, self._addresses)
         self._show(deployment)
         self._state = HEALTHY
         self._report()
@@ -229,7 +238,8 @@ class Launcher:
             )
             keys = demo.kept_keys(self._layout.state / "clients.json")
             address = ",".join(f"{HOST}:{port}" for port in ports[engine.name])
-            credited = await demo.seed(address, catalogue, store, keys)
+            credited, accounts = await demo.seed(address, catalogue, store, keys)
+            self._addresses = await asyncio.to_thread(_issue, cloud, declared, accounts)
             seeding.note(f"{len(keys)} accounts, {credited} deposits credited now")
         return catalogue, keys
 
@@ -379,6 +389,21 @@ def post(url: str) -> tuple[int, str]:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
+
+
+def _issue(cloud: Cloud, declared: list[services.Service], accounts: Mapping[str, int]) -> dict[str, dict[str, str]]:
+    """Issue deposit addresses to the demo accounts, by account and chain; return them."""
+    issued: dict[str, dict[str, str]] = {name: {} for name in accounts}
+    for service in declared:
+        if DEPOSIT_KEY not in service.environment:
+            continue
+        chain = service.environment["CHAIN"]
+        table = Addresses(service.environment["ADDRESS_TABLE"], cloud.client("dynamodb"))
+        for name, account in accounts.items():
+            address = deposit_address(chain, service.environment[DEPOSIT_KEY], account)
+            table.issue(chain, address, account)
+            issued[name][chain] = address
+    return issued
 
 
 def _unquoted(rest_url: str, symbols: list[str]) -> list[str]:

@@ -59,11 +59,18 @@ class Service:
     count: int
     hosts: tuple[str, ...] = ()
     """Names by which others reach it."""
+    links: tuple[str, ...] = ()
+    """Addresses, as host:port, by which others reach it through a balancer and PrivateLink."""
     health_path: str = ""
     """What its load balancer asks for; empty when a connection is proof enough."""
     role: str = ""
     """ARN of the role it acts as; empty for one without."""
     region: str
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Every host:port that stands for it in the environments of others."""
+        return (*(f"{host}:{self.port}" for host in self.hosts), *self.links)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +98,9 @@ def addresses_of(services: Iterable[Service], injected: Injected) -> dict[str, s
     A name has one address for each process behind it: in AWS the resolver tells them, here they stand in a list.
     """
     return {
-        f"{host}:{service.port}": ",".join(f"{HOST}:{port}" for port in injected.ports[service.name])
+        address: ",".join(f"{HOST}:{port}" for port in injected.ports[service.name])
         for service in services
-        for host in service.hosts
+        for address in service.addresses
     } | injected.cloud.addresses
 
 
@@ -101,7 +108,7 @@ def programs(services: Iterable[Service], injected: Injected) -> list[list[Progr
     """Return what to start, in steps: each step needs only what came before it."""
     by_name = {service.name: service for service in services}
     addresses = addresses_of(by_name.values(), injected)
-    registered = {f"{host}:{other.port}": other.name for other in by_name.values() for host in other.hosts}
+    registered = {address: other.name for other in by_name.values() for address in other.addresses}
     order: TopologicalSorter[str] = TopologicalSorter()
     for service in by_name.values():
         named = {address for value in service.environment.values() for address in _ADDRESS.findall(value)}
@@ -194,7 +201,7 @@ def _rewritten(path: str, key: str, value: str, addresses: Mapping[str, str]) ->
     value = _ADDRESS.sub(lambda found: addresses.get(found[0], found[0]), value)
     if value.startswith(_TLS_CACHE + HOST):
         value = _PLAIN_CACHE + value.removeprefix(_TLS_CACHE)  # the stand-in on loopback speaks no TLS
-    zones = {address.rpartition(":")[0].partition(".")[2] for address in addresses}
+    zones = {address.rpartition(":")[0].partition(".")[2] for address in addresses if not address.startswith(HOST)}
     for zone in zones:
         if found := re.search(rf"[\w.-]+\.{re.escape(zone)}(:\d+)?", value):
             raise ServiceError(f"{path}: {key} names {found[0]}, which no service registers")
@@ -252,6 +259,7 @@ def _on_instances(deployment: Deployment) -> Iterator[Service]:
             ports=descriptor["ports"],
             count=int(given.get("DesiredCapacity") or given["MinSize"]),
             hosts=(),
+            links=_links(given.get("TargetGroupARNs", []), deployment),
             health_path=_health_path(given.get("TargetGroupARNs", []), deployment),
             role=_instance_role(template, deployment),
         )
@@ -286,6 +294,7 @@ def _service(
     ports: list[int],
     count: int,
     hosts: tuple[str, ...],
+    links: tuple[str, ...] = (),
     health_path: str,
     role: str,
 ) -> Service:
@@ -309,9 +318,48 @@ def _service(
         port=ports[0],
         count=count,
         hosts=hosts,
+        links=links,
         health_path=health_path,
         role=role,
         region=wanted.region,
+    )
+
+
+def _links(target_groups: list[str], deployment: Deployment) -> tuple[str, ...]:
+    """Return where PrivateLink shows the balancers in front of `target_groups`: name in the zone, port of the listener.
+
+    The endpoint names its service by an id that nobody here gave out, so every endpoint with a name of ours is taken
+    for one of every service. With two services that would be a guess, and is refused.
+    """
+    offered = [
+        set(each.wanted.properties["NetworkLoadBalancerArns"])
+        for each in deployment.of_type("AWS::EC2::VPCEndpointService")
+        if each.wanted.properties.get("NetworkLoadBalancerArns")
+    ]
+    ports = [
+        (int(given["Port"]), str(given["LoadBalancerArn"]))
+        for given in (each.wanted.properties for each in deployment.of_type("AWS::ElasticLoadBalancingV2::Listener"))
+        if any(action.get("TargetGroupArn") in target_groups for action in given.get("DefaultActions", []))
+    ]
+    linked = [port for port, balancer in ports if any(balancer in balancers for balancers in offered)]
+    services = {each.placed.ref: each for each in deployment.of_type("AWS::ServiceDiscovery::Service")}
+    names = [
+        str(each.wanted.properties["ServiceId"])
+        for each in deployment.of_type("AWS::ServiceDiscovery::Instance")
+        if "AWS_INSTANCE_CNAME" in each.wanted.properties["InstanceAttributes"]
+    ]
+    if linked and len(names) != 1:
+        raise ServiceError(
+            f"{len(names)} names lead through PrivateLink; only with one is it clear where to"
+        )
+    zones = {
+        each.placed.ref: each.wanted.properties["Name"]
+        for each in deployment.of_type("AWS::ServiceDiscovery::PrivateDnsNamespace")
+    }
+    return tuple(
+        f"{services[name].wanted.properties['Name']}.{zones[_zone(services[name])]}:{port}"
+        for name in names
+        for port in linked
     )
 
 

@@ -1,4 +1,7 @@
-"""Local servers in the place of managed stores: PostgreSQL for Aurora, Redis for Valkey. Both come as wheels."""
+"""Local servers in the place of managed stores and of nodes: PostgreSQL for Aurora, Redis for Valkey, as wheels.
+
+An Ethereum node has a simulated chain in its place, which every node of it shares.
+"""
 
 import os
 import pwd
@@ -6,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +23,8 @@ from local.paths import PRIVATE_FOLDER, write_private
 from local.supervisor import Probe, Program, tcp_probe
 
 HOST: Final = "127.0.0.1"
+NODE_ADDRESSES: Final = (f"{HOST}:8545", f"{HOST}:5052")
+"""Where an Ethereum node listens on its own host: execution and consensus client."""
 SUPERUSER: Final = "bursa_local"
 _POSTGRES_FOLDER: Final = "pginstall18"
 _UNPRIVILEGED: Final = "nobody"
@@ -81,6 +87,20 @@ def valkey(state: Path, port: int) -> Program:
     return Program(
         name="valkey",
         command=command,
+        environment={"PATH": os.defpath},
+        probe=tcp_probe(HOST, port),
+        address=f"{HOST}:{port}",
+    )
+
+
+def ethereum(state: Path, port: int) -> Program:
+    """Return the simulated chain; its blocks outlive it."""
+    return Program(
+        name="ethereum",
+        command=(
+            *(sys.executable, "-m", "local.simulated_chain"),
+            *("--port", str(port), "--file", str(state / "ethereum.jsonl")),
+        ),
         environment={"PATH": os.defpath},
         probe=tcp_probe(HOST, port),
         address=f"{HOST}:{port}",

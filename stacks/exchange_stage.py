@@ -14,6 +14,7 @@ from stacks.backup_stack import BackupStack
 from stacks.connectors_stack import ConnectorsStack
 from stacks.custody_stack import CustodyStack
 from stacks.data_stack import DataStack
+from stacks.deposits_stack import DepositsStack
 from stacks.edge_stack import EdgeStack
 from stacks.edge_store_stack import EdgeStoreStack
 from stacks.engine_stack import EngineStack
@@ -23,6 +24,7 @@ from stacks.gateway_stack import GatewayStack
 from stacks.ledger_stack import LedgerStack
 from stacks.market_data_stack import MarketDataStack
 from stacks.network_stack import NetworkStack
+from stacks.nodes_stack import NodesStack
 from stacks.notifications_stack import NotificationsStack
 from stacks.observability_stack import ObservabilityStack
 from stacks.onboarding_stack import OnboardingStack
@@ -111,6 +113,10 @@ class ExchangeStage(Stage):
         self.edge_store = EdgeStoreStack(self, "EdgeStore", config=config, foundation=self.foundation)
         self.edge = EdgeStack(self, "Edge", config=config, web=self.web, store=self.edge_store, gateway=self.gateway)
         self.custody = CustodyStack(self, "Custody", config=config)
+        self.nodes = NodesStack(self, "Nodes", config=config)
+        self.deposits = DepositsStack(
+            self, "Deposits", config=config, keys=keys, network=network, data=self.data, engine=self.engine
+        )
         self.analytics = AnalyticsStack(self, "Analytics", config=config, foundation=self.foundation, data=self.data)
         self.surveillance = SurveillanceStack(
             self, "Surveillance", config=config, foundation=self.foundation, data=self.data, platform=platform
@@ -126,7 +132,7 @@ class ExchangeStage(Stage):
         )
         self.backup = BackupStack(self, "Backup", config=config)
         back_up_every_store(self)
-        need_no_backup(self.audit, self.foundation.access_logs, self.web, self.edge_store)
+        need_no_backup(self.audit, self.foundation.access_logs, self.nodes, self.web, self.edge_store)
         bound_every_role(self, config=config)
         alarms = watch_every_stack(self, config=config, topics=(self.foundation.topics, self.edge.topics))
         self.observability = ObservabilityStack(self, "Observability", config=config, alarms=alarms)

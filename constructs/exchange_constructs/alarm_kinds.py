@@ -5,9 +5,9 @@ line. Names and dimensions of metrics are those that AWS documents for each serv
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from aws_cdk import CfnResource, Fn
 from aws_cdk import aws_autoscaling as autoscaling
@@ -24,6 +24,7 @@ from aws_cdk import aws_kinesis as kinesis
 from aws_cdk import aws_kinesisanalytics as kinesisanalytics
 from aws_cdk import aws_kinesisfirehose as firehose
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_msk as msk
 from aws_cdk import aws_opensearchservice as opensearchservice
 from aws_cdk import aws_rds as rds
@@ -34,6 +35,8 @@ from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as stepfunctions
+
+from exchange_constructs.log_metric import AGREED_AGE, DISAGREED, REVERSED
 
 USAGE_PERCENT_MAX: Final = 80
 MINUTES_OF_LAG_MAX: Final = 15
@@ -440,6 +443,29 @@ def _vault(vault: backup.CfnBackupVault | backup.CfnLogicallyAirGappedBackupVaul
         bounds=(
             Bound(name="failed", metric="NumberOfBackupJobsFailed", statistic="Sum", above=0, minutes=60, periods=1),
         ),
+    )
+
+
+LOG_BOUNDS: Final = MappingProxyType(
+    {
+        AGREED_AGE: Bound(name="standstill", metric="", above=600, periods=5, silence_is_bad=True, wakes=True),
+        REVERSED: Bound(name="any", metric="", statistic="Sum", above=0, periods=1, wakes=True),
+        DISAGREED: Bound(name="any", metric="", statistic="Sum", above=0, periods=1, wakes=True),
+    }
+)
+"""Metric that is read from log lines, without the chain in its name → what is too much."""
+
+
+@_of("AWS::Logs::MetricFilter")
+def _log_metric(made: logs.CfnMetricFilter) -> Watch:
+    """Watch what the lines of a deposit watcher tell."""
+    (given,) = cast(list[logs.CfnMetricFilter.MetricTransformationProperty], made.metric_transformations)
+    bound = LOG_BOUNDS[given.metric_name.partition("-")[0]]
+    return Watch(
+        runbook="chain",
+        namespace=given.metric_namespace,
+        dimensions={},
+        bounds=(replace(bound, metric=given.metric_name),),
     )
 
 

@@ -1,5 +1,6 @@
 """How an EC2 instance comes to run one service: a descriptor, a start script and a systemd unit in its user data."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -34,11 +35,11 @@ def boot_script(
     user_data = ec2.UserData.for_linux(shebang="#!/bin/bash\nset -euo pipefail")
     user_data.add_commands(
         "install -d -m 0755 /etc/bursa /usr/local/lib/bursa /root/.docker",
-        *_file(DESCRIPTOR, descriptor),
-        *_file("/usr/local/lib/bursa/run_service.py", (_FILES / "run_service.py").read_text()),
-        *_file("/etc/systemd/system/bursa.service", (_FILES / "bursa.service").read_text()),
-        *_file("/root/.docker/config.json", '{"credsStore": "ecr-login"}'),
-        *_file("/etc/sysctl.d/90-bursa.conf", "net.core.somaxconn = 65535\nnet.ipv4.tcp_max_syn_backlog = 65535"),
+        *written(DESCRIPTOR, descriptor),
+        *written("/usr/local/lib/bursa/run_service.py", (_FILES / "run_service.py").read_text()),
+        *written("/etc/systemd/system/bursa.service", (_FILES / "bursa.service").read_text()),
+        *written("/root/.docker/config.json", '{"credsStore": "ecr-login"}'),
+        *written("/etc/sysctl.d/90-bursa.conf", "net.core.somaxconn = 65535\nnet.ipv4.tcp_max_syn_backlog = 65535"),
         "sysctl --quiet --load /etc/sysctl.d/90-bursa.conf",
         # The packages come from the distribution's own repository, which S3 serves inside the region.
         "dnf install --assumeyes --quiet docker amazon-ecr-credential-helper",
@@ -48,10 +49,11 @@ def boot_script(
     return user_data
 
 
-def start_script(scope: Construct, *, process: Process) -> ec2.UserData:
+def start_script(scope: Construct, *, process: Process, before: Sequence[str] = ()) -> ec2.UserData:
     """Return user data for an image that has everything in it: the descriptor is written and the service started.
 
-    The image's own `bursa` unit reads the descriptor; nothing is installed or fetched.
+    The image's own `bursa` unit reads the descriptor; nothing is installed or fetched. The commands `before` come
+    first; one that fails leaves the service down.
     """
     descriptor = Stack.of(scope).to_json_string(
         {
@@ -68,13 +70,14 @@ def start_script(scope: Construct, *, process: Process) -> ec2.UserData:
     )
     user_data = ec2.UserData.for_linux(shebang="#!/bin/bash\nset -euo pipefail")
     user_data.add_commands(
-        "install -d -m 0755 /etc/bursa",
-        *_file(DESCRIPTOR, descriptor),
+        "install -d -m 0755 /etc/bursa /usr/local/lib/bursa",
+        *before,
+        *written(DESCRIPTOR, descriptor),
         "systemctl enable --now bursa",
     )
     return user_data
 
 
-def _file(path: str, text: str) -> list[str]:
+def written(path: str, text: str) -> list[str]:
     """Return shell lines that write `text` to `path` unchanged."""
     return [f"cat > {path} <<'END_OF_FILE'", text.rstrip("\n"), "END_OF_FILE"]

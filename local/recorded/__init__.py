@@ -130,6 +130,11 @@ def _firewall(wanted: Wanted, _ref: str, _cloud: "Cloud") -> dict[str, Json]:
     return {"EndpointIds": [f"{wanted.region}{'abc'[at]}:vpce-{digits[at : at + 17]}" for at, _subnet in subnets]}
 
 
+def _endpoint(wanted: Wanted, ref: str, _cloud: "Cloud") -> dict[str, Json]:
+    """Return the one name of an endpoint, as entries are taken apart: id of a zone and name."""
+    return {"DnsEntries": [f"Z2OZ7QV8Z4GU2L:{ref}.vpce.{wanted.region}.vpce.amazonaws.com"]}
+
+
 def _cache(_wanted: Wanted, _ref: str, cloud: "Cloud") -> dict[str, Json]:
     host, port = cloud.stand_ins.valkey
     return {
@@ -145,4 +150,5 @@ _STAND_INS: Final[Mapping[str, Callable[[Wanted, str, "Cloud"], dict[str, Json]]
     "AWS::RDS::DBProxy": _database_proxy,
     "AWS::ElastiCache::ServerlessCache": _cache,
     "AWS::NetworkFirewall::Firewall": _firewall,
+    "AWS::EC2::VPCEndpoint": _endpoint,
 }

@@ -139,6 +139,7 @@ TYPES: Final[Mapping[str, Recorded]] = {
         "ResolverRuleAssociation",
     ),
     "AWS::Route53::RecordSet": Recorded(reason=DNS, ref="{name}", name_property="Name"),
+    **of_service("ServiceDiscovery", DNS, "Instance"),
     **of_service("Route53", DNS, "DNSSEC", "KeySigningKey", "RecordSetGroup"),
     "AWS::ElasticLoadBalancingV2::Listener": Recorded(
         reason=BALANCING, ref=_BALANCER + ":listener/app/{name}/{hex17}", attributes={"ListenerArn": "{ref}"}

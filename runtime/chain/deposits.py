@@ -92,6 +92,26 @@ class Watcher:
     """Credited for ever, by place, with the block it was credited in."""
     _frozen: set[str] = field(default_factory=set)
 
+    def resume(self, blocks: Iterable[Block]) -> None:
+        """Take up the chain where it was left: `blocks` join one another, the oldest first. Nothing changes by it."""
+        assert not self._chain, "a watcher resumes before its first block"
+        self._chain.extend(blocks)
+
+    def remember(self, transfer: Transfer, block: str, *, is_frozen: bool) -> None:
+        """Take note of what was credited before, in `block`, so that it counts once; `is_frozen` if it left since."""
+        self._credited[transfer.place] = (transfer, block)
+        if is_frozen:
+            self._frozen.add(transfer.place)
+
+    def holds(self, block_hash: str) -> bool:
+        """Tell whether the block is in the chain."""
+        return any(block_hash == known.hash for known in self._chain)
+
+    @property
+    def first_height(self) -> int:
+        """Height of the lowest block that is kept; 0 without any."""
+        return self._chain[0].height if self._chain else 0
+
     @property
     def tip(self) -> Block | None:
         """The highest block of the chain."""

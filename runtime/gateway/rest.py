@@ -1,10 +1,8 @@
 """The REST API: Starlette on uvicorn. Everything it serves is in the table of `endpoints`."""
 
 import asyncio
-import contextlib
 import logging
 import socket
-from collections.abc import Iterator
 from functools import cache
 from typing import Final
 
@@ -36,6 +34,7 @@ from runtime.gateway.ws_api import read_time_unit
 from runtime.shared.log import configure
 from runtime.shared.settings import read_settings
 from runtime.shared.shell import run
+from runtime.shared.web import Server
 
 logger = logging.getLogger(__name__)
 
@@ -234,15 +233,6 @@ class BoundedHttp(HttpToolsProtocol):
             % (*_JSON, len(body), body)
         )
         self.transport.close()
-
-
-class Server(uvicorn.Server):
-    """uvicorn's server, without its own handling of signals: the shell has that."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone."""
-        yield
 
 
 def server(api: RestApi, connections_max: int) -> Server:

@@ -142,6 +142,40 @@ class DepositCredited(AccountEvent):
     reference: Identifier
 
 
+class DepositEvent(AccountEvent):
+    """Something that concerns one deposit. `amount` is what the account gets, or would."""
+
+    asset: AssetName
+    amount: Amount
+    deposit_id: Identifier
+    """Chain and place in it: the same for as long as the deposit exists."""
+
+
+class DepositSeen(DepositEvent):
+    """Coins for a customer are in a block that is not deep enough yet."""
+
+    source = "bursa.deposits"
+    detail_type = "deposit.seen"
+
+
+class DepositReversed(DepositEvent):
+    """The block of a deposit left the chain: before it was credited, or after, when the account's case is open."""
+
+    source = "bursa.deposits"
+    detail_type = "deposit.reversed"
+    credited: bool
+
+
+class ChainDisagreed(BusinessEvent):
+    """Our nodes of one chain hold different blocks at the same height: nothing is credited until they agree."""
+
+    source = "bursa.nodes"
+    detail_type = "chain.disagreed"
+    chain: Identifier
+    height: Annotated[int, Field(ge=0)]
+    nodes: tuple[Identifier, ...]
+
+
 class WithdrawalRequested(AccountEvent):
     """A customer wants money or coins out."""
 
@@ -229,6 +263,9 @@ EVENTS: Final[tuple[type[BusinessEvent], ...]] = (
     KycDecided,
     CredentialsChanged,
     DepositCredited,
+    DepositSeen,
+    DepositReversed,
+    ChainDisagreed,
     WithdrawalRequested,
     WithdrawalDecided,
     MarketStatusChanged,

@@ -96,7 +96,7 @@ def test_accounts_are_opened_funded_and_given_keys_once(
 def test_the_demo_file_holds_users_only(tmp_path: Path) -> None:
     keys = kept_keys(tmp_path / "clients.json")
     path = tmp_path / "demo.json"
-    write_demo(path, {"rest_url": "http://127.0.0.1:8000"}, keys, CATALOGUE)
+    write_demo(path, {"rest_url": "http://127.0.0.1:8000"}, keys, CATALOGUE, {"alice": {"ethereum": "0xaa"}})
     assert path.stat().st_mode & 0o777 == 0o600
     told = json.loads(path.read_bytes())
     assert [account["name"] for account in told["accounts"]] == ["alice", "bob"]
@@ -106,6 +106,7 @@ def test_the_demo_file_holds_users_only(tmp_path: Path) -> None:
         "secret_key",
         "ed25519_private_key_pem",
         "ed25519_api_key",
+        "deposit_addresses",
     }
     assert told["symbols"] == ["BTCUSDT", "ETHUSDT", "BTCIDR", "ETHIDR"]
     assert keys["maker"].secret_key not in path.read_text()

@@ -1,0 +1,65 @@
+"""The network of the chain nodes: they call peers by named ports through a gateway, and nobody calls them."""
+
+from datetime import date
+from typing import Final
+
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_kms as kms
+from constructs import Construct
+
+from config.model import Environment
+from exchange_constructs.flow_records import FlowRecords
+from exchange_constructs.isolated_network import accept_small_network
+from exchange_constructs.nag import HIPAA, NIST, PCI, accept
+from exchange_constructs.tiers import APPLICATION, PUBLIC
+
+PEER_PORTS: Final = {"ethereum": (30303, 9000), "bitcoin": (8333,)}
+"""Where peers listen: execution and consensus clients of Ethereum, Bitcoin."""
+
+
+class NodeNetwork(Construct):
+    """Joined to no other network: the exchange reaches the balancer by PrivateLink, one way, and to nothing else."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: Environment, logs_key: kms.IKey) -> None:
+        """Create the network, its gateways and the one endpoint it needs; every flow is recorded."""
+        super().__init__(scope, construct_id)
+        cidr = config.nodes.cidr
+        self.vpc = ec2.Vpc(
+            self,
+            "Vpc",
+            ip_addresses=ec2.IpAddresses.cidr(cidr),
+            max_azs=config.network.az_count,
+            nat_gateways=config.nodes.nat_zone_count,
+            restrict_default_security_group=False,
+            subnet_configuration=[
+                ec2.SubnetConfiguration(
+                    name=PUBLIC, subnet_type=ec2.SubnetType.PUBLIC, cidr_mask=28, map_public_ip_on_launch=False
+                ),
+                ec2.SubnetConfiguration(name=APPLICATION, subnet_type=ec2.SubnetType.PRIVATE_WITH_EGRESS, cidr_mask=27),
+            ],
+        )
+        FlowRecords(self, "Flows", config=config, vpc=self.vpc, logs_key=logs_key)
+        group = ec2.SecurityGroup(
+            self, "EndpointAccess", vpc=self.vpc, description="Endpoint of EC2 for node hosts", allow_all_outbound=False
+        )
+        self.compute = self.vpc.add_interface_endpoint(
+            "Compute",
+            service=ec2.InterfaceVpcEndpointAwsService.EC2,
+            subnets=ec2.SubnetSelection(subnet_group_name=APPLICATION),
+            security_groups=[group],
+            open=False,
+        )
+        for subnet in self.vpc.public_subnets:
+            accept(
+                subnet.node.find_child("DefaultRoute"),
+                *(f"{pack}-VPCNoUnrestrictedRouteToIGW" for pack in (HIPAA, NIST, PCI)),
+                reason="Public subnets hold nothing but NAT gateways, which let nodes call peers and let nobody in",
+                expires=date(2027, 11, 20),
+                owner="security",
+            )
+        accept_small_network(self.vpc)
+
+    def may_call_peers(self, group: ec2.ISecurityGroup, chain: str) -> None:
+        """Let the holder of `group` call the peers of `chain`, wherever they are."""
+        for port in PEER_PORTS[chain]:
+            group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(port), f"Peers of {chain}")
