@@ -37,7 +37,6 @@ TYPES: Final[Mapping[str, Recorded]] = {
         attributes={"LaunchTemplateId": "{ref}", "DefaultVersionNumber": "1", "LatestVersionNumber": "1"},
     ),
     "AWS::EC2::Volume": Recorded(reason=MACHINES, ref="vol-{hex17}", attributes={"VolumeId": "{ref}"}),
-    **of_service("DLM", "there is no disk to copy", "LifecyclePolicy"),
     **of_service("EC2", MACHINES, "CapacityReservation", "EC2Fleet", "KeyPair", "VolumeAttachment"),
     **of_service(
         "ImageBuilder",

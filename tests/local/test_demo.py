@@ -84,8 +84,8 @@ def test_accounts_are_opened_funded_and_given_keys_once(
     monkeypatch.setattr(demo, "deposit", deposit)
     keys = kept_keys(tmp_path / "clients.json")
     expected = len(ACCOUNTS) * len(CATALOGUE.assets)
-    assert asyncio.run(seed("engine:1", CATALOGUE, store, keys)) == expected
-    assert asyncio.run(seed("engine:1", CATALOGUE, store, keys)) == 0
+    assert asyncio.run(seed("engine:1", CATALOGUE, store, keys)) == (expected, opened)
+    assert asyncio.run(seed("engine:1", CATALOGUE, store, keys)) == (0, opened)
     assert credited["demo/alice/BTC"] == parse_decimal("25", 8)
     stored = store.dynamodb.scan(TableName="keys")["Items"]
     assert len(stored) == 2 * len(ACCOUNTS)
