@@ -143,7 +143,7 @@ DEV: Final = Environment(
         cidr="10.13.0.0/24",
         nat_zone_count=1,
         service_name=Sample("com.amazonaws.vpce.ap-southeast-3.vpce-svc-00000000000000000"),
-        snapshots_kept=7,
+        snapshots_kept_days=7,
         chains=(
             ChainConfig(
                 name="ethereum",
@@ -302,7 +302,7 @@ STAGING: Final = Environment(
         cidr="10.23.0.0/24",
         nat_zone_count=1,
         service_name=Sample("com.amazonaws.vpce.ap-southeast-3.vpce-svc-00000000000000000"),
-        snapshots_kept=7,
+        snapshots_kept_days=7,
         chains=(
             ChainConfig(
                 name="ethereum",
@@ -485,7 +485,7 @@ PROD: Final = Environment(
         cidr="10.33.0.0/24",
         nat_zone_count=3,
         service_name=Sample("com.amazonaws.vpce.ap-southeast-3.vpce-svc-00000000000000000"),
-        snapshots_kept=14,
+        snapshots_kept_days=14,
         chains=(
             ChainConfig(
                 name="ethereum",
@@ -510,9 +510,7 @@ PROD: Final = Environment(
                 ),
                 assets=(
                     DepositAsset(name="ETH", decimals=18, confirmations=64),
-                    DepositAsset(
-                        name="USDT", decimals=6, confirmations=64, contract=TETHER
-                    ),
+                    DepositAsset(name="USDT", decimals=6, confirmations=64, contract=TETHER),
                 ),
                 extended_public_key=WALLET_XPUB,
             ),

@@ -75,8 +75,8 @@ class NodesConfig(Checked):
         ),
     ]
     """The nodes stack shows it once it is deployed; the account of the exchange cannot ask for it."""
-    snapshots_kept: Annotated[int, between(1, 90)]
-    """Daily copies of each node's disk, from which another node starts."""
+    snapshots_kept_days: Annotated[int, between(1, 90)]
+    """Days that the daily copies of each node's disk are kept; another node starts from one."""
     chains: tuple[ChainConfig, ...]
 
     def problems(self) -> Iterator[Problem]:

@@ -56,6 +56,6 @@ class NodesStack(ExchangeStack):
             nodes=self.nodes,
             access_logs=self.access_logs,
         )
-        NodeSnapshots(self, "Snapshots", config=config)
+        NodeSnapshots(self, "Snapshots", config=config, disks=[node.volume for node in self.nodes], key=self.keys.data)
         # To be entered as nodes.service_name: the account of the exchange cannot look it up.
         CfnOutput(self, "ServiceName", value=self.service.service.vpc_endpoint_service_name)

@@ -1,71 +1,75 @@
 """Daily snapshots of the nodes' disks, from which a new node starts within the hour instead of after days."""
 
-from typing import Final
+from collections.abc import Sequence
+from datetime import date
 
-from aws_cdk import CfnTag, aws_dlm
+from aws_cdk import RemovalPolicy, Stack
+from aws_cdk import aws_backup as backup
+from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from config.model import Environment
-from exchange_constructs.chain_node import SNAPSHOT_TAG
+from exchange_constructs.backups import ACTIONS, DAILY
+from exchange_constructs.nag import accept
 from exchange_constructs.service_role import ServiceRole
-
-AT_UTC: Final = "18:30"
-"""Half past one at night in Jakarta."""
-CREATED: Final = "aws:dlm:lifecycle-policy-id"
-"""Tag that the service puts on every snapshot it makes."""
 
 
 class NodeSnapshots(Construct):
-    """Whatever is lost with a disk is on the chain as well; snapshots save the days that a sync takes."""
+    """A vault of the nodes' account. What a lost disk held is on the chain as well; a copy saves days of sync."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, config: Environment) -> None:
-        """Create the policy over every disk that carries SNAPSHOT_TAG, and the role it acts as."""
+    def __init__(
+        self, scope: Construct, construct_id: str, *, config: Environment, disks: Sequence[ec2.Volume], key: kms.IKey
+    ) -> None:
+        """Create vault, plan and role for `disks`."""
         super().__init__(scope, construct_id)
-        role = ServiceRole(self, "Role", service="dlm.amazonaws.com", description="Copies the disks of nodes daily")
-        aws_dlm.CfnLifecyclePolicy(
+        vault = backup.CfnBackupVault(
+            self, "Vault", backup_vault_name=f"bursa-{config.name}-nodes", encryption_key_arn=key.key_arn
+        )
+        vault.apply_removal_policy(RemovalPolicy.RETAIN if config.retained else RemovalPolicy.DESTROY)
+        plan = backup.CfnBackupPlan(
             self,
-            "Policy",
-            description=f"{config.name}: disks of the nodes",
-            state="ENABLED",
-            execution_role_arn=role.role_arn,
-            policy_details=aws_dlm.CfnLifecyclePolicy.PolicyDetailsProperty(
-                resource_types=["VOLUME"],
-                target_tags=[CfnTag(key=SNAPSHOT_TAG, value="yes")],
-                schedules=[
-                    aws_dlm.CfnLifecyclePolicy.ScheduleProperty(
-                        name="Daily",
-                        copy_tags=True,
-                        create_rule=aws_dlm.CfnLifecyclePolicy.CreateRuleProperty(
-                            interval=24, interval_unit="HOURS", times=[AT_UTC]
+            "Plan",
+            backup_plan=backup.CfnBackupPlan.BackupPlanResourceTypeProperty(
+                backup_plan_name=f"bursa-{config.name}-nodes",
+                backup_plan_rule=[
+                    backup.CfnBackupPlan.BackupRuleResourceTypeProperty(
+                        rule_name="Daily",
+                        target_backup_vault=vault.ref,
+                        schedule_expression=DAILY,
+                        start_window_minutes=60,
+                        completion_window_minutes=720,
+                        lifecycle=backup.CfnBackupPlan.LifecycleResourceTypeProperty(
+                            delete_after_days=config.nodes.snapshots_kept_days
                         ),
-                        retain_rule=aws_dlm.CfnLifecyclePolicy.RetainRuleProperty(count=config.nodes.snapshots_kept),
                     )
                 ],
             ),
         )
-        region = config.region
-        disks, snapshots = f"arn:aws:ec2:{region}:{config.accounts.nodes}:volume/*", f"arn:aws:ec2:{region}::snapshot/*"
-        for statement in (
-            iam.PolicyStatement(
-                actions=["ec2:CreateSnapshot"],
-                resources=[disks],
-                conditions={"StringEquals": {f"aws:ResourceTag/{SNAPSHOT_TAG}": "yes"}},
+        stack = Stack.of(self)
+        backup.CfnBackupSelection(
+            self,
+            "Disks",
+            backup_plan_id=plan.attr_backup_plan_id,
+            backup_selection=backup.CfnBackupSelection.BackupSelectionResourceTypeProperty(
+                selection_name="disks",
+                iam_role_arn=self._role().role_arn,
+                resources=[
+                    stack.format_arn(service="ec2", resource="volume", resource_name=disk.volume_id) for disk in disks
+                ],
             ),
-            iam.PolicyStatement(actions=["ec2:CreateSnapshot"], resources=[snapshots]),
-            iam.PolicyStatement(
-                actions=["ec2:CreateTags"],
-                resources=[snapshots],
-                conditions={"StringEquals": {"ec2:CreateAction": "CreateSnapshot"}},
-            ),
-            iam.PolicyStatement(
-                actions=["ec2:DeleteSnapshot"],
-                resources=[snapshots],
-                conditions={"Null": {f"aws:ResourceTag/{CREATED}": "false"}},
-            ),
-            iam.PolicyStatement(
-                actions=["ec2:DescribeInstances", "ec2:DescribeSnapshots", "ec2:DescribeVolumes"], resources=["*"]
-            ),
-        ):
-            role.add_to_principal_policy(statement)
-        self.role = role
+        )
+
+    def _role(self) -> ServiceRole:
+        role = ServiceRole(self, "Role", service="backup.amazonaws.com", description="Copies the disks of nodes")
+        for kind in ("volumes", "keys and vaults"):
+            role.add_to_principal_policy(iam.PolicyStatement(actions=list(ACTIONS[kind]), resources=["*"]))
+        accept(
+            role.policy,
+            "AwsSolutions-IAM5[Resource::*]",
+            reason="Copies and what is restored from them have names that nobody knows before; the plan names the disks",
+            expires=date(2027, 11, 20),
+            owner="security",
+        )
+        return role
