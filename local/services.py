@@ -331,17 +331,23 @@ def _links(target_groups: list[str], deployment: Deployment) -> tuple[str, ...]:
     The endpoint names its service by an id that nobody here gave out, so every endpoint with a name of ours is taken
     for one of every service. With two services that would be a guess, and is refused.
     """
-    offered = [
-        set(each.wanted.properties["NetworkLoadBalancerArns"])
+    allowed = {
+        (str(each.wanted.properties["ServiceId"]), str(principal).split(":")[4])
+        for each in deployment.of_type("AWS::EC2::VPCEndpointServicePermissions")
+        for principal in each.wanted.properties.get("AllowedPrincipals", [])
+    }
+    offered = {
+        str(balancer)
         for each in deployment.of_type("AWS::EC2::VPCEndpointService")
-        if each.wanted.properties.get("NetworkLoadBalancerArns")
-    ]
+        for balancer in each.wanted.properties.get("NetworkLoadBalancerArns", [])
+        if (each.placed.ref, str(balancer).split(":")[4]) in allowed  # others are for partners, who are not here
+    }
     ports = [
         (int(given["Port"]), str(given["LoadBalancerArn"]))
         for given in (each.wanted.properties for each in deployment.of_type("AWS::ElasticLoadBalancingV2::Listener"))
         if any(action.get("TargetGroupArn") in target_groups for action in given.get("DefaultActions", []))
     ]
-    linked = [port for port, balancer in ports if any(balancer in balancers for balancers in offered)]
+    linked = [port for port, balancer in ports if balancer in offered]
     services = {each.placed.ref: each for each in deployment.of_type("AWS::ServiceDiscovery::Service")}
     names = [
         str(each.wanted.properties["ServiceId"])
@@ -349,9 +355,7 @@ def _links(target_groups: list[str], deployment: Deployment) -> tuple[str, ...]:
         if "AWS_INSTANCE_CNAME" in each.wanted.properties["InstanceAttributes"]
     ]
     if linked and len(names) != 1:
-        raise ServiceError(
-            f"{len(names)} names lead through PrivateLink; only with one is it clear where to"
-        )
+        raise ServiceError(f"{len(names)} names lead through PrivateLink; only with one is it clear where to")
     zones = {
         each.placed.ref: each.wanted.properties["Name"]
         for each in deployment.of_type("AWS::ServiceDiscovery::PrivateDnsNamespace")

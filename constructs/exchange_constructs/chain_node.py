@@ -114,7 +114,7 @@ class ChainNode(Construct):
         accept(
             self.group,
             *(f"{pack}-AutoScalingGroupELBHealthCheckRequired" for pack in (HIPAA, NIST, PCI)),
-            reason="A node that syncs for a day fails the balancer's check, and replacing its host would only start over",
+            reason="A node that syncs for a day fails the balancer's check; replacing its host would only start over",
             expires=date(2027, 11, 20),
         )
         self._let_attach(role, disk_key)
@@ -151,7 +151,7 @@ class ChainNode(Construct):
         )
         accept(
             role.policy,
-            f"AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:ec2:{stack.region}:{stack.account}:instance/*]",
+            f"AwsSolutions-IAM5[Resource::arn:aws:ec2:{stack.region}:{stack.account}:instance/*]",
             reason="A host's id is not known before it starts; the condition holds it to the hosts of this one group",
             expires=date(2027, 11, 20),
             owner="security",

@@ -68,7 +68,7 @@ class NodeSnapshots(Construct):
         accept(
             role.policy,
             "AwsSolutions-IAM5[Resource::*]",
-            reason="Copies and what is restored from them have names that nobody knows before; the plan names the disks",
+            reason="Copies and what is restored from them have names that nobody knows yet; the plan names the disks",
             expires=date(2027, 11, 20),
             owner="security",
         )

@@ -223,7 +223,7 @@ def test_what_is_committed_is_right() -> None:
 
 def without_custody(environment: config.model.Environment) -> dict[str, str]:
     """Return the samples but for the many of keys and nodes."""
-    return {path: value for path, value in samples(environment).items() if not path.startswith(("custody.", "chains."))}
+    return {path: value for path, value in samples(environment).items() if not path.startswith(("custody.", "nodes."))}
 
 
 def test_what_only_a_deployer_knows_is_found() -> None:

@@ -25,7 +25,7 @@ KEY_OF = {  # type → where its key is named
         "KMSMasterKeyID",
     ),
 }
-ACCESS_RECORDS = "Foundation/AccessLogs"
+ACCESS_RECORDS = ("Foundation/AccessLogs", "Nodes/AccessLogs")
 """S3 and load balancers write their records only to a bucket under an S3-managed key."""
 
 FROZEN = {  # ids of what holds data: a changed id makes an empty twin of it
@@ -87,6 +87,7 @@ FROZEN = {  # ids of what holds data: a changed id makes an empty twin of it
         "Engine/SnapshotsBucket4B2233F7",
         "Foundation/AccessLogs8B620ECA",
         "Foundation/CopiesBucket58B57C3D",
+        "Nodes/AccessLogs8B620ECA",
         "Onboarding/Documents7E5B2978",
         "Reporting/LedgerB7379752",
         "Reporting/Reports65402A0A",
@@ -111,10 +112,12 @@ def test_everything_stored_is_under_a_key_of_ours(exchange: Any) -> None:
     assert KEY_OF.keys() - seen <= {"AWS::MSK::Cluster", "AWS::SecretsManager::Secret"}
 
 
-def test_the_one_bucket_under_another_key_is_encrypted_too(exchange: Any) -> None:
-    (bucket,) = [bucket for path, bucket in exchange.of_type("AWS::S3::Bucket") if path.startswith(ACCESS_RECORDS)]
-    (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
-    assert rule == {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+def test_buckets_under_another_key_are_encrypted_too(exchange: Any) -> None:
+    buckets = [bucket for path, bucket in exchange.of_type("AWS::S3::Bucket") if path.startswith(ACCESS_RECORDS)]
+    assert len(buckets) == len(ACCESS_RECORDS)
+    for bucket in buckets:
+        (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        assert rule == {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
 
 
 def test_keys_turn_every_year(exchange: Any) -> None:

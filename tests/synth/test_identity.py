@@ -25,16 +25,18 @@ STAR_NEEDED = {
     "logs:UpdateLogDelivery",
 }
 """Actions that know no resource."""
-MARKED = "Backup/BackupsRole"
-"""AWS Backup: it works on whatever carries the mark, and restores under names of its own."""
 ASKS_SIGNERS = "Withdrawals/ClerkRole"
 """It knows the key of the wallet account's table by the table alone."""
+MARKED = ("Backup/BackupsRole", "Nodes/SnapshotsRole")
+"""AWS Backup: it works on what plans select, and restores under names of its own."""
 SHARED = ("PlatformNetworkAccess", "PlatformWorkflowTelemetry", "ClusterImagePull")
 """Policies that several roles have: what functions need of the network, state machines of a log, tasks of an image."""
 COPIER = "Foundation/CopiesRole"
 """S3 itself: it copies from stores that are made after this role, of this environment and account."""
 RECORDS = ("<Evidence", "<Surveillance/Evidence", "<LakeRaw", "<Ledger", "<Reports")
-OWN_NAMES = ("<SnapshotsBucket", "arn:aws:logs:", *RECORDS)
+HOSTS = "arn:aws:ec2:ap-southeast-3:"
+"""Of nodes: each attaches its disk to itself; a condition holds it to the tag of its group."""
+OWN_NAMES = ("<SnapshotsBucket", "arn:aws:logs:", HOSTS, *RECORDS)
 """Resources whose last part is known only at run time; what comes before it is exact."""
 
 MAY = {  # role of a process → services it may call, beside the catalogue

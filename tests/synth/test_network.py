@@ -20,7 +20,8 @@ def test_only_the_websocket_balancer_faces_the_internet(exchange: Any) -> None:
     }
     assert sorted(balancers.values()) == [
         ("application", "internal"),
-        ("network", "internal"),
+        ("network", "internal"),  # partners
+        ("network", "internal"),  # nodes
         ("network", "internet-facing"),
     ]
     (public,) = [path for path, (_, scheme) in balancers.items() if scheme == "internet-facing"]
@@ -38,7 +39,7 @@ def test_every_rule_names_one_port_and_a_reason(exchange: Any) -> None:
         assert rule.get("Description"), path
         connected = exchange.config.partners
         partners = {partner.cidr for partner in (*connected.peered, *connected.data_centres)}
-        networks = {"Custody": exchange.config.custody.cidr}
+        networks = {"Custody": exchange.config.custody.cidr, "Nodes": exchange.config.nodes.cidr}
         inside = rule.get("CidrIp") in {
             networks.get(path.split("/")[0], exchange.config.network.cidr),
             *ANYWHERE,
@@ -62,7 +63,10 @@ def test_outgoing_traffic_goes_to_a_named_group_or_to_the_endpoints(exchange: An
         if rule.get("CidrIp") == "255.255.255.255/32":
             continue  # CDK's way to say: nothing
         assert rule["IpProtocol"] == "tcp", path
-        if rule.get("CidrIp") in ANYWHERE:
+        if path.startswith("Nodes/") and rule.get("CidrIp") in ANYWHERE:
+            assert rule["FromPort"] == rule["ToPort"], path
+            assert rule["FromPort"] in {8333, 9000, 30303}, path  # peers
+        elif rule.get("CidrIp") in ANYWHERE:
             assert (rule["FromPort"], rule["ToPort"]) == (443, 443), path
         else:
             assert "DestinationSecurityGroupId" in rule, path
@@ -70,7 +74,11 @@ def test_outgoing_traffic_goes_to_a_named_group_or_to_the_endpoints(exchange: An
 
 def test_services_and_stores_have_no_route_out(exchange: Any) -> None:
     """What may go out, and how, is told in `test_perimeter.py`."""
-    routes = [route for _, route in exchange.of_type("AWS::EC2::Route") if "VpcPeeringConnectionId" not in route]
+    routes = [
+        route
+        for path, route in exchange.of_type("AWS::EC2::Route")
+        if "VpcPeeringConnectionId" not in route and not path.startswith("Nodes/")  # nodes have peers
+    ]
     tables = [exchange.text(route["RouteTableId"]) for route in routes]
     assert tables
     assert not [table for table in tables if "ApplicationSubnet" in table or "DataSubnet" in table]
@@ -113,6 +121,7 @@ def test_clients_speak_tls_only(exchange: Any) -> None:
     listeners = {
         path: (listener["Protocol"], listener["Port"], listener["SslPolicy"])
         for path, listener in exchange.of_type("AWS::ElasticLoadBalancingV2::Listener")
+        if not path.startswith("Nodes/")  # whose one client is the watcher: `test_chain.py`
     }
     assert sorted(protocol for protocol, _, _ in listeners.values()) == ["HTTPS", "TLS", "TLS", "TLS", "TLS"]
     for path, (_, port, policy) in listeners.items():
@@ -129,7 +138,7 @@ def test_the_websocket_gateway_sees_the_clients_address_and_drains_slowly(exchan
     groups = {
         group["Protocol"]: group
         for path, group in exchange.of_type("AWS::ElasticLoadBalancingV2::TargetGroup")
-        if group["TargetType"] != "lambda" and "FixTasks" not in path
+        if group["TargetType"] != "lambda" and "FixTasks" not in path and not path.startswith("Nodes/")
     }
     wanted = attributes(groups["TCP"], "TargetGroupAttributes")
     assert wanted["preserve_client_ip.enabled"] == "true"

@@ -205,7 +205,7 @@ def test_every_store_is_marked_for_backup_or_left_out_by_name(exchange: Any) -> 
     assert marks
     left_out = {path for path, value in marks.items() if value != "yes"}
     assert all(marks[path] == "no" for path in left_out), left_out
-    assert {path.split("/", maxsplit=1)[0] for path in left_out} == {"Audit", "EdgeStore", "Foundation", "Web"}
+    assert {path.split("/", maxsplit=1)[0] for path in left_out} == {"Audit", "EdgeStore", "Foundation", "Nodes", "Web"}
     assert not [path for path in left_out if path.startswith("Foundation") and "AccessLogs" not in path]
 
 

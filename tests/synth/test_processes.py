@@ -14,11 +14,25 @@ CONTRACT = {
     "engine": ("runtime.engine.main", 7001, {"GROUP", "JOURNAL_CLUSTER_ARN", "SNAPSHOT_BUCKET", "LEASE_TABLE"}),
     "market_data": ("runtime.market_data.main", 7002, {"ENGINE_ADDRESS", "DATABASE_URL", "TRADE_STREAM"}),
     "ledger": ("runtime.ledger.main", 7003, {"ENGINE_ADDRESS", "DATABASE_URL", "DATABASE_OWNER_SECRET_ARN"}),
+    "deposits_ethereum": (
+        "runtime.chain.main",
+        7020,
+        {
+            "CHAIN",
+            "CHAIN_ASSETS",
+            "NODE_ADDRESSES",
+            "EXTENDED_PUBLIC_KEY",
+            "ENGINE_ADDRESS",
+            "ADDRESS_TABLE",
+            "DEPOSIT_TABLE",
+            "EVENT_BUS",
+        },
+    ),
     "rest": ("runtime.gateway.rest", 8080, GATEWAY),
     "fix": ("runtime.fix.main", 8083, set()),
     "ws": ("runtime.gateway.ws", 8081, GATEWAY | {"AWS_REGION"}),
 }
-FARGATE = ("engine", "market_data", "ledger", "rest", "fix")
+FARGATE = ("engine", "market_data", "ledger", "rest", "fix", "deposits_ethereum")
 
 
 def containers(exchange: Any) -> dict[str, dict[str, Any]]:
@@ -46,7 +60,8 @@ def descriptor(exchange: Any) -> dict[str, Any]:
 
 
 def test_every_service_and_no_other_is_started(exchange: Any) -> None:
-    assert set(containers(exchange)) == set(FARGATE)
+    chains = {f"deposits_{chain.name}" for chain in exchange.config.nodes.chains}
+    assert set(containers(exchange)) == {*FARGATE, *chains}
     assert descriptor(exchange)["service"] == "ws"
 
 
@@ -128,7 +143,7 @@ def test_a_task_cannot_change_itself(exchange: Any, service: str) -> None:
 
 def test_a_failed_deployment_is_rolled_back_and_a_single_task_is_never_doubled(exchange: Any) -> None:
     services = list(exchange.of_type("AWS::ECS::Service"))
-    assert len(services) == len(FARGATE)
+    assert len(services) == len(containers(exchange))
     for path, service in services:
         deployment = service["DeploymentConfiguration"]
         assert deployment["DeploymentCircuitBreaker"] == {"Enable": True, "Rollback": True}, path

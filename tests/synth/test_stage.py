@@ -23,6 +23,8 @@ DEPLOYED_IN_ORDER = [
     "EdgeStore",
     "Edge",
     "Custody",
+    "Nodes",
+    "Deposits",
     "Analytics",
     "Surveillance",
     "Reporting",
@@ -90,6 +92,9 @@ def structure(exchange: Any) -> set[tuple[str, str]]:
                 "Gateway/PartnerFrontServicePermissions",
                 "Data/Journal",
                 "Data/DatabaseClusterReader",
+                "Nodes/NetworkVpc",
+                "Nodes/Bitcoin",
+                "Deposits/Bitcoin",
             )
         )
         and "-Data-Journal-" not in (alarm := resource.get("Properties", {}).get("AlarmName", ""))
