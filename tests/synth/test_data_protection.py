@@ -32,6 +32,8 @@ FROZEN = {  # ids of what holds data: a changed id makes an empty twin of it
     "AWS::DynamoDB::GlobalTable": {
         "Custody/SigningTableA83DCD09",
         "Data/ApiKeysTable10D26ED3",
+        "Deposits/Addresses02DFC07F",
+        "Deposits/Deposits30BC3C58",
         "Engine/LeasesTableFEA91EF2",
         "Functions/PlatformIdempotencyTable6A0EAFE6",
         "Gateway/FixSequences38FBF740",
@@ -62,6 +64,9 @@ FROZEN = {  # ids of what holds data: a changed id makes an empty twin of it
         "Custody/WalletKeysHot060F2670",
         "Custody/WalletKeysWarmB69470DA",
         "Foundation/KeysApiSecrets3E1F2AE6",
+        "Nodes/KeysDataA2F7C5E6",
+        "Nodes/KeysLogs7981C88C",
+        "Nodes/KeysMessagesE856B267",
         "Foundation/KeysDataA2F7C5E6",
         "Foundation/KeysLogs7981C88C",
         "Foundation/KeysMessagesE856B267",

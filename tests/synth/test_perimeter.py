@@ -210,10 +210,12 @@ def test_every_store_is_marked_for_backup_or_left_out_by_name(exchange: Any) -> 
 
 
 def test_the_plan_copies_what_is_marked_daily_and_monthly_into_the_air_gapped_vault_too(exchange: Any) -> None:
-    ((_, selection),) = exchange.of_type("AWS::Backup::BackupSelection")
+    (selection,) = [
+        each for path, each in exchange.of_type("AWS::Backup::BackupSelection") if path.startswith("Backup/")
+    ]
     (condition,) = selection["BackupSelection"]["ListOfTags"]
     assert (condition["ConditionKey"], condition["ConditionValue"]) == (TAG, "yes")
-    ((_, plan),) = exchange.of_type("AWS::Backup::BackupPlan")
+    (plan,) = [each for path, each in exchange.of_type("AWS::Backup::BackupPlan") if path.startswith("Backup/")]
     daily, monthly = plan["BackupPlan"]["BackupPlanRule"]
     times = exchange.config.backup
     assert daily["Lifecycle"] == {"DeleteAfterDays": times.daily_kept_days}
@@ -232,8 +234,8 @@ def test_the_vault_is_locked_and_in_prod_for_good(exchange: Any) -> None:
 
 
 def test_nothing_is_copied_abroad_unless_config_says_so(exchange: Any) -> None:
-    ((_, plan),) = exchange.of_type("AWS::Backup::BackupPlan")
-    assert exchange.config.web_region not in json.dumps(plan)
+    plans = dict(exchange.of_type("AWS::Backup::BackupPlan"))
+    assert exchange.config.web_region not in json.dumps(plans)
     abroad = [r for path, r in exchange.resources() if path.startswith("Web/RecoveryCopies")]
     assert abroad
     assert all(resource["Condition"] == "CopiesAbroad" for resource in abroad)

@@ -72,7 +72,7 @@ def test_a_stack_uses_only_stacks_before_it(exchange: Any) -> None:
 
 
 def structure(exchange: Any) -> set[tuple[str, str]]:
-    """Ids and types, without what is counted (zones, readers) and without the journal, the one exception.
+    """Ids and types, without what is counted (zones, readers, chains) and without the journal, the one exception.
 
     CDK puts the Stage's name into the ids of firewall rules, alarms and permissions, so those go by what they say.
     """
@@ -93,12 +93,11 @@ def structure(exchange: Any) -> set[tuple[str, str]]:
                 "Data/Journal",
                 "Data/DatabaseClusterReader",
                 "Nodes/NetworkVpc",
-                "Nodes/Bitcoin",
-                "Deposits/Bitcoin",
             )
         )
         and "-Data-Journal-" not in (alarm := resource.get("Properties", {}).get("AlarmName", ""))
         and "-Audit-Operators-" not in alarm
+        and "itcoin" not in path + _identity(exchange, path, resource)  # chains are counted
     }
 
 
