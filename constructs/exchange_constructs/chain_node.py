@@ -160,7 +160,7 @@ class ChainNode(Construct):
     def _start(self, region: str) -> ec2.UserData:
         chain = self._chain
         digests = "\n".join(
-            f"{digest}  /opt/node/bin/{name}"
+            f"{digest}  /usr/local/lib/node/{name}"
             for name, digest in zip(PROGRAMS[chain.name], self._build.digests, strict=True)
         )
         settings = {"chain": chain.name, "network": str(chain.network), "data": "/var/lib/node"}

@@ -97,6 +97,7 @@ def structure(exchange: Any) -> set[tuple[str, str]]:
         )
         and "-Data-Journal-" not in (alarm := resource.get("Properties", {}).get("AlarmName", ""))
         and "-Audit-Operators-" not in alarm
+        and "-Nodes-Network-" not in alarm
         and "itcoin" not in path + _identity(exchange, path, resource)  # chains are counted
     }
 
