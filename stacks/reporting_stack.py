@@ -57,6 +57,8 @@ class ReportingStack(ExchangeStack):
         self.filer = self._filer(surveillance)
         self.exporter = self._exporter()
         self.customer_records = self._customer_records()
+        self.statements = self._statements()
+        self.portfolio = self._portfolio()
         self.regulator = RegulatorRole(self, "Regulator", account=records.regulator_account)
         self.reports.grant_read_back(self.regulator)
         data.database.grant_sign_in_by_proxy(self.regulator, REGULATOR)
@@ -111,6 +113,37 @@ class ReportingStack(ExchangeStack):
             service="reporting",
             handler="handler.customer_records",
             description="Answers the supervisor: one customer's orders and trades of one day",
+            environment={"CATALOGUE_PARAMETER": self._data.catalogue.name},
+        )
+        self._data.catalogue.grant_read(function.role)
+        return function
+
+    def _statements(self) -> EventFunction:
+        function = self._function(
+            "Statements",
+            service="portfolio",
+            handler="handler.statements",
+            description="Files each customer's statement of the month that has ended",
+            environment={
+                "REPORT_BUCKET": self.reports.bucket_name,
+                "CATALOGUE_PARAMETER": self._data.catalogue.name,
+            },
+        )
+        self.reports.grant_add(function.role, prefix="statement")
+        self.reports.grant_find(function.role)
+        self._data.catalogue.grant_read(function.role)
+        # Daily: a month is filed once, and a day on which that failed is made good by the next.
+        function.on_schedule(
+            "Daily", schedule=events.Schedule.cron(hour="19", minute="20"), description="Statements of the last month"
+        )
+        return function
+
+    def _portfolio(self) -> EventFunction:
+        function = self._function(
+            "Portfolio",
+            service="portfolio",
+            handler="handler.portfolio",
+            description="Answers what one account holds, what it cost and what it earned",
             environment={"CATALOGUE_PARAMETER": self._data.catalogue.name},
         )
         self._data.catalogue.grant_read(function.role)

@@ -444,6 +444,18 @@ MUTANTS: Final = (
         "        self.register.halt(reason, self.now_s)\n",
         "",
         _SAGA + "::test_too_much_in_an_hour_halts_everything_until_somebody_opens_again",
+        "a sale leaves its cost behind",
+        "runtime/portfolio/holdings.py",
+        "pool.cost -= cost",
+        "pool.cost -= 0",
+        "tests/runtime/portfolio/test_holdings.py",
+    ),
+    Mutant(
+        "what has no cost is sold before what was bought",
+        "runtime/portfolio/holdings.py",
+        "rest = max(amount - matched - uncosted, 0)",
+        "rest = amount - matched",
+        "tests/runtime/portfolio/test_holdings.py",
     ),
     Mutant(
         "a reference price is a mean",

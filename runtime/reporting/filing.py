@@ -54,8 +54,12 @@ class Cabinet:
 
     def has(self, day: date) -> bool:
         """Tell whether every report of `day` is filed: the last manifest is."""
-        key = f"{_LAST}/{day.year:04d}/{_LAST}-{day.isoformat()}.manifest.json"
-        return any(entry.key == key for entry in self._bucket.objects.filter(Prefix=key))
+        return self.holds(f"{_LAST}/{day.year:04d}/{_LAST}-{day.isoformat()}")
+
+    def holds(self, key: str) -> bool:
+        """Tell whether the report of that key is filed: its manifest, which is written last, is there."""
+        name = f"{key}.manifest.json"
+        return any(entry.key == name for entry in self._bucket.objects.filter(Prefix=name))
 
     def file(self, report: Report, ledger_sequence: int) -> str:
         """Store a report, then its manifest, each once; return where. What an earlier run stored stays."""
@@ -90,7 +94,7 @@ def file_missing(
         day = today - timedelta(days=back)
         if cabinet.has(day):
             continue
-        sequence = _refuse_unfinished(connection, day, now_us)
+        sequence = refuse_unfinished(connection, day, now_us)
         for report in reports(read_day(connection, day, cases), catalogue):
             where = cabinet.file(report, sequence)
             publisher.publish(
@@ -121,7 +125,7 @@ def read_day(connection: psycopg.Connection, day: date, cases: Cases) -> Day:
     return Day(day, trades, transfers, posted, list(cases(start_us, end_us)))
 
 
-def _refuse_unfinished(connection: psycopg.Connection, day: date, now_us: int) -> int:
+def refuse_unfinished(connection: psycopg.Connection, day: date, now_us: int) -> int:
     """Return how far the ledger has come. Raises NotFinalError while something of `day` may still be on its way."""
     end_us = bounds_us(day)[1]
     row = connection.execute("SELECT sequence, time_us FROM positions ORDER BY time_us DESC LIMIT 1").fetchone()

@@ -54,6 +54,8 @@ MAY = {  # role of a process → services it may call, beside the catalogue
     "Reporting/FilerRole": {"dynamodb", "events", "kms", "logs", "rds-db", "s3", "sqs", "ssm"},
     "Reporting/ExporterRole": {"kms", "logs", "rds-db", "s3", "sqs"},
     "Reporting/CustomerRecordsRole": {"kms", "logs", "rds-db", "sqs", "ssm"},
+    "Reporting/StatementsRole": {"kms", "logs", "rds-db", "s3", "sqs", "ssm"},
+    "Reporting/PortfolioRole": {"kms", "logs", "rds-db", "sqs", "ssm"},
     "Reporting/Regulator": {"kms", "lambda", "rds-db", "s3"},
 }
 

@@ -56,6 +56,7 @@ def test_the_key_of_records_is_for_those_who_deal_with_records(exchange: Any) ->
         "Reporting/ExporterRole",
         "Reporting/FilerRole",
         "Reporting/Regulator",
+        "Reporting/StatementsRole",
         "Surveillance/FollowerRole",
         "Surveillance/ReviewerRole",
         "Surveillance/SweeperRole",
@@ -124,4 +125,8 @@ def test_reports_come_in_the_hour_after_midnight_in_jakarta(exchange: Any) -> No
         for path, rule in exchange.of_type("AWS::Events::Rule")
         if path.startswith("Reporting/")
     }
-    assert schedules == {"FilerHou": "cron(5 * * * ? *)", "Exporter": "cron(35 * * * ? *)"}
+    assert schedules == {
+        "FilerHou": "cron(5 * * * ? *)",
+        "Exporter": "cron(35 * * * ? *)",
+        "Statemen": "cron(20 19 * * ? *)",
+    }
