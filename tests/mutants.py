@@ -451,7 +451,7 @@ MUTANTS: Final = (
         "tests/runtime/portfolio/test_holdings.py",
     ),
     Mutant(
-        "what has no cost is sold before what was bought",
+        "what was bought is sold before what has no cost",
         "runtime/portfolio/holdings.py",
         "rest = max(amount - matched - uncosted, 0)",
         "rest = amount - matched",
