@@ -117,7 +117,7 @@ def test_everything_stored_is_under_a_key_of_ours(exchange: Any) -> None:
     assert KEY_OF.keys() - seen <= {"AWS::MSK::Cluster", "AWS::SecretsManager::Secret"}
 
 
-def test_buckets_under_another_key_are_encrypted_too(exchange: Any) -> None:
+def test_the_one_bucket_under_another_key_is_encrypted_too(exchange: Any) -> None:
     buckets = [bucket for path, bucket in exchange.of_type("AWS::S3::Bucket") if path.startswith(ACCESS_RECORDS)]
     assert len(buckets) == len(ACCESS_RECORDS)
     for bucket in buckets:
