@@ -56,6 +56,7 @@ class NodeService(Construct):
             # The group lets nobody in: what comes by the endpoint service is admitted there, by account.
             enforce_security_group_inbound_rules_on_private_link_traffic=False,
         )
+        self.balancer.set_attribute("zonal_shift.config.enabled", "true")
         self.balancer.log_access_logs(access_logs, "nodes")
         for at, node in enumerate(nodes):
             self._offer(vpc, node, PORT_FIRST + at)
