@@ -444,6 +444,8 @@ MUTANTS: Final = (
         "        self.register.halt(reason, self.now_s)\n",
         "",
         _SAGA + "::test_too_much_in_an_hour_halts_everything_until_somebody_opens_again",
+    ),
+    Mutant(
         "a sale leaves its cost behind",
         "runtime/portfolio/holdings.py",
         "pool.cost -= cost",
