@@ -201,13 +201,6 @@ MUTANTS: Final = (
         _NAIVE,
     ),
     Mutant(
-        "of triggers reached together the younger fires first",
-        "runtime/engine/triggers.py",
-        "for order_id in sorted(level):",
-        "for order_id in sorted(level, reverse=True):",
-        _NAIVE,
-    ),
-    Mutant(
         "an old journal is replayed under new rules",
         _TRADING,
         "self.rules: int = RULES_1",
