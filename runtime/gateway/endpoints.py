@@ -1,6 +1,7 @@
 """Everything a client can ask for, in one table: where it is reached, what it weighs, who may, what it takes."""
 
 from collections.abc import Callable
+from types import GenericAlias
 from typing import Any, Final
 
 from runtime.gateway import answers_account, answers_market, answers_orders, params, views
@@ -83,7 +84,7 @@ def _public(
 
 def _each(*types: Any) -> tuple[Any, ...]:  # noqa: ANN401 - types of answers
     """Return that one market is answered with one of `types`, several with an array of it."""
-    return *types, *(list.__class_getitem__(each) for each in types)
+    return *types, *(GenericAlias(list, each) for each in types)
 
 
 def _signed(

@@ -387,7 +387,6 @@ def _either(*names: str) -> msgspec.Meta:
     return msgspec.Meta(extra_json_schema={"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in names]})
 
 
-Placed = Annotated[Any, _either("PlacedAck", "PlacedResult")]
 Canceled = Annotated[Any, _either("CanceledView", "OrderListView")]
 Report = Annotated[Any, _either("PlacedAck", "PlacedResult", "CanceledView")]
 PlacedOrRefused = Annotated[Any, _either("PlacedAck", "PlacedResult", "ErrorView")]

@@ -9,7 +9,10 @@ import pytest
 
 from local.paths import PROJECT
 
-pytestmark = pytest.mark.integ
+pytestmark = [
+    pytest.mark.integ,
+    pytest.mark.skipif("BURSA_DEMO" not in os.environ, reason="no exchange is running: `make test` starts one"),
+]
 
 
 def snippets(page: str) -> list[str]:
@@ -23,14 +26,12 @@ def output_of(snippet: str) -> str:
     return run.stdout
 
 
-@pytest.mark.skipif("BURSA_DEMO" not in os.environ, reason="no exchange is running: `make test` starts one")
 def test_the_snippet_trades() -> None:
     (snippet,) = snippets("README.md")
     assert len([line for line in snippet.splitlines() if line]) <= 8
     assert output_of(snippet).startswith("closed {")
 
 
-@pytest.mark.skipif("BURSA_DEMO" not in os.environ, reason="no exchange is running: `make test` starts one")
 def test_the_pages_of_clients_trade() -> None:
     rest, streams = snippets("docs/clients/ccxt.md")
     assert output_of(rest).startswith("closed ")

