@@ -15,6 +15,7 @@ from constructs import Construct
 
 from config.model import Environment
 from config.nodes import PROGRAMS, ChainConfig, NodeBuild
+from exchange_constructs.host_template import HostTemplate
 from exchange_constructs.instance_service import start_script, written
 from exchange_constructs.nag import HIPAA, NIST, PCI, accept
 from exchange_constructs.node_network import NodeNetwork
@@ -22,7 +23,6 @@ from exchange_constructs.process import Process
 from exchange_constructs.service_role import ServiceRole
 from exchange_constructs.tiers import APPLICATION
 
-DISK_GIB: Final = 16
 BOOT_MINUTES: Final = 15
 """From the start of a host to a node that has read its disk."""
 SIDECAR_PORT: Final = 8600
@@ -76,25 +76,14 @@ class ChainNode(Construct):
         network.may_call_peers(group, chain.name)
         network.compute.connections.allow_default_port_from(group, "Attaches its disk")
         self.connections = ec2.Connections(security_groups=[group], default_port=ec2.Port.tcp(SIDECAR_PORT))
-        template = ec2.LaunchTemplate(
+        template = HostTemplate(
             self,
             "Template",
-            instance_type=ec2.InstanceType(build.instance_type),
+            instance_type=build.instance_type,
             machine_image=ec2.MachineImage.generic_linux({config.region: str(build.machine_image)}),
             role=role,
             security_group=group,
-            detailed_monitoring=True,
-            require_imdsv2=True,
-            http_put_response_hop_limit=1,
-            associate_public_ip_address=False,
-            block_devices=[
-                ec2.BlockDevice(
-                    device_name="/dev/xvda",
-                    volume=ec2.BlockDeviceVolume.ebs(
-                        DISK_GIB, volume_type=ec2.EbsDeviceVolumeType.GP3, encrypted=True, kms_key=disk_key
-                    ),
-                )
-            ],
+            disk_key=disk_key,
             user_data=self._start(config.region),
         )
         self.group = autoscaling.AutoScalingGroup(

@@ -10,12 +10,12 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from config.model import Environment
+from exchange_constructs.host_template import HostTemplate
 from exchange_constructs.instance_service import start_script
 from exchange_constructs.private_network import APPLICATION, may_call_aws
 from exchange_constructs.process import Process
 from exchange_constructs.service_role import ServiceRole
 
-DISK_GIB: Final = 16
 BOOT_MINUTES: Final = 5
 ENCLAVE_CID: Final = 16
 ENCLAVE_PORT: Final = 5000
@@ -51,26 +51,15 @@ class EnclaveFleet(Construct):
             self, "Access", vpc=vpc, description="Hosts of the signing enclaves: no way in", allow_all_outbound=False
         )
         may_call_aws(group)
-        template = ec2.LaunchTemplate(
+        template = HostTemplate(
             self,
             "Template",
-            instance_type=ec2.InstanceType(custody.instance_type),
+            instance_type=custody.instance_type,
             machine_image=ec2.MachineImage.generic_linux({config.region: str(custody.machine_image)}),
             nitro_enclave_enabled=True,
             role=role,
             security_group=group,
-            detailed_monitoring=True,
-            require_imdsv2=True,
-            http_put_response_hop_limit=1,
-            associate_public_ip_address=False,
-            block_devices=[
-                ec2.BlockDevice(
-                    device_name="/dev/xvda",
-                    volume=ec2.BlockDeviceVolume.ebs(
-                        DISK_GIB, volume_type=ec2.EbsDeviceVolumeType.GP3, encrypted=True, kms_key=disk_key
-                    ),
-                )
-            ],
+            disk_key=disk_key,
             user_data=start_script(self, process=self._process(config, signing_table)),
         )
         self.group = autoscaling.AutoScalingGroup(

@@ -12,6 +12,7 @@ from constructs import Construct
 
 from config.model import Environment
 from exchange_constructs.catalogue_parameter import CatalogueParameter
+from exchange_constructs.host_template import HostTemplate
 from exchange_constructs.instance_service import boot_script
 from exchange_constructs.private_network import APPLICATION, may_call_aws
 from exchange_constructs.process import Process
@@ -19,7 +20,6 @@ from exchange_constructs.runtime_code import RuntimeImage
 from exchange_constructs.service_logs import ServiceLogs
 from exchange_constructs.service_role import ServiceRole
 
-DISK_GIB: Final = 16
 BOOT_MINUTES: Final = 5
 
 
@@ -55,25 +55,14 @@ class WebSocketFleet(Construct):
         )
         may_call_aws(group)
         self.connections = ec2.Connections(security_groups=[group], default_port=ec2.Port.tcp(process.port))
-        template = ec2.LaunchTemplate(
+        template = HostTemplate(
             self,
             "Template",
-            instance_type=ec2.InstanceType(config.websocket.instance_type),
+            instance_type=config.websocket.instance_type,
             machine_image=ec2.MachineImage.latest_amazon_linux2023(cpu_type=ec2.AmazonLinuxCpuType.ARM_64),
             role=self.role,
             security_group=group,
-            detailed_monitoring=True,
-            require_imdsv2=True,
-            http_put_response_hop_limit=1,
-            associate_public_ip_address=False,
-            block_devices=[
-                ec2.BlockDevice(
-                    device_name="/dev/xvda",
-                    volume=ec2.BlockDeviceVolume.ebs(
-                        DISK_GIB, volume_type=ec2.EbsDeviceVolumeType.GP3, encrypted=True, kms_key=disk_key
-                    ),
-                )
-            ],
+            disk_key=disk_key,
             user_data=boot_script(
                 self,
                 process=process,
