@@ -201,6 +201,13 @@ MUTANTS: Final = (
         _NAIVE,
     ),
     Mutant(
+        "of triggers reached together the younger fires first",
+        "runtime/engine/triggers.py",
+        "for order_id in sorted(level):",
+        "for order_id in sorted(level, reverse=True):",
+        _SPECIAL + "::test_of_stops_reached_together_the_oldest_fires_first",
+    ),
+    Mutant(
         "an old journal is replayed under new rules",
         _TRADING,
         "self.rules: int = RULES_1",

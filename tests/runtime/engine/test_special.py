@@ -85,6 +85,21 @@ def test_one_stop_sets_off_the_next_within_the_same_command(desk: Desk) -> None:
     assert [status(desk, order) for order in orders] == [m.FILLED] * 3
 
 
+def test_of_stops_reached_together_the_oldest_fires_first(desk: Desk) -> None:
+    for price in (PRICE - 100, PRICE - 200, PRICE - 300):
+        desk.order(BOB, m.BUY, price, 1_000)
+    trade(desk, PRICE)
+    orders = [stop(desk, m.SELL, PRICE - 50) for _ in range(3)]
+    trade(desk, PRICE - 50)
+    own = [order.order_id for order in orders]
+    fills = [
+        (event.order.order_id, event.last_price)
+        for event in desk.events
+        if isinstance(event, m.OrderChanged) and event.execution == m.EXEC_TRADE and event.order.order_id in own
+    ]
+    assert fills == list(zip(own, (PRICE - 100, PRICE - 200, PRICE - 300), strict=True))
+
+
 def test_a_buy_stop_that_its_account_cannot_pay_expires(desk: Desk) -> None:
     trade(desk, PRICE)
     order = stop(desk, m.BUY, PRICE + 10)
