@@ -78,6 +78,7 @@ from runtime.shared.messages import (
     MarketStatusChanged,
     OpenAccount,
     OrderChanged,
+    PassTime,
     PlaceList,
     PlaceOrder,
     ReferencePriceChanged,
@@ -178,6 +179,8 @@ class Engine(Trading):
             return self._set_options(command)
         if isinstance(command, Configure):
             return self._configure(command)
+        if isinstance(command, PassTime):
+            return Done()
         assert isinstance(command, SetMarketStatus)
         return self._set_status(command)
 

@@ -125,6 +125,11 @@ class Leader:
         assert isinstance(replied.reply, Done)
         logger.info("configured %d markets at sequence %d", len(specs), replied.sequence)
 
+    @property
+    def auction_is_due(self) -> bool:
+        """Whether an auction's time has come, which the next command ends."""
+        return self._time_us() >= self.replica.engine.auction_due_us
+
     # ---- one batch: seal, make durable, apply ------------------------------------------------------------------------
 
     def seal(self, entries: list[Entry]) -> tuple[int, bytes]:

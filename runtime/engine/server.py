@@ -29,6 +29,7 @@ from runtime.shared.messages import (
     Command,
     Entry,
     FromEngine,
+    PassTime,
     Refused,
     Send,
     Welcome,
@@ -254,7 +255,7 @@ class Server:
         self.links: set[Link] = set()
         self._leader = leader
         self._tenure: Tenure | None = None
-        self._pending: list[tuple[Link, Entry]] = []
+        self._pending: list[tuple[Link | None, Entry]] = []
         self._between: list[Callable[[], None]] = []
         self._wake = asyncio.Event()
         self._news = asyncio.Event()
@@ -350,8 +351,8 @@ class Server:
         self._wake.set()
         return await future
 
-    def submit(self, link: Link, entry: Entry) -> None:
-        """Queue a command for the next batch."""
+    def submit(self, link: Link | None, entry: Entry) -> None:
+        """Queue a command for the next batch. `link` gets the reply; without one it is the leader's own."""
         if self._stopping:
             return  # not acknowledged: the client sends it again to whoever leads next
         self._submitted[entry.session] = max(entry.n, self._submitted.get(entry.session, 0))
@@ -359,7 +360,7 @@ class Server:
             del self._submitted[next(iter(self._submitted))]
         self._pending.append((link, entry))
         self._wake.set()
-        if len(self._pending) > PENDING_MAX:
+        if link and len(self._pending) > PENDING_MAX:
             link.pause()
 
     def expected(self, session: str) -> int:
@@ -372,6 +373,14 @@ class Server:
             await asyncio.sleep(BEAT_S)
             for link in list(self.links):
                 link.beat()
+            self._end_due_auction()
+
+    def _end_due_auction(self) -> None:
+        """Let time pass by a command of the leader's own, should no other be on its way."""
+        if self.is_leading and not self._pending and self.leader.auction_is_due:
+            session = f"leader-{self.leader.epoch}"
+            n = self.expected(session)
+            self.submit(None, Entry(session, n, n - 1, PassTime()))
 
     async def _commit_forever(self) -> None:
         loop = asyncio.get_running_loop()
@@ -392,7 +401,8 @@ class Server:
             replies = self.leader.apply(time_us, entries)
             by_link: dict[Link, list[FromEngine]] = {}
             for (link, _), replied in zip(taken, replies, strict=True):
-                by_link.setdefault(link, []).append(replied)
+                if link:
+                    by_link.setdefault(link, []).append(replied)
             for link, messages in by_link.items():
                 link.send(messages)
             self._tell_followers()

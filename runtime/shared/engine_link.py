@@ -128,24 +128,32 @@ async def _connect(address: str, hello: Hello) -> _Connected:
         found = await asyncio.wait_for(loop.getaddrinfo(host, port, type=socket.SOCK_STREAM), _CONNECT_TIMEOUT_S)
         hosts += [(str(info[4][0]), port) for info in found]
     attempts = [asyncio.create_task(_greet(*host, address, hello)) for host in dict.fromkeys(hosts)]
+    chosen: asyncio.Task[_Connected] | None = None
     try:
-        return await _first(attempts)
+        chosen = await _first(attempts)
+        return chosen.result()
     finally:
         for attempt in attempts:
-            attempt.cancel()
+            if attempt is not chosen:
+                attempt.cancel()
+                attempt.add_done_callback(_discard)
 
 
-async def _first(attempts: list[asyncio.Task[_Connected]]) -> _Connected:
-    """Return the first attempt that succeeds; close any other that does. Raises what tells most when none does."""
+def _discard(attempt: asyncio.Task[_Connected]) -> None:
+    """Close what an attempt that came second has opened."""
+    if not attempt.cancelled() and not attempt.exception():
+        attempt.result()[1].close()
+
+
+async def _first(attempts: list[asyncio.Task[_Connected]]) -> asyncio.Task[_Connected]:
+    """Return the first attempt that succeeds. Raises what tells most when none does."""
     errors: list[BaseException] = []
     waiting = set(attempts)
     while waiting:
         done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        welcomed = [attempt.result() for attempt in done if not attempt.exception()]
-        for _, writer, _ in welcomed[1:]:
-            writer.close()
-        if welcomed:
-            return welcomed[0]
+        for attempt in done:
+            if not attempt.exception():
+                return attempt
         errors += [error for attempt in done if (error := attempt.exception())]
     raise next((error for error in errors if isinstance(error, _NoLeaderError)), errors[0])
 

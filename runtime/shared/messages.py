@@ -380,6 +380,10 @@ class CancelList(Message, tag=16):
     cancel_id: str = ""
 
 
+class PassTime(Message, tag=17):
+    """Nothing but the time of its batch. A leader sends it when an auction's time has come and nobody else sends."""
+
+
 Command = (
     Configure
     | OpenAccount
@@ -397,6 +401,7 @@ Command = (
     | ReplaceOrder
     | PlaceList
     | CancelList
+    | PassTime
 )
 
 

@@ -7,13 +7,15 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
 from config.markets import CATALOGUE
-from runtime.engine.follower import Follower
+from runtime.engine import server as server_module
+from runtime.engine.audit import ConservationError
+from runtime.engine.follower import Follower, now_us
 from runtime.engine.leader import Leader
 from runtime.engine.lease import Held, Lease, LeaseLostError, MemoryLeaseStore
 from runtime.engine.server import Server
@@ -33,8 +35,8 @@ def free_port() -> int:
 
 
 @contextlib.asynccontextmanager
-async def serving(directory: Path) -> AsyncIterator[tuple[str, Server]]:
-    follower = Follower.of_files(directory, "main")
+async def serving(directory: Path, clock: Callable[[], int] = now_us) -> AsyncIterator[tuple[str, Server]]:
+    follower = Follower.of_files(directory, "main", clock=clock)
     follower.start()
     leader = Leader(follower)
     leader.take_over()
@@ -113,6 +115,53 @@ def test_commands_questions_and_the_feed(tmp_path: Path) -> None:
             replies = await asyncio.gather(*(link.send(bid(account, n)) for n in range(2, 302)))
             assert [reply.n for reply in replies] == sorted(reply.n for reply in replies)
             assert server.leader.replica.sequence == placed.sequence + 300
+            await link.stop()
+
+    asyncio.run(scenario())
+
+
+def test_an_auction_ends_in_time_though_nobody_sends_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "BEAT_S", 0.02)
+    late_us = 0
+
+    async def scenario() -> None:
+        nonlocal late_us
+        async with serving(tmp_path, lambda: now_us() + late_us) as (address, server):
+            link = await linked(address)
+            account = await funded(link, "alice")
+            other = await funded(link, "bob")
+            await link.send(m.SetMarketStatus(1, m.AUCTION))
+            ask = m.PlaceOrder(other, 1, m.SELL, m.LIMIT, m.GTC, 5_000_000, 1_000, 0, "ask", 0)
+            await link.send(ask)
+            last = await link.send(bid(account, 1))
+            market = server.leader.replica.engine.markets[1]
+            await asyncio.sleep(0.2)
+            assert server.leader.replica.sequence == last.sequence, "nothing is sequenced before its time"
+            late_us = market.spec.auction_us
+            async for batch in follow_feed(address, last.sequence + 1):
+                (happened,) = batch
+                break
+            assert [type(event) for event in happened.events].count(m.Traded) == 1
+            assert market.status == m.TRADING
+            await asyncio.sleep(0.2)
+            assert server.leader.replica.sequence == last.sequence + 1, "once is enough"
+            await link.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_leader_whose_sums_are_wrong_ends_before_it_keeps_them(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with serving(tmp_path) as (address, server):
+            link = await linked(address)
+            account = await funded(link, "alice")
+            assert await server.between_batches(server.leader.snapshot)
+            serving_on = asyncio.create_task(server.run_until(asyncio.Event()))
+            server.leader.replica.engine.accounts.accounts[account].holding(1).free += 1
+            with pytest.raises(ConservationError, match="asset 1 sums to 1, not to 0"):
+                await server.between_batches(server.leader.snapshot)
+            with pytest.raises(ConservationError):
+                await asyncio.wait_for(serving_on, 10)
             await link.stop()
 
     asyncio.run(scenario())
