@@ -480,4 +480,18 @@ MUTANTS: Final = (
         "parse_float=lambda text: str(float(text))",
         "tests/runtime/price_feed/test_venues.py",
     ),
+    Mutant(
+        "an auction waits until somebody trades",
+        "runtime/engine/server.py",
+        "                link.beat()\n            self._end_due_auction()",
+        "                link.beat()",
+        "tests/runtime/engine/test_server.py::test_an_auction_ends_in_time_though_nobody_sends_anything",
+    ),
+    Mutant(
+        "a leader keeps a state whose sums are wrong",
+        "runtime/engine/server.py",
+        "                future.set_exception(error)\n                raise",
+        "                future.set_exception(error)",
+        "tests/runtime/engine/test_server.py::test_a_leader_whose_sums_are_wrong_ends_before_it_keeps_them",
+    ),
 )

@@ -365,8 +365,12 @@ class Server:
 
     def expected(self, session: str) -> int:
         """Return the number that the next new command of `session` must have."""
+        return max(self._last(session), self._submitted.get(session, 0)) + 1
+
+    def _last(self, session: str) -> int:
+        """Return the number of the newest command of `session` that was applied."""
         known = self.leader.replica.sessions.get(session)
-        return max(known.last if known else 0, self._submitted.get(session, 0)) + 1
+        return known.last if known else 0
 
     async def _beat_forever(self) -> None:
         while True:
@@ -377,9 +381,11 @@ class Server:
 
     def _end_due_auction(self) -> None:
         """Let time pass by a command of the leader's own, should no other be on its way."""
-        if self.is_leading and not self._pending and self.leader.auction_is_due:
-            session = f"leader-{self.leader.epoch}"
-            n = self.expected(session)
+        if not (self.is_leading and self.leader.auction_is_due):
+            return
+        session = f"leader-{self.leader.epoch}"
+        n = self._last(session) + 1
+        if n == self.expected(session):  # otherwise one is on its way
             self.submit(None, Entry(session, n, n - 1, PassTime()))
 
     async def _commit_forever(self) -> None:

@@ -138,9 +138,8 @@ def test_an_auction_ends_in_time_though_nobody_sends_anything(tmp_path: Path, mo
             await asyncio.sleep(0.2)
             assert server.leader.replica.sequence == last.sequence, "nothing is sequenced before its time"
             late_us = market.spec.auction_us
-            async for batch in follow_feed(address, last.sequence + 1):
-                (happened,) = batch
-                break
+            feed = follow_feed(address, last.sequence + 1)
+            (happened,) = await asyncio.wait_for(anext(feed), 10)
             assert [type(event) for event in happened.events].count(m.Traded) == 1
             assert market.status == m.TRADING
             await asyncio.sleep(0.2)
