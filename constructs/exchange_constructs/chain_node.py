@@ -17,7 +17,7 @@ from config.model import Environment
 from config.nodes import PROGRAMS, ChainConfig, NodeBuild
 from exchange_constructs.host_template import HostTemplate
 from exchange_constructs.instance_service import start_script, written
-from exchange_constructs.nag import HIPAA, NIST, PCI, accept
+from exchange_constructs.nag import accept
 from exchange_constructs.node_network import NodeNetwork
 from exchange_constructs.process import Process
 from exchange_constructs.service_role import ServiceRole
@@ -94,17 +94,15 @@ class ChainNode(Construct):
             launch_template=template,
             min_capacity=1,
             max_capacity=1,
-            # Not by the balancer: a node that syncs for a day is not well, and replacing it would not help.
-            health_checks=autoscaling.HealthChecks.ec2(grace_period=Duration.minutes(BOOT_MINUTES)),
+            # The balancer asks whether the sidecar looks at its node, not whether the node is believed: one that syncs
+            # for a day is not, and replacing its host would not help.
+            health_checks=autoscaling.HealthChecks.with_additional_checks(
+                additional_types=[autoscaling.AdditionalHealthCheckType.ELB],
+                grace_period=Duration.minutes(BOOT_MINUTES),
+            ),
             notifications=[autoscaling.NotificationConfiguration(topic=operators)],
             # The old host first: a disk is attached to one.
             update_policy=autoscaling.UpdatePolicy.rolling_update(max_batch_size=1, min_instances_in_service=0),
-        )
-        accept(
-            self.group,
-            *(f"{pack}-AutoScalingGroupELBHealthCheckRequired" for pack in (HIPAA, NIST, PCI)),
-            reason="A node that syncs for a day fails the balancer's check; replacing its host would only start over",
-            expires=date(2027, 11, 20),
         )
         self._let_attach(role, disk_key)
 

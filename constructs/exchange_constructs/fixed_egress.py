@@ -9,6 +9,7 @@ from constructs import Construct
 
 from config.model import Environment
 from exchange_constructs.inspection import InspectionPolicy, ZoneFirewall
+from exchange_constructs.public_tier import PublicTier
 from exchange_constructs.tiers import EGRESS, INSPECTION, PUBLIC
 
 
@@ -19,34 +20,34 @@ class FixedEgress(Construct):
     """
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, config: Environment, vpc: ec2.IVpc, logs_key: kms.IKey
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: Environment,
+        vpc: ec2.IVpc,
+        public: PublicTier,
+        logs_key: kms.IKey,
     ) -> None:
         """Create firewall, NAT gateway and routes, both ways, in the first `config.egress.zone_count` zones."""
         super().__init__(scope, construct_id)
         self.addresses: list[str] = []
         policy = InspectionPolicy(self, "Inspection", rules=list(_rules(config.egress.domains)))
         for number, zone in enumerate(vpc.availability_zones[: config.egress.zone_count], start=1):
-            egress, inspection, public = (_subnet(vpc, tier, zone) for tier in (EGRESS, INSPECTION, PUBLIC))
+            egress, inspection, outside = (_subnet(vpc, tier, zone) for tier in (EGRESS, INSPECTION, PUBLIC))
             firewall = ZoneFirewall(
                 self, f"Zone{number}", config=config, vpc=vpc, subnet=inspection, policy=policy, logs_key=logs_key
             )
-            address = ec2.CfnEIP(self, f"Address{number}", domain="vpc")
-            nat = ec2.CfnNatGateway(
-                self, f"Nat{number}", subnet_id=public.subnet_id, allocation_id=address.attr_allocation_id
-            )
+            nat, address = public.add_nat(f"Nat{number}", outside)
             ways = {
-                "Out": (egress, "0.0.0.0/0", {"vpc_endpoint_id": firewall.endpoint_id}),
-                "Onward": (inspection, "0.0.0.0/0", {"nat_gateway_id": nat.ref}),
+                "Out": (egress.route_table.route_table_id, "0.0.0.0/0", {"vpc_endpoint_id": firewall.endpoint_id}),
+                "Onward": (inspection.route_table.route_table_id, "0.0.0.0/0", {"nat_gateway_id": nat.ref}),
                 # Answers pass the same firewall, or it would never see a whole connection.
-                "Back": (public, egress.ipv4_cidr_block, {"vpc_endpoint_id": firewall.endpoint_id}),
+                "Back": (public.route_table_id, egress.ipv4_cidr_block, {"vpc_endpoint_id": firewall.endpoint_id}),
             }
-            for name, (subnet, destination, target) in ways.items():
+            for name, (table, destination, target) in ways.items():
                 ec2.CfnRoute(
-                    self,
-                    f"{name}{number}",
-                    route_table_id=subnet.route_table.route_table_id,
-                    destination_cidr_block=destination,
-                    **target,
+                    self, f"{name}{number}", route_table_id=table, destination_cidr_block=destination, **target
                 )
             self.addresses.append(address.attr_public_ip)
             CfnOutput(self, f"FixedAddress{number}", value=address.attr_public_ip)

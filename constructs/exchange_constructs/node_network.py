@@ -1,7 +1,6 @@
 """The network of the chain nodes: they call peers by named ports through a gateway, and nobody calls them."""
 
-from datetime import date
-from typing import Final
+from typing import Final, cast
 
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_kms as kms
@@ -10,7 +9,7 @@ from constructs import Construct
 from config.model import Environment
 from exchange_constructs.flow_records import FlowRecords
 from exchange_constructs.isolated_network import accept_small_network
-from exchange_constructs.nag import HIPAA, NIST, PCI, accept
+from exchange_constructs.public_tier import PublicTier
 from exchange_constructs.tiers import APPLICATION, PUBLIC
 
 PEER_PORTS: Final = {"ethereum": (30303, 9000), "bitcoin": (8333,)}
@@ -29,7 +28,7 @@ class NodeNetwork(Construct):
             "Vpc",
             ip_addresses=ec2.IpAddresses.cidr(cidr),
             max_azs=config.network.az_count,
-            nat_gateways=config.nodes.nat_zone_count,
+            create_internet_gateway=False,  # PublicTier makes it
             restrict_default_security_group=False,
             subnet_configuration=[
                 ec2.SubnetConfiguration(
@@ -49,14 +48,15 @@ class NodeNetwork(Construct):
             security_groups=[group],
             open=False,
         )
-        for subnet in self.vpc.public_subnets:
-            accept(
-                subnet.node.find_child("DefaultRoute"),
-                *(f"{pack}-VPCNoUnrestrictedRouteToIGW" for pack in (HIPAA, NIST, PCI)),
-                reason="Public subnets hold nothing but NAT gateways, which let nodes call peers and let nobody in",
-                expires=date(2027, 11, 20),
-                owner="security",
-            )
+        public = PublicTier(
+            self, "PublicTier", vpc=self.vpc, holds="NAT gateways, which let nodes call peers and let nobody in"
+        )
+        nats = [
+            public.add_nat(f"Nat{number}", subnet)[0]
+            for number, subnet in enumerate(self.vpc.public_subnets[: config.nodes.nat_zone_count], start=1)
+        ]
+        for at, subnet in enumerate(self.vpc.private_subnets):
+            cast(ec2.PrivateSubnet, subnet).add_default_nat_route(nats[at % len(nats)].ref)
         accept_small_network(self.vpc)
 
     def may_call_peers(self, group: ec2.ISecurityGroup, chain: str) -> None:

@@ -27,7 +27,7 @@ def node_ports(nodes: NodesConfig, chain: str) -> list[int]:
 
 
 class NodeService(Construct):
-    """Each node has a port of its own, so whoever asks can compare them. A node that is not believed has no target."""
+    """Each node has a port of its own, so whoever asks can compare them. One that is not believed answers 503."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class NodeService(Construct):
             deregistration_delay=Duration.seconds(30),
             health_check=elb.HealthCheck(
                 protocol=elb.Protocol.HTTP,
-                path="/health",
+                path="/alive",
                 interval=Duration.seconds(10),
                 healthy_threshold_count=2,
                 unhealthy_threshold_count=2,

@@ -1,10 +1,12 @@
 """What no process of the exchange may ever do, whatever a later grant says."""
 
+from collections.abc import Sequence
 from datetime import date
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from aws_cdk import Stack, Stage
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from config.model import Environment
@@ -68,18 +70,22 @@ ORGANIZATION: Final = ("account:*", "organizations:*")
 class PermissionBoundary(iam.ManagedPolicy):
     """A ceiling that grants nothing: a role may do what its grants allow and this does not deny.
 
+    In an account of one purpose it also ends what was not foreseen: it names the actions that the roles there are
+    granted, and no other. The account of the exchange itself has more actions than fit into one policy.
     Its name is fixed, so that an organization can demand it of every role that a deployment creates.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, config: Environment) -> None:
-        """Create the policy, one for each account."""
+    def __init__(
+        self, scope: Construct, construct_id: str, *, config: Environment, actions: Sequence[str] = ("*",)
+    ) -> None:
+        """Create the policy, one for each account, with `actions` as the ceiling."""
         super().__init__(
             scope,
             construct_id,
             managed_policy_name=boundary_name(config),
             description="What no process of the exchange may do, whatever its grants say",
             statements=[
-                iam.PolicyStatement(sid="Ceiling", actions=["*"], resources=["*"]),
+                iam.PolicyStatement(sid="Ceiling", actions=list(actions), resources=["*"]),
                 _never("Organization", ORGANIZATION),
                 _never("Identities", IDENTITIES),
                 _never("Keys", KEYS),
@@ -97,12 +103,15 @@ class PermissionBoundary(iam.ManagedPolicy):
                 ),
             ],
         )
-        accept(
-            self,
+        everything = (
             "AwsSolutions-IAM5[Action::*]",
-            "AwsSolutions-IAM5[Resource::*]",
             *(f"{pack}-IAMPolicyNoStatementsWithAdminAccess" for pack in (HIPAA, NIST, PCI)),
             *(f"{pack}-IAMPolicyNoStatementsWithFullAccess" for pack in (HIPAA, NIST, PCI)),
+        )
+        accept(
+            self,
+            "AwsSolutions-IAM5[Resource::*]",
+            *(everything if "*" in actions else ()),
             reason="A boundary grants nothing: it is what grants are cut down to, and each grant names its resources",
             expires=date(2027, 11, 20),
             owner="security",
@@ -121,16 +130,47 @@ def _never(sid: str, actions: tuple[str, ...]) -> iam.PolicyStatement:
 def bound_every_role(stage: Stage, *, config: Environment) -> None:
     """Put every role of `stage` under the boundary, those that CDK makes included.
 
-    The policy lies in the first stack of each account, and every other stack of the account waits for that one.
+    The policy lies in the first stack of each account, and every other stack of the account waits for that one. All
+    grants have been made before.
     """
-    homes: dict[str, Stack] = {}
+    of_account: dict[str, list[Stack]] = {}
     for stack in [cast(Stack, child) for child in stage.node.children if Stack.is_stack(child)]:
-        if stack.account not in homes:
-            homes[stack.account] = stack
-            boundary: iam.IManagedPolicy = PermissionBoundary(stack, "Boundary", config=config)
-        else:
-            stack.add_stack_dependency(homes[stack.account], "its roles stand under the boundary there")
+        of_account.setdefault(stack.account, []).append(stack)
+    for account, (home, *others) in of_account.items():
+        actions = ["*"] if account == config.account else _granted([home, *others])
+        own: iam.IManagedPolicy = PermissionBoundary(home, "Boundary", config=config, actions=actions)
+        iam.PermissionsBoundary.of(home).apply(own)
+        for stack in others:
+            stack.add_stack_dependency(home, "its roles stand under the boundary there")
             boundary = iam.ManagedPolicy.from_managed_policy_arn(
-                stack, "Boundary", f"arn:aws:iam::{stack.account}:policy/{boundary_name(config)}"
+                stack, "Boundary", f"arn:aws:iam::{account}:policy/{boundary_name(config)}"
             )
-        iam.PermissionsBoundary.of(stack).apply(boundary)
+            iam.PermissionsBoundary.of(stack).apply(boundary)
+
+
+def _granted(stacks: Sequence[Stack]) -> list[str]:
+    """Return every action that a role of `stacks` is granted, by a policy of its own or by that of a key."""
+    found: set[str] = set()
+    for stack in stacks:
+        for each in stack.node.find_all():
+            if isinstance(each, iam.CfnManagedPolicy):
+                found |= _allowed(stack.resolve(each.policy_document))
+            elif isinstance(each, kms.CfnKey):
+                found |= _allowed(stack.resolve(each.key_policy), to_roles=True)
+    return sorted(found)
+
+
+def _allowed(document: dict[str, Any], *, to_roles: bool = False) -> set[str]:
+    """Return the actions that `document` allows; `to_roles`, only those allowed to a role of the same stack."""
+    return {
+        action
+        for statement in document["Statement"]
+        if statement["Effect"] == "Allow"
+        and (not to_roles or any("Fn::GetAtt" in each for each in _listed(statement["Principal"].get("AWS", []))))
+        for action in _listed(statement["Action"])
+    }
+
+
+def _listed(value: Any) -> list[Any]:  # noqa: ANN401 - JSON
+    """Return what a policy may write as one or as a list."""
+    return value if isinstance(value, list) else [value]

@@ -11,6 +11,7 @@ from config.model import Environment
 from exchange_constructs.dns_firewall import DnsFirewall
 from exchange_constructs.fixed_egress import FixedEgress
 from exchange_constructs.nag import HIPAA, NIST, PCI, accept
+from exchange_constructs.public_tier import PublicTier
 from exchange_constructs.service_logs import ServiceLogs
 from exchange_constructs.service_role import ServiceRole
 from exchange_constructs.tiers import APPLICATION, DATA, EGRESS, INSPECTION, PUBLIC
@@ -54,6 +55,7 @@ class PrivateNetwork(Construct):
             ip_addresses=ec2.IpAddresses.cidr(config.network.cidr),
             max_azs=config.network.az_count,
             nat_gateways=0,
+            create_internet_gateway=False,  # PublicTier makes it
             # Emptying the default group takes a custom resource; instead, nothing uses it, which a test asserts.
             restrict_default_security_group=False,
             subnet_configuration=[
@@ -68,7 +70,13 @@ class PrivateNetwork(Construct):
         )
         self._record_flows(config, logs_key)
         self._add_endpoints(endpoint_zones)
-        self.egress = FixedEgress(self, "FixedEgress", config=config, vpc=self.vpc, logs_key=logs_key)
+        public = PublicTier(
+            self,
+            "PublicTier",
+            vpc=self.vpc,
+            holds="the WebSocket load balancer, which serves clients anywhere, and NAT gateways",
+        )
+        self.egress = FixedEgress(self, "FixedEgress", config=config, vpc=self.vpc, public=public, logs_key=logs_key)
         DnsFirewall(self, "DnsFirewall", config=config, vpc=self.vpc, logs_key=logs_key)
         self._accept_findings()
 
@@ -111,14 +119,6 @@ class PrivateNetwork(Construct):
             self.vpc.add_interface_endpoint(name, service=service, subnets=zones, security_groups=[group], open=False)
 
     def _accept_findings(self) -> None:
-        for subnet in self.vpc.public_subnets:
-            accept(
-                subnet.node.find_child("DefaultRoute"),
-                *(f"{pack}-VPCNoUnrestrictedRouteToIGW" for pack in (HIPAA, NIST, PCI)),
-                reason="Public subnets hold nothing but the WebSocket load balancer, which serves clients anywhere",
-                expires=date(2027, 11, 20),
-                owner="security",
-            )
         accept(
             self.vpc,
             *(f"{pack}-VPCDefaultSecurityGroupClosed" for pack in (HIPAA, NIST, PCI)),

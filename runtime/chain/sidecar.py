@@ -1,8 +1,8 @@
-"""Stands beside a node, on the same host: tells the load balancer whether the node is believed, and relays questions.
+"""Stands beside a node, on the same host: relays questions while the node is believed, and says why when it is not.
 
 The node itself listens on loopback only. What comes in here is answered while the node is believed, and only for the
-methods of a short list: what a load balancer does when every target is unhealthy, send to all, reaches no one.
-`GET /health` says 200 or 503, with every reason.
+methods of a short list. `GET /health` says 200 or 503, with every reason. `GET /alive` is what the load balancer asks:
+a node that syncs is not believed, and a new host would only start over; a sidecar that looks no more needs a new host.
 """
 
 import asyncio
@@ -192,8 +192,13 @@ class Sidecar:
             await self.look()
             await asyncio.sleep(POLL_S)
 
+    async def alive(self, _request: Request) -> JSONResponse:
+        """Answer the load balancer: whether the node is still looked at, believed or not."""
+        age = abs(self._clock() - self._looked_at)
+        return JSONResponse({"looked_at_s_ago": round(age)}, 200 if age <= STALE_S else 503)
+
     async def health(self, _request: Request) -> JSONResponse:
-        """Answer the load balancer."""
+        """Tell whether the node is believed, and why not."""
         faults = self.faults
         return JSONResponse({"healthy": not faults, "faults": faults}, 503 if faults else 200)
 
@@ -232,9 +237,10 @@ class _Exact(JSONResponse):
 
 
 def app(sidecar: Sidecar) -> Starlette:
-    """Return the two routes."""
+    """Return the three routes."""
     return Starlette(
         routes=[
+            Route("/alive", sidecar.alive, methods=["GET"]),
             Route("/health", sidecar.health, methods=["GET"]),
             Route("/", sidecar.relay, methods=["POST"]),
         ]

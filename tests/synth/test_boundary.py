@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import json
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any
@@ -53,7 +54,11 @@ def test_a_role_that_forgot_the_boundary_is_named(prod: Any) -> None:
 def test_each_account_has_one_boundary_in_the_stack_that_comes_first(exchange: Any) -> None:
     homes = boundaries(exchange)
     assert len(homes) == len(exchange.config.accounts.distinct())
-    assert len({str(policy["PolicyDocument"]) for policy in homes.values()}) == 1
+    denied = [
+        [each for each in policy["PolicyDocument"]["Statement"] if each["Effect"] == "Deny"]
+        for policy in homes.values()
+    ]
+    assert all(each == denied[0] for each in denied)
     assert "Foundation" in homes
     assert all("Roles" not in policy for policy in homes.values())  # as a grant it would be a grant of nearly all
 
@@ -128,3 +133,41 @@ def test_no_grant_of_ours_hits_the_ceiling(exchange: Any) -> None:
         if any(fnmatchcase(action, each) or fnmatchcase(each, action) for each in denied)
     ]
     assert hits == []
+
+
+def ceiling(policy: dict[str, Any]) -> set[str]:
+    (allow,) = [each for each in policy["PolicyDocument"]["Statement"] if each["Effect"] == "Allow"]
+    return set(listed(allow["Action"]))
+
+
+def granted_in(exchange: Any, stacks: set[str]) -> set[str]:
+    """Return what roles of `stacks` are granted, by their own policies and by those of keys in the same stack."""
+    found = {action for path, action in grants(exchange) if path.split("/")[0] in stacks}
+    for path, key in exchange.of_type("AWS::KMS::Key"):
+        if path.split("/")[0] in stacks:
+            for statement in key["KeyPolicy"]["Statement"]:
+                if "Fn::GetAtt" in str(statement["Principal"].get("AWS", "")):
+                    found |= set(listed(statement["Action"]))
+    return found
+
+
+def test_in_an_account_of_one_purpose_the_ceiling_is_what_its_roles_are_granted(exchange: Any) -> None:
+    manifest = json.loads((exchange.folder / "manifest.json").read_text())
+    of_account: dict[str, set[str]] = {}
+    for artifact in manifest["artifacts"].values():
+        if artifact["type"] == "aws:cloudformation:stack":
+            account = artifact["environment"].split("/")[2]
+            of_account.setdefault(account, set()).add(
+                artifact["properties"]["stackName"].removeprefix(f"{exchange.stage}-")
+            )
+    assert len(of_account) == len(exchange.config.accounts.distinct())
+    for account, stacks in of_account.items():
+        ((_, policy),) = [each for each in boundaries(exchange).items() if each[0] in stacks]
+        own = account == exchange.config.account
+        assert ceiling(policy) == ({"*"} if own else granted_in(exchange, stacks)), account
+
+
+def test_the_signers_ceiling_has_its_keys_and_no_more_than_a_few_actions(prod: Any) -> None:
+    policy = boundaries(prod)["SecurityWallet"]
+    assert {"kms:Decrypt", "kms:GenerateDataKey", "dynamodb:UpdateItem"} <= ceiling(policy)
+    assert not [action for action in ceiling(policy) if "*" in action or action.startswith(("iam:", "s3:"))]

@@ -78,8 +78,10 @@ def test_a_node_listens_on_loopback_and_its_sidecar_is_what_the_balancer_asks(ex
         assert (group["Port"], group["HealthCheckProtocol"], group["HealthCheckPath"]) == (
             SIDECAR_PORT,
             "HTTP",
-            "/health",
+            "/alive",
         ), path
+    for path, group in of_nodes(exchange, "AWS::AutoScaling::AutoScalingGroup"):
+        assert group["HealthCheckType"] == "ELB", path  # a host whose sidecar is gone is replaced
 
 
 def test_only_the_account_of_the_exchange_may_ask_and_only_through_the_service(exchange: Any) -> None:

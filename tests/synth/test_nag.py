@@ -24,7 +24,7 @@ WIDE = {
     "aws-cdk-lib.NestedStack",
     "constructs.Construct",
 }
-ACCEPTED_PER_RESOURCE_MAX = {"dev": 0.20, "staging": 0.18, "prod": 0.18}
+ACCEPTED_PER_RESOURCE_MAX = {"dev": 0.12, "staging": 0.10, "prod": 0.10}
 REASON = "A reason for the sake of this test, long enough to be taken"
 
 

@@ -32,12 +32,40 @@ def test_one_way_leads_out_and_passes_a_firewall_both_ways(exchange: Any) -> Non
     assert len(by_tier["Egress"]) == len(by_tier["Inspection"]) == zones
     assert all("VpcEndpointId" in route for route in by_tier["Egress"])
     assert all("NatGatewayId" in route for route in by_tier["Inspection"])
-    assert all("GatewayId" in route for route in by_tier["Public"])
+    (door,) = by_tier["Public"]
+    assert "GatewayId" in door
     back = [(table, destination, route) for table, destination, route in routes if destination != "0.0.0.0/0"]
     assert len(back) == zones
     assert all("PublicSubnet" in table and "VpcEndpointId" in route for table, _, route in back)
     egress = {each["CidrBlock"] for path, each in exchange.of_type("AWS::EC2::Subnet") if "EgressSubnet" in path}
     assert {destination for _, destination, _ in back} <= egress  # else answers would bypass the firewall
+
+
+def test_public_subnets_of_a_network_share_one_route_to_the_internet(exchange: Any) -> None:
+    for network in ("Network/", "Nodes/"):
+        doors = [route for route in of(exchange, "AWS::EC2::Route", network) if "GatewayId" in route]
+        assert len(doors) == 1, network
+        table = exchange.text(doors[0]["RouteTableId"])
+        joined = [
+            exchange.text(each["RouteTableId"])
+            for each in of(exchange, "AWS::EC2::SubnetRouteTableAssociation", network)
+            if "PublicSubnet" in exchange.text(each["SubnetId"])
+        ]
+        assert joined == [table] * exchange.config.network.az_count, network
+        waits = [
+            resource["DependsOn"]
+            for path, resource in exchange.resources()
+            if resource["Type"] == "AWS::EC2::NatGateway" and path.startswith(network)
+        ]
+        assert waits, network
+        assert all("PublicTierOut" in str(each) for each in waits), "a NAT gateway needs the way out to be there first"
+
+
+def test_a_node_calls_peers_through_a_nat_gateway(exchange: Any) -> None:
+    out = [route for route in of(exchange, "AWS::EC2::Route", "Nodes/") if "NatGatewayId" in route]
+    assert len(out) == exchange.config.network.az_count
+    assert len({exchange.text(route["NatGatewayId"]) for route in out}) == exchange.config.nodes.nat_zone_count
+    assert {route["DestinationCidrBlock"] for route in out} == {"0.0.0.0/0"}
 
 
 def test_each_zone_of_the_way_out_has_a_firewall_and_an_address_of_its_own(exchange: Any) -> None:
