@@ -74,7 +74,7 @@ class SurveillanceStack(ExchangeStack):
         function = self._function(
             "Follower",
             handler="follow",
-            description="Finds wash trades, spikes, pumps and price moves in the trade stream",
+            description="Finds wash trades, rings, spikes, pumps and price moves in the trade stream",
             environment={"WATCH_TABLE": watches.table_name, "OWNER_TABLE": self.owners.table_name},
         )
         watches.grant_calls(function.role, "GetItem", "PutItem")

@@ -17,8 +17,16 @@ SPOOFING: Final = "spoofing"
 LAYERING: Final = "layering"
 VOLUME_SPIKE: Final = "volume-spike"
 PUMP: Final = "pump"
-KINDS: Final = (WASH_TRADE, SPOOFING, LAYERING, VOLUME_SPIKE, PUMP)
-SEVERITY: Final = {WASH_TRADE: "high", SPOOFING: "high", LAYERING: "high", VOLUME_SPIKE: "low", PUMP: "medium"}
+RING: Final = "account-ring"
+KINDS: Final = (WASH_TRADE, SPOOFING, LAYERING, VOLUME_SPIKE, PUMP, RING)
+SEVERITY: Final = {
+    WASH_TRADE: "high",
+    SPOOFING: "high",
+    LAYERING: "high",
+    RING: "high",
+    VOLUME_SPIKE: "low",
+    PUMP: "medium",
+}
 
 
 class Finding(Struct, frozen=True):

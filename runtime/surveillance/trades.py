@@ -8,10 +8,12 @@ moves are in parts per million, all figures integers, so a replay finds exactly 
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
+import msgspec
 from msgspec import Struct
 
 from runtime.shared.trade_records import TradeRecord
-from runtime.surveillance.findings import PUMP, VOLUME_SPIKE, WASH_TRADE, Finding
+from runtime.surveillance.findings import PUMP, RING, VOLUME_SPIKE, WASH_TRADE, Finding
+from runtime.surveillance.rings import Pass, RingLimits, remember, ring
 
 PPM: Final = 1_000_000
 BUCKET_S: Final = 30
@@ -34,6 +36,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     """A pump: a rise of 10 % within `pump_s`, of whose volume one owner bought at least `pump_share_ppm`."""
     pump_share_ppm: int = 500_000
     pump_s: int = 600
+    rings: RingLimits = RingLimits()
 
 
 class Bucket(Struct):
@@ -59,6 +62,8 @@ class Watch(Struct):
     """When the last price notice went out."""
     spiked_us: int = 0
     """Start of the last bucket that was called a spike."""
+    passes: list[Pass] = []
+    """Who sold how much to whom, oldest first."""
 
 
 class Move(NamedTuple):
@@ -96,6 +101,7 @@ def observe(watch: Watch, trade: TradeRecord, owners: Mapping[int, str], limits:
         *_wash_trade(trade, owners),
         *_volume_spike(watch, trade, limits),
         *_pump(watch, trade, owners, limits),
+        *_ring(watch, trade, owners, limits),
     ]
     return Observed(findings, list(_move(watch, trade, limits)), missing)
 
@@ -157,6 +163,19 @@ def _pump(watch: Watch, trade: TradeRecord, owners: Mapping[int, str], limits: L
     if bought * PPM >= lots * limits.pump_share_ppm:
         figures = {"from_ticks": base, "to_ticks": trade.price_ticks, "bought_lots": bought, "lots": lots}
         yield _finding(PUMP, trade, {trade.buyer}, window[0].start_us, figures)
+
+
+def _ring(watch: Watch, trade: TradeRecord, owners: Mapping[int, str], limits: Limits) -> Iterator[Finding]:
+    seller, buyer = owner_of(trade.seller, owners), owner_of(trade.buyer, owners)
+    if seller == buyer:
+        return  # a wash trade, and told as one
+    new = Pass(trade.time_us, seller, buyer, trade.lots, 1, trade.seller, trade.buyer, trade.trade_id)
+    watch.passes = remember(watch.passes, new, limits.rings)
+    if found := ring(watch.passes, seller, buyer, limits.rings):
+        figures = {"owners": len(found.lots), "rounds": found.rounds, "lots": sum(found.lots)}
+        figures |= {"least_lots": min(found.lots), "most_lots": max(found.lots)}
+        finding = _finding(RING, trade, set(found.accounts), found.first_us, figures)
+        yield msgspec.structs.replace(finding, trades=found.trades)
 
 
 def _move(watch: Watch, trade: TradeRecord, limits: Limits) -> Iterator[Move]:

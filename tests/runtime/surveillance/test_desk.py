@@ -159,3 +159,13 @@ def test_a_case_is_decided_once_by_a_person_with_a_reason(bus: Bus) -> None:
     table = boto3.resource("dynamodb").Table("CASE")
     assert [item["case_id"] for item in cases_reported(table, 0, 2**62)] == [case.case_id]
     assert f"cases/{case.case_id}/decision.json" in objects()
+
+
+def test_a_ring_of_accounts_becomes_one_case(bus: Bus) -> None:
+    around = [(3000, 3001), (3001, 3002), (3002, 3000)] * 3
+    trades = [trade(n, n, seller=seller, buyer=buyer) for n, (seller, buyer) in enumerate(around, start=1)]
+    handler.follow(delivery(trades[:4]), CONTEXT)
+    assert bus.cases() == []
+    handler.follow(delivery(trades[4:], trades[:4]), CONTEXT)
+    (case,) = bus.cases()
+    assert (case.kind, case.severity, case.account_ids) == ("account-ring", "high", (3000, 3001, 3002))
