@@ -17,6 +17,7 @@ from config.model import (
     WebSocketConfig,
 )
 from config.nodes import ChainConfig, DepositAsset, NodeBuild, NodesConfig
+from config.offboarding import OffboardingConfig
 from config.perimeter import (
     Accounts,
     AuditConfig,
@@ -60,6 +61,12 @@ WITHDRAWALS: Final = WithdrawalConfig(
     ),
     hourly_count_max=150,
 )
+OFFBOARDING_APPROVERS: Final = (
+    Sample("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"),
+    Sample("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"),
+    Sample("fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025"),
+)
+"""Who may let an operator close an account. The samples are test vectors of RFC 8032, whose private keys all know."""
 WALLET_XPUB: Final = Sample(
     "xpub68Gmy5EdvgibQVfPdqkBBCHxA5htiqg55crXYuXoQRKfDBFA1WEjWgP6LHhwBZeNK1VTsfTFUHCdrfp1bgwQ9xv5ski8PX9rL2dZXvgGDnw"
 )
@@ -113,6 +120,12 @@ DEV: Final = Environment(
         restore_test_days=30,
     ),
     withdrawals=WITHDRAWALS,
+    offboarding=OffboardingConfig(
+        approvers=OFFBOARDING_APPROVERS,
+        settle_days_max=7,
+        files_years=1,
+        transfer_out_years=1,
+    ),
     custody=CustodyConfig(
         cidr="10.12.0.0/24",
         instance_type="m7g.xlarge",
@@ -272,6 +285,12 @@ STAGING: Final = Environment(
         restore_test_days=30,
     ),
     withdrawals=WITHDRAWALS,
+    offboarding=OffboardingConfig(
+        approvers=OFFBOARDING_APPROVERS,
+        settle_days_max=30,
+        files_years=1,
+        transfer_out_years=1,
+    ),
     custody=CustodyConfig(
         cidr="10.22.0.0/24",
         instance_type="m7g.xlarge",
@@ -455,6 +474,12 @@ PROD: Final = Environment(
         restore_test_days=7,
     ),
     withdrawals=WITHDRAWALS,
+    offboarding=OffboardingConfig(
+        approvers=OFFBOARDING_APPROVERS,
+        settle_days_max=90,
+        files_years=5,
+        transfer_out_years=10,
+    ),
     custody=CustodyConfig(
         cidr="10.32.0.0/24",
         instance_type="m7g.xlarge",

@@ -27,6 +27,7 @@ from stacks.network_stack import NetworkStack
 from stacks.nodes_stack import NodesStack
 from stacks.notifications_stack import NotificationsStack
 from stacks.observability_stack import ObservabilityStack
+from stacks.offboarding_stack import OffboardingStack
 from stacks.onboarding_stack import OnboardingStack
 from stacks.partner_stack import PartnerStack
 from stacks.reporting_stack import ReportingStack
@@ -129,6 +130,16 @@ class ExchangeStage(Stage):
             data=self.data,
             platform=platform,
             surveillance=self.surveillance,
+        )
+        self.offboarding = OffboardingStack(
+            self,
+            "Offboarding",
+            config=config,
+            foundation=self.foundation,
+            platform=platform,
+            data=self.data,
+            engine=self.engine,
+            withdrawals=self.withdrawals,
         )
         self.backup = BackupStack(self, "Backup", config=config)
         back_up_every_store(self)

@@ -39,7 +39,13 @@ class RecordCopies(Construct):
         """Create the bucket, and the role by which S3 reads the stores of this environment and no other."""
         super().__init__(scope, construct_id)
         records, self._key = config.records, keys.copies
-        years = max(records.ledger_years, records.reports_years, records.evidence_years, records.trades_years)
+        years = max(
+            records.ledger_years,
+            records.reports_years,
+            records.evidence_years,
+            records.trades_years,
+            config.offboarding.transfer_out_years,
+        )
         self.bucket = PrivateBucket(
             self,
             "Bucket",

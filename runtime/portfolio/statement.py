@@ -15,6 +15,7 @@ from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 import psycopg
+from msgspec import structs
 
 from runtime.portfolio.holdings import Holding, LedgerError, Line, Portfolio, allocation
 from runtime.reporting.day import OutOfBalanceError
@@ -26,6 +27,7 @@ from runtime.shared.money import format_decimal
 
 CUSTOMER_MIN: Final = 1000
 """Accounts below are the house's own."""
+_BEGINNING: Final = date(1970, 1, 1)
 INDEX: Final = "statements"
 ROWS_AT_ONCE: Final = 5_000
 COLUMNS: Final = (
@@ -83,6 +85,20 @@ def statements(connection: psycopg.Connection, catalogue: Catalogue, month: Mont
             cursor.execute(_POSTINGS, (month.end_us, CUSTOMER_MIN))
             for account, rows in groupby(cursor, key=lambda row: row[0]):
                 yield _statement(account, rows, catalogue, month)
+
+
+def final_statement(
+    connection: psycopg.Connection, catalogue: Catalogue, account: int, sequence: int, day: date
+) -> Report:
+    """Return the statement of all that `account` ever did, up to `sequence`, as of `day`; there must be nothing left.
+
+    Raises OutOfBalanceError for an account that still holds something.
+    """
+    rows = connection.execute(_OF_ONE, (account, sequence)).fetchall()
+    whole = _statement(account, iter(rows), catalogue, Month(_BEGINNING, day))
+    if left := {name: amount for name, amount in whole.totals.items() if amount}:
+        raise OutOfBalanceError(f"account {account} is to be closed, and the ledger holds {left} at {sequence}")
+    return structs.replace(whole, name=f"final-statement-{account}-{sequence}")
 
 
 def _statement(account: int, rows: Iterator[Any], catalogue: Catalogue, month: Month) -> Report:
@@ -189,6 +205,10 @@ def _held(asset: int, holding: Holding, catalogue: Catalogue) -> dict[str, Any]:
 _POSTINGS: Final = b"""
 SELECT account, sequence, event, asset, amount, kind, time_us FROM postings
 WHERE time_us < %s AND account >= %s ORDER BY account, sequence, event, line
+"""
+_OF_ONE: Final = b"""
+SELECT account, sequence, event, asset, amount, kind, time_us FROM postings
+WHERE account = %s AND sequence <= %s ORDER BY sequence, event, line
 """
 _OF_ACCOUNT: Final = b"""
 SELECT sequence, event, asset, amount, kind FROM postings WHERE account = %s ORDER BY sequence, event, line

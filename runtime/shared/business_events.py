@@ -62,6 +62,15 @@ class AccountClosed(AccountEvent):
     retain_until: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 
 
+class ClosureChanged(AccountEvent):
+    """The closure of an account waits for approvals, has frozen the account, or was refused."""
+
+    source = "bursa.offboarding"
+    detail_type = "closure.changed"
+    closure_id: Identifier
+    state: Literal["waiting", "frozen", "refused"]
+
+
 class ApplicationReceived(BusinessEvent):
     """Somebody wants to become a customer."""
 
@@ -255,6 +264,7 @@ class ReportFiled(BusinessEvent):
 EVENTS: Final[tuple[type[BusinessEvent], ...]] = (
     AccountOpened,
     AccountClosed,
+    ClosureChanged,
     ApplicationReceived,
     KycRequested,
     PartnerAnswered,

@@ -37,6 +37,7 @@ FROZEN = {  # ids of what holds data: a changed id makes an empty twin of it
         "Engine/LeasesTableFEA91EF2",
         "Functions/PlatformIdempotencyTable6A0EAFE6",
         "Gateway/FixSequences38FBF740",
+        "Offboarding/Register34FE4340",
         "Onboarding/ApplicationsTable71576833",
         "Onboarding/LocksTable84FB9352",
         "Surveillance/Cases80582F3E",
@@ -93,6 +94,7 @@ FROZEN = {  # ids of what holds data: a changed id makes an empty twin of it
         "Foundation/AccessLogs8B620ECA",
         "Foundation/CopiesBucket58B57C3D",
         "Nodes/AccessLogs8B620ECA",
+        "Offboarding/TransferOutC254E1AE",
         "Onboarding/Documents7E5B2978",
         "Reporting/LedgerB7379752",
         "Reporting/Reports65402A0A",
@@ -279,7 +281,14 @@ def test_records_are_copied_by_s3_as_they_are_written(exchange: Any) -> None:
             key = rule["Destination"]["EncryptionConfiguration"]["ReplicaKmsKeyID"]
             assert "KeysCopies" in exchange.text(key), path
             copied[path.split("/")[-1][:-8]] = rule["Filter"].get("Prefix", "")
-    assert copied == {"Documents": "", "Evidence": "cases/", "LakeRaw": "trades/", "Ledger": "postings/", "Reports": ""}
+    assert copied == {
+        "Documents": "",
+        "Evidence": "cases/",
+        "LakeRaw": "trades/",
+        "Ledger": "postings/",
+        "Reports": "",
+        "TransferOut": "",
+    }
 
 
 def test_s3_alone_copies_and_only_from_stores_of_this_account(exchange: Any) -> None:

@@ -28,6 +28,7 @@ DEPLOYED_IN_ORDER = [
     "Analytics",
     "Surveillance",
     "Reporting",
+    "Offboarding",
     "Backup",
     "Observability",
 ]

@@ -8,6 +8,7 @@ from runtime.shared.business_events import (
     BusinessEvent,
     CaseOpened,
     ChainDisagreed,
+    ClosureChanged,
     CredentialsChanged,
     DepositCredited,
     DepositReversed,
@@ -32,6 +33,7 @@ SAMPLES: tuple[BusinessEvent, ...] = tuple(
     for kind, fields in (
         (AccountOpened, {"account_id": 7, "tier": "standard"}),
         (AccountClosed, {"account_id": 7, "retain_until": "2036-11-25"}),
+        (ClosureChanged, {"account_id": 7, "closure_id": "c1", "state": "waiting"}),
         (ApplicationReceived, {"application_id": "a1"}),
         (KycRequested, {"application_id": "a1"}),
         (PartnerAnswered, {"partner": "kyc", "subject": "a1", "outcome": "verified"}),
