@@ -1,7 +1,12 @@
 """Public market streams over WebSocket: who follows what, and the small protocol by which clients say so.
 
-Market data makes every payload; the hub wraps it at most once and hands the same bytes to every subscriber. A client
-that has missed anything is disconnected, so that it starts from a snapshot: no stream ever continues over a gap.
+Market data makes every payload; the hub wraps and frames it once and hands the same bytes to every subscriber. What
+happens within GATHER_S leaves in one write for each client, since writes are most of what a delivery costs; after a
+quiet moment an event leaves at once.
+
+A client that reads too slowly gets the newest state of streams that tell states, once it reads again, and none of
+those before. Changes cannot be left out: no stream ever continues over a gap. So when too much is unread, or for too
+long, the client is disconnected and told why, and starts from a snapshot.
 """
 
 import asyncio
@@ -11,7 +16,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qs, unquote
 
 import msgspec
@@ -41,7 +46,11 @@ MESSAGE_BYTES_MAX: Final = 64 * 1024
 """Longest request: enough to name STREAMS_MAX streams."""
 ID_LENGTH_MAX: Final = 36
 BUFFER_BYTES_MAX: Final = 1024 * 1024
-"""Unread output past which a client counts as too slow."""
+"""Unread output past which a client is too slow to stay."""
+BEHIND_S_MAX: Final = 30.0
+"""How long a client may have more unread than its transport takes before it is too slow to stay."""
+GATHER_S: Final = 0.01
+"""Events of so long go out together."""
 LINK_BYTES_MAX: Final = 4 * 1024 * 1024
 """Unread requests to market data past which the link counts as broken."""
 
@@ -66,6 +75,37 @@ _READ_BUFFER_BYTES: Final = 1024 * 1024
 _UNAVAILABLE: Final = "market data is not available at the moment"
 _INT64: Final = range(-(2**63), 2**63)
 
+_TEXT: Final = 0x81
+"""First byte of a frame that is a whole text."""
+_LENGTH_16: Final = 126
+_LENGTH_64: Final = 127
+
+
+class Outlet(Protocol):
+    """The way to a client."""
+
+    def send(self, message: bytes) -> None:
+        """Send a text now."""
+
+    def write(self, frames: bytes) -> None:
+        """Send whole frames now, in one write."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Say goodbye and disconnect; nothing is sent after that."""
+
+    def buffered(self) -> int:
+        """Return how many bytes the client has not taken yet."""
+
+
+def text_frame(payload: bytes) -> bytes:
+    """Return `payload` as a server sends it: in one frame, without a mask, the same for every client."""
+    size = len(payload)
+    if size < _LENGTH_16:
+        return b"%c%c%b" % (_TEXT, size, payload)
+    if size < 1 << 16:
+        return b"%c%c%b%b" % (_TEXT, _LENGTH_16, size.to_bytes(2, "big"), payload)
+    return b"%c%c%b%b" % (_TEXT, _LENGTH_64, size.to_bytes(8, "big"), payload)
+
 
 class _RequestError(ValueError):
     """A request that is answered with an error; it changed nothing."""
@@ -78,7 +118,7 @@ class _RequestError(ValueError):
 class _Topic:
     """A stream with its subscribers, by how they want it wrapped."""
 
-    __slots__ = ("_head", "combined", "is_followed", "keeps_last", "last", "name", "raw")
+    __slots__ = ("_head", "combined", "is_followed", "keeps_last", "last", "name", "news", "raw")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -89,6 +129,8 @@ class _Topic:
         self.keeps_last = name.partition("@")[2] not in DIFFERENTIAL
         self.last = b""
         """The last payload of a stream that tells states, for those who come later."""
+        self.news: list[bytes] = []
+        """Payloads that were gathered and go out with the next flush."""
         self._head = b'{"stream":"%s","data":' % name.encode()
 
     def wrap(self, payload: bytes) -> bytes:
@@ -106,26 +148,23 @@ class _Topic:
 
 
 class StreamConnection:
-    """One client. The listener hands in what it receives; `send` and `close` go back to the listener."""
+    """One client. The listener hands in what it receives, and says when the client takes no more; see `Outlet`."""
 
-    def __init__(
-        self,
-        hub: "StreamHub",
-        send: Callable[[bytes], None],
-        close: Callable[[int, str], None],
-        buffered: Callable[[], int],
-        *,
-        is_combined: bool,
-    ) -> None:
-        """Start without a stream. `buffered` returns how many bytes the client has not taken yet."""
-        self.send: Final = send
-        self.buffered: Final = buffered
+    def __init__(self, hub: "StreamHub", outlet: Outlet, *, is_combined: bool) -> None:
+        """Start without a stream."""
         self.is_combined = is_combined
         """Events are told as {"stream","data"}."""
         self.topics: Final[dict[str, _Topic]] = {}
+        self.waiting: Final[list[bytes]] = []
+        """Frames that the flush under way has for this client."""
+        self.is_behind = False
+        """The transport has more unread than it likes to."""
+        self.missed: Final[dict[str, None]] = {}
+        """Streams whose states were left out while the client was behind."""
         self._hub = hub
-        self._close = close
+        self._outlet = outlet
         self._is_closed = False
+        self._behind_since_s = 0.0
         self._received: deque[float] = deque(maxlen=MESSAGES_PER_SECOND_MAX)
         self._unconfirmed: list[tuple[set[str], bytes]] = []
         """Names that market data has not confirmed yet, and the reply to send when it has."""
@@ -148,31 +187,71 @@ class StreamConnection:
             request_id = _checked_id(request)
             self._perform(request, request_id)
         except _RequestError as error:
-            self.send(msgspec.json.encode({"error": {"code": error.code, "msg": str(error)}, "id": request_id}))
+            self._outlet.send(msgspec.json.encode({"error": {"code": error.code, "msg": str(error)}, "id": request_id}))
 
     def on_close(self) -> None:
         """Forget the client, which is gone."""
         self._is_closed = True
         self._unconfirmed.clear()
+        self.waiting.clear()
+        self.missed.clear()
         self._hub.unsubscribe(self, list(self.topics))
 
     def drop(self, code: int, reason: str) -> None:
         """Disconnect the client and say why."""
         if not self._is_closed:
             self.on_close()
-            self._close(code, reason.encode()[:REASON_BYTES_MAX].decode(errors="ignore"))
+            self._outlet.close(code, reason.encode()[:REASON_BYTES_MAX].decode(errors="ignore"))
+
+    def on_full(self) -> None:
+        """Take note that the client does not read what it was sent."""
+        self.is_behind = True
+        self._behind_since_s = self._hub.clock()
+
+    def on_room(self) -> None:
+        """Take note that it has read most of it, and tell it the newest of what was left out."""
+        self.is_behind = False
+        missed = list(self.missed)
+        self.missed.clear()
+        for name in missed:
+            if topic := self.topics.get(name):
+                self.tell_state(topic)
+
+    def tell_state(self, topic: _Topic) -> None:
+        """Send the last payload of a stream that tells states, if there was one."""
+        if topic.last:
+            self._outlet.send(topic.wrap(topic.last) if self.is_combined else topic.last)
+
+    def flush(self) -> None:
+        """Send what waits, in one write, unless the client is too slow to get any more."""
+        if self.is_behind and not self._is_closed:
+            self._judge()
+        if not self.waiting:  # whoever was disconnected has nothing waiting
+            return
+        frames = self.waiting[0] if len(self.waiting) == 1 else b"".join(self.waiting)
+        self.waiting.clear()
+        self._outlet.write(frames)
+
+    def _judge(self) -> None:
+        """Disconnect a client that is too far behind, or has been behind for too long."""
+        limit = self._hub.buffer_bytes_max
+        if self._outlet.buffered() > limit:
+            self.drop(POLICY_VIOLATION, f"too slow: more than {limit} bytes wait to be read")
+        elif self._hub.clock() - self._behind_since_s > BEHIND_S_MAX:
+            self.drop(POLICY_VIOLATION, f"too slow: behind for more than {BEHIND_S_MAX:g} s")
 
     def confirm(self, name: str) -> None:
         """Reply to requests that only waited for this stream."""
         for names, reply in self._unconfirmed:
             names.discard(name)
             if not names:
-                self.send(reply)
+                self._outlet.send(reply)
         self._unconfirmed = [waiting for waiting in self._unconfirmed if waiting[0]]
 
     def _perform(self, request: dict[str, Any], request_id: int | str | None) -> None:
         """Carry out a request. Raises _RequestError."""
         method = _method(request)
+        self._hub.flush()  # what happened before is told before the answer
         result: Any = None
         if method == "SUBSCRIBE":
             names = self._hub.checked(_streams(request))
@@ -192,7 +271,7 @@ class StreamConnection:
         else:
             _property(request, with_value=False)
             result = self.is_combined
-        self.send(_reply(request_id, result))
+        self._outlet.send(_reply(request_id, result))
 
     def _subscribe(self, names: list[str], reply: bytes) -> None:
         """Follow `names`, and reply once nothing that happens in them from then on can be missed."""
@@ -205,11 +284,9 @@ class StreamConnection:
         if waiting:
             self._unconfirmed.append((waiting, reply))
         else:
-            self.send(reply)
+            self._outlet.send(reply)
         for name in fresh:
-            topic = self.topics[name]
-            if topic.last:
-                self.send(topic.wrap(topic.last) if self.is_combined else topic.last)
+            self.tell_state(self.topics[name])
 
     def _set_combined(self, is_combined: bool) -> None:  # noqa: FBT001 - the value of a property
         for topic in self.topics.values():
@@ -228,15 +305,24 @@ class StreamHub:
         symbols: frozenset[str],
         *,
         buffer_bytes_max: int = BUFFER_BYTES_MAX,
+        gather_s: float = GATHER_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare for streams of `symbols`, which are in upper case; `start` links to `market_address` (host:port)."""
+        """Prepare for streams of `symbols`, which are in upper case; `start` links to `market_address` (host:port).
+
+        With `gather_s` 0 nothing waits for what comes after it.
+        """
         self.connected = False
         self.clock: Final = clock
+        self.buffer_bytes_max: Final = buffer_bytes_max
         self._address = market_address
         self._symbols = symbols
-        self._buffer_bytes_max = buffer_bytes_max
+        self._gather_s = gather_s
         self._topics: dict[str, _Topic] = {}
+        self._fresh: list[_Topic] = []
+        """Those with news."""
+        self._flushed_s = 0.0
+        self._flush_later: asyncio.TimerHandle | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -251,20 +337,13 @@ class StreamHub:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    def connection(
-        self,
-        path: str,
-        query: str,
-        send: Callable[[bytes], None],
-        close: Callable[[int, str], None],
-        buffered: Callable[[], int],
-    ) -> StreamConnection:
+    def connection(self, path: str, query: str, outlet: Outlet) -> StreamConnection:
         """Take a client that has just connected to `path?query`, and subscribe it to what those name.
 
         One that asks for what is not there is told so by `close`, at once; nothing more is sent to it.
         """
         kind, _, rest = path.lstrip("/").partition("/")
-        connection = StreamConnection(self, send, close, buffered, is_combined=kind == "stream")
+        connection = StreamConnection(self, outlet, is_combined=kind == "stream")
         parameters = parse_qs(query)
         names = parameters.get("streams", [""])[0].split("/") if kind == "stream" else unquote(rest).split("/")
         names = [name for name in names if name and not name.isdigit()]  # a number only tells connections apart
@@ -281,10 +360,10 @@ class StreamHub:
         if names and not self.connected:
             connection.drop(TRY_AGAIN_LATER, _UNAVAILABLE)
             return connection
+        self.flush()
         self.subscribe(connection, names)
         for topic in connection.topics.values():
-            if topic.last:
-                send(topic.wrap(topic.last) if connection.is_combined else topic.last)
+            connection.tell_state(topic)
         return connection
 
     def checked(self, names: Iterable[str]) -> list[str]:
@@ -368,6 +447,7 @@ class StreamHub:
                 self.connected = False
                 self._writer = None
                 writer.close()
+                self.flush()
                 self._reset(list(self._topics), "market data restarted, please reconnect")
                 self._topics.clear()
             await backoff.pause()
@@ -376,6 +456,7 @@ class StreamHub:
         while True:
             for message in decode_from_market_data(await read_frame(reader)):
                 self._receive(message)
+            self._flush_soon()
             await asyncio.sleep(0)  # frames that wait already must not keep clients waiting
 
     def _receive(self, message: FromMarketData) -> None:
@@ -391,20 +472,40 @@ class StreamHub:
         topic = self._topics.get(stream)
         if topic is None or not topic.is_followed:
             return
-        if topic.keeps_last:
-            topic.last = payload
-        if topic.raw:
-            self._broadcast(list(topic.raw), payload)
-        if topic.combined:
-            self._broadcast(list(topic.combined), topic.wrap(payload))
+        if not topic.news:
+            self._fresh.append(topic)
+        topic.news.append(payload)
 
-    def _broadcast(self, connections: list[StreamConnection], payload: bytes) -> None:
-        limit = self._buffer_bytes_max
-        for connection in connections:
-            if connection.buffered() > limit:
-                connection.drop(POLICY_VIOLATION, f"too slow: more than {limit} bytes wait to be read")
-            else:
-                connection.send(payload)
+    def _flush_soon(self) -> None:
+        """Flush now if the last time is GATHER_S ago, or else when it will be."""
+        if not self._fresh or self._flush_later is not None:
+            return
+        loop = asyncio.get_running_loop()
+        wait_s = self._flushed_s + self._gather_s - loop.time()
+        if wait_s <= 0:
+            self._flush_in_time()
+        else:
+            self._flush_later = loop.call_later(wait_s, self._flush_in_time)
+
+    def _flush_in_time(self) -> None:
+        self._flush_later = None
+        self._flushed_s = asyncio.get_running_loop().time()
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what was gathered: for each stream made into frames once, for each client in one write."""
+        fresh, self._fresh = self._fresh, []
+        touched: list[StreamConnection] = []
+        for topic in fresh:
+            news, topic.news = topic.news, []
+            if topic.raw:
+                _hand_out(topic, topic.raw, news, touched)
+            if topic.combined:
+                _hand_out(topic, topic.combined, [topic.wrap(payload) for payload in news], touched)
+            if topic.keeps_last:
+                topic.last = news[-1]
+        for connection in touched:
+            connection.flush()
 
     def _confirm(self, names: list[str]) -> None:
         for name in names:
@@ -421,6 +522,23 @@ class StreamHub:
             topic = self._topics.get(name)
             for connection in topic.subscribers() if topic else ():
                 connection.drop(SERVICE_RESTART, reason)
+
+
+def _hand_out(
+    topic: _Topic, members: Iterable[StreamConnection], texts: list[bytes], touched: list[StreamConnection]
+) -> None:
+    """Have `texts` wait for the members of a topic; add to `touched` who had nothing waiting, or must be judged."""
+    frames = b"".join([text_frame(text) for text in texts])
+    for connection in members:
+        waiting = connection.waiting
+        if connection.is_behind:
+            touched.append(connection)
+            if topic.keeps_last:
+                connection.missed[topic.name] = None
+                continue
+        elif not waiting:
+            touched.append(connection)
+        waiting.append(frames)
 
 
 # ---- requests ----------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import socket
 import time
 from typing import Final, Protocol
 from urllib.parse import unquote
@@ -22,7 +23,7 @@ from picows import (
 from runtime.gateway.dispatch import Exchange
 from runtime.gateway.errors import ApiError
 from runtime.gateway.parts import DRAIN_TIMEOUT_S, GatewaySettings, open_exchange, running
-from runtime.gateway.streams import StreamHub
+from runtime.gateway.streams import StreamConnection, StreamHub
 from runtime.gateway.user_data import UserStreams
 from runtime.gateway.ws_api import ApiSession, Options, read_options
 from runtime.shared.log import configure
@@ -43,6 +44,8 @@ SILENCE_S_MAX: Final = 60
 LIFE_S_MAX: Final = 86_400
 KEY_CHECK_INTERVAL_S: Final = 15
 HANDSHAKE_TIMEOUT_S: Final = 5.0
+SOCKET_BUFFER_BYTES: Final = 256 * 1024
+"""What the system keeps for a client that does not read, before this process does; left alone it grows to megabytes."""
 _OK: Final = b'{"status":"ok"}'
 _UNAVAILABLE: Final = b'{"status":"unavailable"}'
 
@@ -140,6 +143,8 @@ class Connection(WSListener):
         self._options = options
         self._transport: WSTransport | None = None
         self._endpoint: Endpoint | None = None
+        self._stream: StreamConnection | None = None
+        self._was_leaving = False
         self._partial: bytearray | None = None
         """What has come of a message in several frames."""
         self._opened_s = self._heard_s = time.monotonic()
@@ -156,7 +161,7 @@ class Connection(WSListener):
         if not gateway.exchange.limiter.connect(address):
             self.close(WSCloseCode.POLICY_VIOLATION.value, "Too many connection attempts.")
         elif self._options is None:
-            self._endpoint = gateway.hub.connection(self._path, self._query, self.send, self.close, self.buffered)
+            self._endpoint = self._stream = gateway.hub.connection(self._path, self._query, self)
         else:
             self._open_session(address, self._options)
 
@@ -202,12 +207,27 @@ class Connection(WSListener):
             self._endpoint = None
         self.gone.set()
 
+    def pause_writing(self) -> None:
+        """Say that the client has more unread than the transport likes to keep."""
+        if self._stream is not None:
+            self._stream.on_full()
+
+    def resume_writing(self) -> None:
+        """Say that the client has read most of it."""
+        if self._stream is not None:
+            self._stream.on_room()
+
     # ---- what endpoints call -------------------------------------------------------------------------------------
 
     def send(self, message: bytes) -> None:
         """Send a text; without a connection it goes nowhere."""
         if self._transport is not None and not self._transport.is_close_frame_sent:
             self._transport.send(WSMsgType.TEXT, message)
+
+    def write(self, frames: bytes) -> None:
+        """Send whole frames in one write; picows itself makes one for each frame."""
+        if self._transport is not None and not self._transport.is_close_frame_sent:
+            self._transport.underlying_transport.write(frames)
 
     def close(self, code: int, reason: str) -> None:
         """Say goodbye, and disconnect."""
@@ -226,10 +246,14 @@ class Connection(WSListener):
     # ---- inside ----------------------------------------------------------------------------------------------------
 
     def ping(self, now_s: float) -> None:
-        """Ask for a sign of life, or give up on a client that gave none, or that has been here too long."""
-        if self._transport is None or self._transport.is_close_frame_sent:
+        """Ask for a sign of life, or give up on a client that gave none, or that has been here or leaving too long."""
+        if self._transport is None:
             return
-        if now_s - self._heard_s > SILENCE_S_MAX:
+        if self._transport.is_close_frame_sent:
+            if self._was_leaving:  # for a whole turn: it does not even read the goodbye
+                self._transport.disconnect(graceful=False)
+            self._was_leaving = True
+        elif now_s - self._heard_s > SILENCE_S_MAX:
             self._transport.disconnect(graceful=False)
         elif now_s - self._opened_s > LIFE_S_MAX:
             self.close(WSCloseCode.GOING_AWAY.value, "A connection lasts 24 hours.")
@@ -286,6 +310,8 @@ async def listen(gateway: Gateway, host: str, port: int) -> asyncio.Server:
         enable_auto_ping=False,
         logger_name="ws",
     )
+    for listening in server.sockets:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)  # its connections have it too
     return server
 
 

@@ -79,6 +79,21 @@ class FakeMarketData:
             writer.close()
 
 
+def texts(frames: bytes) -> list[bytes]:
+    """Take frames of whole texts apart."""
+    found: list[bytes] = []
+    while frames:
+        assert frames[0] == 0x81
+        size, at = frames[1], 2
+        if size > 125:
+            at = 4 if size == 126 else 10
+            size = int.from_bytes(frames[2:at], "big")
+        assert len(frames) >= at + size, "a frame is cut short"
+        found.append(frames[at : at + size])
+        frames = frames[at + size :]
+    return found
+
+
 class Client:
     """A client on an ideal transport."""
 
@@ -87,14 +102,24 @@ class Client:
         self.raw: list[bytes] = []
         self.closed: tuple[int, str] | None = None
         self.unread = 0
-        self.link: StreamConnection = hub.connection(path, query, self._send, self._close, lambda: self.unread)
+        self.writes: list[bytes] = []
+        self.link: StreamConnection = hub.connection(path, query, self)
 
-    def _send(self, payload: bytes) -> None:
+    def send(self, message: bytes) -> None:
         assert self.closed is None, "sent after close"
-        self.raw.append(payload)
-        self.received.append(json.loads(payload))
+        self.raw.append(message)
+        self.received.append(json.loads(message))
 
-    def _close(self, code: int, reason: str) -> None:
+    def write(self, frames: bytes) -> None:
+        assert frames, "nothing is written"
+        self.writes.append(frames)
+        for message in texts(frames):
+            self.send(message)
+
+    def buffered(self) -> int:
+        return self.unread
+
+    def close(self, code: int, reason: str) -> None:
         assert self.closed is None, "closed twice"
         assert len(reason.encode()) <= 123, "a close reason has at most 123 bytes"
         self.closed = (code, reason)

@@ -6,9 +6,16 @@ from typing import Any
 
 import pytest
 
-from runtime.gateway.streams import BUFFER_BYTES_MAX, MESSAGE_BYTES_MAX, STREAMS_MAX, StreamHub
+from runtime.gateway.streams import (
+    BEHIND_S_MAX,
+    BUFFER_BYTES_MAX,
+    MESSAGE_BYTES_MAX,
+    STREAMS_MAX,
+    StreamHub,
+    text_frame,
+)
 from runtime.shared.market_messages import Follow, Followed, Reset, Unfollow
-from tests.runtime.gateway.stream_ends import Client, Clock, FakeMarketData, with_hub
+from tests.runtime.gateway.stream_ends import Client, Clock, FakeMarketData, texts, with_hub
 from tests.runtime.market_data.wire import until
 
 TRADE = "btcusdt@trade"
@@ -106,8 +113,8 @@ def test_wrapping_is_built_once_and_shared_and_can_be_switched() -> None:
         await asyncio.sleep(0.02)
         market_data.publish(TRADE, {"t": 1})
         await until(lambda: also.received)
-        assert raw.raw[0] is other.raw[0]
-        assert combined.raw[0] is also.raw[0]
+        assert raw.writes[0] is other.writes[0]
+        assert combined.writes[0] is also.writes[0]
         assert raw.raw[0] == b'{"t":1}'
         assert combined.raw[0] == b'{"stream":"btcusdt@trade","data":{"t":1}}'
         raw.ask("SET_PROPERTY", ["combined", True], 5)
@@ -313,6 +320,7 @@ def test_a_slow_client_is_disconnected_and_the_others_are_not() -> None:
         slow, quick = Client(hub, f"/ws/{TRADE}"), Client(hub, f"/ws/{TRADE}")
         await asyncio.sleep(0.02)
         slow.unread = BUFFER_BYTES_MAX + 1
+        slow.link.on_full()
         market_data.publish(TRADE, {"t": 1})
         market_data.publish(TRADE, {"t": 2})
         await until(lambda: len(quick.received) == 2)
@@ -323,6 +331,84 @@ def test_a_slow_client_is_disconnected_and_the_others_are_not() -> None:
         assert quick.closed is None
 
     with_hub(scenario)
+
+
+def test_a_client_that_is_behind_keeps_every_change_and_only_the_newest_state() -> None:
+    async def scenario(hub: StreamHub, market_data: FakeMarketData) -> None:
+        slow, quick = (Client(hub, "/stream", f"streams={TRADE}/{BOOK}") for _ in range(2))
+        await asyncio.sleep(0.02)
+        slow.link.on_full()
+        for number in range(3):
+            market_data.publish(TRADE, {"t": number})
+            market_data.publish(BOOK, {"u": number})
+        await until(lambda: len(quick.received) == 6)
+        assert [each["data"] for each in slow.take()] == [{"t": 0}, {"t": 1}, {"t": 2}]
+        slow.link.on_room()
+        assert slow.take() == [{"stream": BOOK, "data": {"u": 2}}]
+        market_data.publish(BOOK, {"u": 3})
+        await until(lambda: slow.received)
+        assert slow.take() == [{"stream": BOOK, "data": {"u": 3}}]
+        assert slow.closed is None
+
+    with_hub(scenario)
+
+
+def test_a_client_that_stays_behind_is_disconnected() -> None:
+    async def scenario(hub: StreamHub, market_data: FakeMarketData) -> None:
+        clock.step_s = 0
+        slow = Client(hub, f"/ws/{BOOK}")
+        await asyncio.sleep(0.02)
+        slow.link.on_full()
+        for wait_s, is_closed in ((BEHIND_S_MAX, False), (0.1, True)):
+            clock.now_s += wait_s
+            market_data.publish(BOOK, {"u": wait_s})
+            await asyncio.sleep(0.03)
+            assert bool(slow.closed) == is_closed
+        assert slow.closed == (1008, "too slow: behind for more than 30 s")
+
+    clock = Clock()
+    with_hub(scenario, clock)
+
+
+def test_what_happens_together_goes_out_together() -> None:
+    async def scenario(hub: StreamHub, market_data: FakeMarketData) -> None:
+        client = Client(hub, f"/ws/{TRADE}/{BOOK}")
+        await asyncio.sleep(0.05)
+        market_data.publish(TRADE, {"t": 0})
+        await until(lambda: client.received)
+        assert len(client.writes) == 1  # after a quiet moment at once
+        for number in range(1, 51):
+            market_data.publish(TRADE, {"t": number})
+            market_data.publish(BOOK, {"u": number})
+        await until(lambda: len(client.received) == 101)
+        assert [each["t"] for each in client.received if "t" in each] == list(range(51))
+        assert [each["u"] for each in client.received if "u" in each] == list(range(1, 51))
+        assert len(client.writes) < 10
+
+    with_hub(scenario)
+
+
+def test_an_answer_comes_after_what_was_gathered_before_it() -> None:
+    async def scenario(hub: StreamHub, market_data: FakeMarketData) -> None:
+        client, late = Client(hub, f"/ws/{TRADE}"), Client(hub)
+        await asyncio.sleep(0.05)
+        for number in range(3):
+            market_data.publish(TRADE, {"t": number})
+        await until(lambda: client.received)
+        late.ask("SUBSCRIBE", [TRADE], 1)
+        client.ask("UNSUBSCRIBE", [TRADE], 2)
+        assert client.take() == [{"t": 0}, {"t": 1}, {"t": 2}, {"result": None, "id": 2}]
+        assert late.take() == [{"result": None, "id": 1}]
+        await asyncio.sleep(0.03)
+        assert client.received == late.received == []
+
+    with_hub(scenario)
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536])
+def test_frames_are_as_the_protocol_has_them(size: int) -> None:
+    payload = b"x" * size
+    assert texts(text_frame(payload) * 2) == [payload, payload]
 
 
 def test_a_reset_disconnects_those_whom_it_concerns() -> None:

@@ -40,17 +40,22 @@ class ServerEnd(WSListener):  # type: ignore[misc] - picows is compiled
         self._link: StreamConnection | None = None
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        def close(code: int, reason: str) -> None:
-            transport.send_close(WSCloseCode(code), reason.encode())
-            transport.disconnect()
+        self._transport = transport
+        self._link = self._hub.connection(self._path, self._query, self)
 
-        self._link = self._hub.connection(
-            self._path,
-            self._query,
-            lambda payload: transport.send(WSMsgType.TEXT, payload),
-            close,
-            transport.underlying_transport.get_write_buffer_size,
-        )
+    def send(self, message: bytes) -> None:
+        self._transport.send(WSMsgType.TEXT, message)
+
+    def write(self, frames: bytes) -> None:
+        self._transport.underlying_transport.write(frames)
+
+    def close(self, code: int, reason: str) -> None:
+        self._transport.send_close(WSCloseCode(code), reason.encode())
+        self._transport.disconnect()
+
+    def buffered(self) -> int:
+        size: int = self._transport.underlying_transport.get_write_buffer_size()
+        return size
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         assert self._link

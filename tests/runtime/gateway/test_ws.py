@@ -13,7 +13,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 from runtime.gateway import ws
 from runtime.gateway.limits import LimitSettings
 from runtime.gateway.parts import GatewaySettings
-from runtime.gateway.streams import StreamHub
+from runtime.gateway.streams import BUFFER_BYTES_MAX, StreamHub
 from runtime.gateway.ws import Gateway, listen
 from runtime.gateway.ws_api import ApiSession
 from runtime.shared import messages as m
@@ -27,6 +27,12 @@ LIMIT = {
     "quantity": "0.01",
     "price": "60000",
 }
+
+
+HANDSHAKE = (
+    b"GET %b HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
 
 
 class Peer(WSListener):
@@ -237,6 +243,31 @@ def test_who_sends_no_sign_of_life_is_dropped_and_nobody_stays_for_ever() -> Non
         one._heard_s += ws.LIFE_S_MAX
         one.ping(one._opened_s + ws.LIFE_S_MAX + 1)
         assert await alive.closed() == 1001
+
+    run(scenario)
+
+
+def test_who_reads_nothing_is_told_to_go_and_then_cut_off() -> None:
+    async def scenario(server: Server) -> None:
+        loop = asyncio.get_running_loop()
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            deaf.settimeout(0)
+            await loop.sock_connect(deaf, ("127.0.0.1", server.port))
+            await loop.sock_sendall(deaf, HANDSHAKE % b"/ws")
+            assert (await loop.sock_recv(deaf, 1_024)).startswith(b"HTTP/1.1 101 ")
+            (connection,) = server.gateway.connections
+            while connection.buffered() < BUFFER_BYTES_MAX:
+                connection.write(b"x" * 65_536)
+            assert connection._stream
+            assert connection._stream.is_behind
+            connection.close(1008, "too slow")
+            connection.ping(connection._heard_s)
+            await asyncio.sleep(0.05)
+            assert server.gateway.connections == {connection}
+            connection.ping(connection._heard_s)
+            await asyncio.wait_for(connection.gone.wait(), 5)
+            assert server.gateway.connections == set()
 
     run(scenario)
 
