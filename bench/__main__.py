@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from bench import engine, exchange, failover, synth
+from bench import engine, exchange, failover, fanout, synth
 from bench.result import Result
 from local.console import ERR, OUT, table
 from local.paths import PROJECT
@@ -25,6 +25,8 @@ BENCHES: Final[dict[str, Callable[[], Result]]] = {
         engine.memory,
         exchange.e2e,
         exchange.rest,
+        fanout.fanout,
+        fanout.fanout_coalesced,
         failover.failover,
         synth.synth,
     )
