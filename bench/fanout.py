@@ -58,6 +58,10 @@ ROUND_S: Final = 3.0
 ROUNDS: Final = 5
 START_TIMEOUT_S: Final = 60.0
 DRAIN_TIMEOUT_S: Final = 20.0
+BACKLOG_S: Final = 0.5
+"""How far publishing is ahead of the clients at most."""
+TELL_S: Final = 0.05
+"""How often the clients say how far they are."""
 SPARE_FILES: Final = 200
 """Open files that a process needs beside its connections."""
 
@@ -134,19 +138,18 @@ async def _measure(what: dict[str, tuple[str, int]]) -> dict[str, float]:
         crowds = {name: await stack.enter_async_context(crowd(each.port, CLIENTS)) for name, each in served.items()}
         for _ in range(ROUNDS):
             for name, (_, per_s) in what.items():
-                rates[name].append(await one_round(served[name], CLIENTS, per_s))
+                rates[name].append(await one_round(served[name], crowds[name], per_s))
         for name, each in crowds.items():
-            report = await each.finish(served[name].published)
-            report.check()
+            (await each.finish(served[name].published)).check()
     return {name: statistics.median(each) for name, each in rates.items()}
 
 
-async def one_round(served: "Served", clients: int, per_s: int, seconds: float = ROUND_S) -> float:
+async def one_round(served: "Served", clients: "Crowd", per_s: int, seconds: float = ROUND_S) -> float:
     """Publish for `seconds` after warming up; return the deliveries per CPU second."""
-    await served.publish(per_s, WARM_S)
+    await served.publish(clients, per_s, WARM_S)
     before_s, before = cpu_s(served.pid), served.published
-    await served.publish(per_s, seconds)
-    return (served.published - before) * clients / (cpu_s(served.pid) - before_s)
+    await served.publish(clients, per_s, seconds)
+    return (served.published - before) * clients.count / (cpu_s(served.pid) - before_s)
 
 
 # ---- market data, here ----------------------------------------------------------------------------------------------
@@ -174,16 +177,20 @@ class Served:
         writer.close()
         self.gone.set()
 
-    async def publish(self, per_s: int, seconds: float) -> None:
-        """Publish so many trades a second, each in a frame of its own."""
+    async def publish(self, clients: "Crowd", per_s: int, seconds: float, together: int = 1) -> None:
+        """Publish so many trades a second, `together` at a time, each in a frame of its own, and have them delivered.
+
+        Fewer where server and clients get too little of the machine: they never have more than BACKLOG_S before them.
+        """
         assert self._writer
-        started, first = time.monotonic(), self.published
-        while (passed_s := time.monotonic() - started) < seconds:
-            while self.published - first < passed_s * per_s:
+        deadline = time.monotonic() + seconds
+        while (started := time.monotonic()) < deadline:
+            for _ in range(together):
                 self._writer.write(array_frame([encode_published(STREAM, payload(self.published))]))
                 self.published += 1
-            await self._writer.drain()
-            await asyncio.sleep(max(0.001, started + (self.published - first) / per_s - time.monotonic()))
+            await clients.wait_for(self.published - max(together, int(per_s * BACKLOG_S)))
+            await asyncio.sleep(started + together / per_s - time.monotonic())
+        await clients.wait_for(self.published)
 
     def rss_bytes(self) -> int:
         """Return the memory that the server has in use."""
@@ -308,14 +315,36 @@ class Report(msgspec.Struct):
 class Crowd:
     """The process of the clients."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        """Speak to `process`."""
+    def __init__(self, process: asyncio.subprocess.Process, count: int) -> None:
+        """Speak to `process`, which has `count` clients that stay."""
+        self.count = count
         self._process = process
+        self._delivered = 0
+
+    async def connected(self) -> None:
+        """Return once every client is connected."""
+        if await self._line() != b"connected\n":
+            raise RuntimeError("the clients could not connect")
+
+    async def wait_for(self, published: int) -> None:
+        """Return once so many trades have been delivered to all together."""
+        while self._delivered < published * self.count:
+            self._delivered = int(await self._line())
 
     async def finish(self, published: int) -> Report:
         """Have the clients read until they have what was published, or cannot; return what they saw."""
-        told, _ = await self._process.communicate(b"%d\n" % published)
-        return msgspec.json.decode(told, type=Report)
+        assert self._process.stdin
+        self._process.stdin.write(b"%d\n" % published)
+        while (line := await self._line())[:1] != b"{":
+            pass
+        return msgspec.json.decode(line, type=Report)
+
+    async def _line(self) -> bytes:
+        assert self._process.stdout
+        line = await asyncio.wait_for(self._process.stdout.readline(), START_TIMEOUT_S)
+        if not line:
+            raise RuntimeError("the clients' process has ended")
+        return line
 
 
 @contextlib.asynccontextmanager
@@ -329,11 +358,10 @@ async def crowd(port: int, clients: int, *, stalled: int = 0, churning: int = 0)
         stdout=subprocess.PIPE,
         limit=1 << 24,
     )
-    assert process.stdout
     try:
-        if await asyncio.wait_for(process.stdout.readline(), START_TIMEOUT_S) != b"connected\n":
-            raise RuntimeError("the clients could not connect")
-        yield Crowd(process)
+        found = Crowd(process, clients)
+        await found.connected()
+        yield found
     finally:
         if process.returncode is None:
             process.kill()
@@ -447,11 +475,11 @@ class _Crowd:
     def run(self) -> Report:
         """Read until told how many trades there were, and then until all are here or nothing comes any more."""
         self._poll.register(sys.stdin.fileno(), select.EPOLLIN)
-        turn_s = time.monotonic() + 1
+        turn_s, tell_s = time.monotonic() + 1, 0.0
         last_id = -1
         deadline_s = float("inf")
         while time.monotonic() < deadline_s:
-            for number, _ in self._poll.poll(0.2):
+            for number, _ in self._poll.poll(TELL_S):
                 if number == sys.stdin.fileno():
                     last_id = _FIRST_ID + int(sys.stdin.readline()) - 1
                     deadline_s = time.monotonic() + DRAIN_TIMEOUT_S
@@ -460,6 +488,10 @@ class _Crowd:
                     self._read(client)
             if deadline_s < float("inf") and all(each.next > last_id or each.goodbye for each in self._steady):
                 break
+            if time.monotonic() > tell_s:
+                tell_s = time.monotonic() + TELL_S
+                sys.stdout.write(f"{sum(each.received for each in self._steady)}\n")
+                sys.stdout.flush()
             if self._churning and time.monotonic() > turn_s:
                 turn_s += 1
                 self._churn()
@@ -515,7 +547,7 @@ def main() -> None:
             all_clients = _Crowd(int(port), int(clients), int(stalled), int(churning))
             sys.stdout.write("connected\n")
             sys.stdout.flush()
-            sys.stdout.buffer.write(msgspec.json.encode(all_clients.run()))
+            sys.stdout.buffer.write(msgspec.json.encode(all_clients.run()) + b"\n")
         case ["bare", port, market_data, clients]:
             uvloop.run(_serve_bare(int(port), market_data, int(clients)))
         case [kind, port, market_data, clients]:
