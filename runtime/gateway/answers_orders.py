@@ -278,6 +278,19 @@ async def prevented_matches(exchange: Exchange, call: Call) -> bytes:
     return views.encode([views.prevented_match(exchange.listings, each, call.unit) for each in found])
 
 
+async def amendments(exchange: Exchange, call: Call) -> bytes:
+    """Answer what was changed of one order, oldest first; nothing for an order that is not the account's."""
+    values = call.values
+    listing: Listing = values["symbol"]
+    sequence, event = divmod(values.get("fromExecutionId", 0), 1 << INDEX_BITS)
+    found = await exchange.history.order_amendments(
+        call.owner.account, listing.id, values["orderId"], since=(sequence, event), limit=values["limit"]
+    )
+    return views.encode(
+        [views.amendment(listing, each, (each.sequence << INDEX_BITS) + each.event, call.unit) for each in found]
+    )
+
+
 def _canceled(replied: Replied) -> OrdersCanceled:
     """Return the reply to a cancellation. Raises what it was refused for."""
     if isinstance(replied.reply, Rejected):

@@ -339,6 +339,18 @@ OPERATIONS: Final = (
         answers=(list[views.PreventedMatchView],),
     ),
     _signed(
+        ("GET", "/api/v3/order/amendments"),
+        "order.amendments",
+        4,
+        READ,
+        answers_orders.amendments,
+        SYMBOL,
+        Parameter("orderId", params.long, is_mandatory=True),
+        Parameter("fromExecutionId", params.long),
+        _LIMIT,
+        answers=(list[views.AmendmentRow],),
+    ),
+    _signed(
         ("GET", "/api/v3/order"), "order.status", 4, READ, answers_orders.status, *ONE_ORDER, answers=(views.OrderView,)
     ),
     _signed(
@@ -480,7 +492,6 @@ def _refused(handle: Handler, rest: tuple[str, str] | None, ws: str | None) -> O
 
 
 _NOT_BUILT_ROUTES: Final = (
-    ("GET", "/api/v3/order/amendments"),
     ("POST", "/api/v3/order/oco"),
     *(("POST", f"/api/v3/orderList/{kind}") for kind in ("opo", "opoco")),
     ("POST", "/api/v3/sor/order"),
@@ -494,7 +505,7 @@ _NOT_BUILT_ROUTES: Final = (
     ("POST", "/sapi/v1/capital/withdraw/apply"),
 )
 _NOT_BUILT_METHODS: Final = (
-    *("order.amendments", "sor.order.place", "sor.order.test"),
+    *("sor.order.place", "sor.order.test"),
     *("orderList.place", "orderList.place.opo", "orderList.place.opoco"),
     *("executionRules", "referencePrice", "referencePrice.calculation", "blockTrades.historical"),
 )

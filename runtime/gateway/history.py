@@ -7,7 +7,7 @@ waits, briefly, until the ledger is there, too: a client always finds its own la
 from typing import Protocol
 
 from runtime.gateway.engine import PromptEngine
-from runtime.ledger.history import AccountTrade, PreventedMatch
+from runtime.ledger.history import AccountTrade, Amendment, PreventedMatch
 from runtime.shared.messages import AskAccount, AskOrder, OpenOrders, Order, OrderList
 
 
@@ -76,6 +76,11 @@ class Ledger(Protocol):
         limit: int = 500,
     ) -> list[PreventedMatch]:
         """Return self-trades that were prevented, oldest first."""
+
+    async def order_amendments(
+        self, account: int, market: int, order_id: int, *, since: tuple[int, int] = (0, 0), limit: int = 500
+    ) -> list[Amendment]:
+        """Return what was changed of one order, oldest first."""
 
 
 class AccountHistory:
@@ -154,6 +159,13 @@ class AccountHistory:
         return await self._ledger.prevented_matches(
             account, market, match_id=match_id, order_id=order_id, from_id=from_id, limit=limit
         )
+
+    async def order_amendments(
+        self, account: int, market: int, order_id: int, *, since: tuple[int, int], limit: int
+    ) -> list[Amendment]:
+        """Return what was changed of an order, from the execution (sequence, event) on. Raises as `order`."""
+        await self._catch_up(account)
+        return await self._ledger.order_amendments(account, market, order_id, since=since, limit=limit)
 
     async def _catch_up(self, account: int) -> None:
         answered = await self._engine.ask(AskAccount(account))

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from runtime.gateway.listings import Listing, Listings
 from runtime.gateway.orders import ACK, FULL, PREVENTIONS, TYPES
-from runtime.ledger.history import AccountTrade, PreventedMatch
+from runtime.ledger.history import AccountTrade, Amendment, PreventedMatch
 from runtime.shared.catalogue import PPM, Tier
 from runtime.shared.messages import (
     AUCTION,
@@ -369,6 +369,33 @@ def amended(listings: Listings, reply: OrderAmended, time_us: int, execution_id:
         STP_NAMES[order.stp],
     )
     return encode(AmendmentView(time_us // unit, execution_id, view))
+
+
+class AmendmentRow(Struct, rename="camel", gc=False):
+    """One change of an order that kept its place."""
+
+    symbol: str
+    order_id: int
+    execution_id: int
+    orig_client_order_id: str
+    new_client_order_id: str
+    orig_qty: str
+    new_qty: str
+    time: int
+
+
+def amendment(listing: Listing, found: Amendment, execution_id: int, unit: int) -> AmendmentRow:
+    """Return one row of the answer about an order's changes."""
+    return AmendmentRow(
+        listing.symbol,
+        found.order_id,
+        execution_id,
+        found.old_client_order_id,
+        found.new_client_order_id,
+        listing.quantity_text(found.old_lots),
+        listing.quantity_text(found.new_lots),
+        found.time_us // unit,
+    )
 
 
 # ---- lists -----------------------------------------------------------------------------------------------------------

@@ -53,6 +53,10 @@ _PREVENTED: Final = (
     "SELECT market, match_id, taker_order_id, maker_order_id, trade_group, mode, price, taker_lots, maker_lots, time_us"
     " FROM prevented_matches WHERE "
 )
+_AMENDMENTS: Final = (
+    "SELECT market, order_id, sequence, event, old_client_order_id, new_client_order_id, old_lots, new_lots, time_us"
+    " FROM order_amendments WHERE "
+)
 _TRADES: Final = "SELECT trade_id, price, lots, buyer_is_maker, time_us FROM trades WHERE "
 _BUYS: Final = (
     "SELECT market, trade_id, buy_order_id, price, lots, buyer_fee, true, buyer_is_maker, time_us, buyer_fee_asset"
@@ -113,6 +117,21 @@ class PreventedMatch(Struct, frozen=True, gc=False):
     price: int
     taker_lots: int
     maker_lots: int
+    time_us: int
+
+
+class Amendment(Struct, frozen=True, gc=False):
+    """An order was made smaller and kept its place."""
+
+    market: int
+    order_id: int
+    sequence: int
+    event: int
+    """Which event of the command at `sequence` told of it; the two make the id of the execution."""
+    old_client_order_id: str
+    new_client_order_id: str
+    old_lots: int
+    new_lots: int
     time_us: int
 
 
@@ -346,6 +365,17 @@ class History:
             },
         )
         return [PreventedMatch(*row) for row in rows]
+
+    async def order_amendments(
+        self, account: int, market: int, order_id: int, *, since: tuple[int, int] = (0, 0), limit: int = 500
+    ) -> list[Amendment]:
+        """Return what was changed of an order of the account, from the execution (sequence, event) on, oldest first."""
+        rows = await self._rows(
+            _AMENDMENTS + "order_id = %s AND account = %s AND market = %s AND (sequence, event) >= (%s, %s)"
+            " ORDER BY sequence, event LIMIT %s",
+            (order_id, account, market, *since, min(limit, PAGE_MAX)),
+        )
+        return [Amendment(*row) for row in rows]
 
     # ---- trades ------------------------------------------------------------------------------------------------
 

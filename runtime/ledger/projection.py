@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from runtime.shared.messages import (
     BUY,
+    EXEC_REPLACED,
     EXTERNAL_ACCOUNT,
     FEE_ACCOUNT,
     AccountChanged,
@@ -103,6 +104,21 @@ class PreventedMatchRow(NamedTuple):
     time_us: int
 
 
+class AmendmentRow(NamedTuple):
+    """A row of `order_amendments`. `old_lots` is 0 where only the ledger's own row of the order can tell."""
+
+    order_id: int
+    sequence: int
+    event: int
+    account: int
+    market: int
+    old_client_order_id: str
+    new_client_order_id: str
+    old_lots: int
+    new_lots: int
+    time_us: int
+
+
 class Posting(NamedTuple):
     """A row of `postings`: one line of the entry (sequence, event)."""
 
@@ -154,6 +170,7 @@ class Rows:
     balances: dict[tuple[int, int], BalanceRow] = field(default_factory=dict)
     order_lists: dict[int, OrderList] = field(default_factory=dict)
     prevented_matches: list[PreventedMatchRow] = field(default_factory=list)
+    order_amendments: list[AmendmentRow] = field(default_factory=list)
 
 
 def project(batch: Sequence[Happened], position: int, markets: Mapping[int, Scale]) -> Rows:
@@ -171,7 +188,7 @@ def project(batch: Sequence[Happened], position: int, markets: Mapping[int, Scal
         reported: list[BalanceChanged] = []
         for index, event in enumerate(happened.events):
             if isinstance(event, OrderChanged):
-                rows.orders[event.order.order_id] = event.order
+                _project_order(rows, index, event)
             elif isinstance(event, BalanceChanged):
                 reported.append(event)
             elif isinstance(event, Traded | SelfTradePrevented | Transferred | FeeCharged):
@@ -184,6 +201,28 @@ def project(batch: Sequence[Happened], position: int, markets: Mapping[int, Scal
                 _learn(rows, markets, event.markets)
         _reconcile(rows, rows.postings[posted:], reported)
     return rows
+
+
+def _project_order(rows: Rows, index: int, event: OrderChanged) -> None:
+    """Note an order as it is now, and what was changed of it while it kept its place."""
+    order = event.order
+    before = rows.orders.get(order.order_id)
+    if event.execution == EXEC_REPLACED:
+        rows.order_amendments.append(
+            AmendmentRow(
+                order_id=order.order_id,
+                sequence=rows.sequence,
+                event=index,
+                account=order.account,
+                market=order.market,
+                old_client_order_id=event.cancel_id,
+                new_client_order_id=order.client_order_id,
+                old_lots=before.lots if before else 0,
+                new_lots=order.lots,
+                time_us=rows.time_us,
+            )
+        )
+    rows.orders[order.order_id] = order
 
 
 def _project_money(

@@ -6,7 +6,16 @@ from typing import Any, Final, NamedTuple
 
 from psycopg import AsyncConnection, AsyncCursor, sql
 
-from runtime.ledger.projection import DisagreementError, Posting, PreventedMatchRow, Rows, Scale, TradeRow, TransferRow
+from runtime.ledger.projection import (
+    AmendmentRow,
+    DisagreementError,
+    Posting,
+    PreventedMatchRow,
+    Rows,
+    Scale,
+    TradeRow,
+    TransferRow,
+)
 from runtime.shared.messages import Order, OrderList, OrderTerms
 
 
@@ -43,6 +52,7 @@ async def write(connection: AsyncConnection, group: str, position: int, rows: Ro
         if cursor.rowcount != 1:
             raise PositionMovedError(f"the ledger of group {group} is no longer at sequence {position}")
         await _refuse_disagreement(cursor, rows)
+        await _append(cursor, _AMENDMENTS, await _whole_amendments(cursor, rows.order_amendments))
         for table in _APPENDED:
             await _append(cursor, table, getattr(rows, table.name))
         await _merge(cursor, _MARKETS, ((market, *scale) for market, scale in rows.markets.items()))
@@ -50,6 +60,22 @@ async def write(connection: AsyncConnection, group: str, position: int, rows: Ro
         await _merge(cursor, _ORDERS, map(_order_values, rows.orders.values()))
         await _merge(cursor, _ORDER_LISTS, map(_list_values, rows.order_lists.values()))
         await _merge(cursor, _BALANCES, (balance[:-1] for balance in rows.balances.values()))
+
+
+async def _whole_amendments(cursor: AsyncCursor, rows: Sequence[AmendmentRow]) -> list[AmendmentRow]:
+    """Return the rows with the quantity that orders of earlier batches had. Raises DisagreementError for unknown ones.
+
+    Asked before this batch replaces their rows.
+    """
+    asked = [row.order_id for row in rows if not row.old_lots]
+    lots: dict[int, int] = {}
+    if asked:
+        await cursor.execute("SELECT order_id, lots FROM orders WHERE order_id = ANY(%s::int8[])", (asked,))
+        lots = dict(await cursor.fetchall())
+    for row in rows:
+        if not row.old_lots and row.order_id not in lots:
+            raise DisagreementError(f"sequence {row.sequence}: order {row.order_id} was amended, and never placed")
+    return [row if row.old_lots else row._replace(old_lots=lots[row.order_id]) for row in rows]
 
 
 async def _refuse_disagreement(cursor: AsyncCursor, rows: Rows) -> None:
@@ -87,6 +113,11 @@ _APPENDED: Final = (
     _Table("prevented_matches", PreventedMatchRow._fields, ("int4", *("int8",) * 6, "int2", *("int8",) * 5)),
     _Table("postings", Posting._fields, ("int8", "int4", "int2", "int8", "int4", "int8", "int2", "int8")),
     _Table("transfers", TransferRow._fields, ("int8", "int4", "int8", "int4", "int8", "text", "int8")),
+)
+_AMENDMENTS: Final = _Table(
+    "order_amendments",
+    AmendmentRow._fields,
+    ("int8", "int8", "int4", "int8", "int4", "text", "text", *("int8",) * 3),
 )
 _MARKETS: Final = _Table(
     "markets", ("market", *Scale._fields), ("int4", "int4", "int4", "int8", "int8"), ("market",), ()

@@ -243,6 +243,39 @@ def test_amending_keeps_the_place(world: World) -> None:
     assert (error.code, error.text) == (-2038, "Unknown order sent.")
 
 
+def test_amendments_are_listed(world: World) -> None:
+    placed = ask(world, "POST /api/v3/order", world.ana, newClientOrderId="big", **LIMIT)
+    named = {"symbol": "BTCUSDT", "orderId": placed["orderId"]}
+    route = "PUT /api/v3/order/amend/keepPriority"
+    done = [
+        ask(world, route, world.ana, newQty=quantity, newClientOrderId=name, **named)
+        for quantity, name in (("0.008", "smaller"), ("0.004", "small"))
+    ]
+    listed = ask(world, "GET /api/v3/order/amendments", world.ana, **named)
+    assert listed == [
+        {
+            **named,
+            "executionId": each["executionId"],
+            "origClientOrderId": names[0],
+            "newClientOrderId": names[1],
+            "origQty": quantities[0],
+            "newQty": quantities[1],
+            "time": each["transactTime"],
+        }
+        for each, names, quantities in zip(
+            done,
+            (("big", "smaller"), ("smaller", "small")),
+            (("0.01000000", "0.00800000"), ("0.00800000", "0.00400000")),
+            strict=True,
+        )
+    ]
+    second = {**named, "fromExecutionId": done[1]["executionId"]}
+    assert ask(world, "GET /api/v3/order/amendments", world.ana, **second) == listed[1:]
+    assert ask(world, "GET /api/v3/order/amendments", world.ana, limit=1, **named) == listed[:1]
+    assert ask(world, "GET /api/v3/order/amendments", world.budi, **named) == []
+    assert refused(world, "GET /api/v3/order/amendments", world.ana, symbol="BTCUSDT").code == -1102
+
+
 def test_a_self_trade_that_is_prevented_can_be_asked_for(world: World) -> None:
     ear = listen(world, world.ana.account)
     resting = ask(world, "POST /api/v3/order", world.ana, **LIMIT)

@@ -24,7 +24,7 @@ from runtime.gateway.limits import Limiter, LimitSettings
 from runtime.gateway.listings import Listings
 from runtime.gateway.market_link import MarketQuestion
 from runtime.gateway.user_data import UserStreams
-from runtime.ledger.history import AccountTrade, PreventedMatch
+from runtime.ledger.history import AccountTrade, Amendment, PreventedMatch
 from runtime.shared import messages as m
 from runtime.shared.engine_link import EngineUnavailableError
 from runtime.shared.market_messages import AskAggTrades, AskAveragePrice, AskDepth, AskKlines, AskTickers, AskTrades
@@ -217,6 +217,28 @@ class LocalLedger:
             and order_id in (None, each.taker_order_id, each.maker_order_id)
             and each.match_id >= (from_id or 0)
         ][:limit]
+
+    async def order_amendments(
+        self, account: int, market: int, order_id: int, *, since: tuple[int, int] = (0, 0), limit: int = 500
+    ) -> list[Amendment]:
+        lots: dict[int, int] = {}
+        found = []
+        for happened in self._engine.history:
+            for index, event in enumerate(happened.events):
+                if not isinstance(event, m.OrderChanged):
+                    continue
+                order = event.order
+                if event.execution == m.EXEC_REPLACED and (order.account, order.market) == (account, market):
+                    names = event.cancel_id, order.client_order_id
+                    place = happened.sequence, index
+                    found.append(
+                        Amendment(
+                            *(market, order.order_id, *place, *names, lots[order.order_id], order.lots),
+                            happened.time_us,
+                        )
+                    )
+                lots[order.order_id] = order.lots
+        return [each for each in found if each.order_id == order_id and (each.sequence, each.event) >= since][:limit]
 
 
 class LocalMarket:

@@ -17,7 +17,7 @@ from runtime.ledger.history import (
     MinuteCandle,
     open_history,
 )
-from runtime.shared.messages import BUY, SELL, STP_NONE, Happened, Order, OrderChanged, Traded
+from runtime.shared.messages import BUY, SELL, STP_NONE, AmendOrder, Happened, Order, OrderChanged, OrderPlaced, Traded
 from tests.runtime.ledger.feeds import ANA, BUDI, START_US, STEP_US, Database, Feed, funded_feed, order
 
 MINUTE_US = 60_000_000
@@ -114,6 +114,30 @@ def test_paging_by_id_loses_no_side_of_a_trade_with_oneself(conninfo: str) -> No
             assert read == mine
 
     _read(conninfo, questions)
+
+
+def test_amendments_of_one_order_from_an_execution_on(conninfo: str) -> None:
+    feed = funded_feed()
+    placed = [feed.do(order(ANA, SELL, 7_000_000, 1_000, name)) for name in "xy"]
+    ids = [each.order.order_id for each in placed if isinstance(each, OrderPlaced)]
+    for lots in (900, 800):
+        for order_id in ids:
+            feed.do(AmendOrder(ANA, 1, order_id, "", lots, ""))
+
+    async def questions(history: History) -> None:
+        found = await history.order_amendments(ANA, 1, ids[0])
+        assert [(each.old_client_order_id, each.old_lots, each.new_lots) for each in found] == [
+            ("x", 1_000, 900),
+            ("x", 900, 800),
+        ]
+        last = found[1]
+        assert await history.order_amendments(ANA, 1, ids[0], since=(last.sequence, last.event)) == [last]
+        assert await history.order_amendments(ANA, 1, ids[0], limit=1) == found[:1]
+        assert await history.order_amendments(ANA, 1, ids[0], since=(last.sequence, last.event + 1)) == []
+        assert await history.order_amendments(BUDI, 1, ids[0]) == []
+        assert await history.order_amendments(ANA, 2, ids[0]) == []
+
+    _read(conninfo, questions, feed.happened)
 
 
 def test_orders_by_id_and_by_client_id(conninfo: str) -> None:

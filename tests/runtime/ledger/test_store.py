@@ -9,7 +9,7 @@ import pytest
 
 from runtime.ledger.projection import DisagreementError, project
 from runtime.ledger.store import PositionMovedError, write
-from runtime.shared.messages import BUY, SELL, BalanceChanged, Happened
+from runtime.shared.messages import BUY, SELL, AmendOrder, BalanceChanged, Happened, OrderPlaced
 from tests.runtime.ledger.feeds import ANA, BUDI, Database, Feed, batches, funded_feed, order
 
 
@@ -61,6 +61,45 @@ def test_any_cut_into_batches_leaves_the_same_rows_as_the_engine(conninfo: str) 
     _run(conninfo, scenario)
 
 
+@pytest.mark.parametrize("sizes", [[], [1] * 30, [12, 2]])
+def test_amendments_tell_the_quantity_before_however_the_feed_is_cut(conninfo: str, sizes: list[int]) -> None:
+    feed = funded_feed()
+    placed = feed.do(order(ANA, SELL, 6_000_000, 1_000, "a"))
+    assert isinstance(placed, OrderPlaced)
+    first = len(feed.happened)
+    order_id = placed.order.order_id
+    for lots, name in ((900, "b"), (400, "c"), (300, "")):
+        feed.do(AmendOrder(ANA, 1, order_id, "", lots, name))
+    expected = [
+        (order_id, first + 1 + number, 0, ANA, 1, *names, *lots, feed.happened[first + number].time_us)
+        for number, (names, lots) in enumerate(
+            ((("a", "b"), (1_000, 900)), (("b", "c"), (900, 400)), (("c", "c"), (400, 300)))
+        )
+    ]
+
+    async def scenario(database: Database) -> None:
+        for batch in batches(feed.happened, sizes):
+            await database.take(batch)
+        assert await database.all("SELECT * FROM order_amendments ORDER BY 2") == expected
+
+    _run(conninfo, scenario)
+
+
+def test_an_amended_order_that_was_never_placed_stops_the_ledger(conninfo: str) -> None:
+    feed = funded_feed()
+    placed = feed.do(order(ANA, SELL, 6_000_000, 1_000, "a"))
+    assert isinstance(placed, OrderPlaced)
+    feed.do(AmendOrder(ANA, 1, placed.order.order_id, "", 900, ""))
+    feed.happened[-2].events.clear()
+    feed.happened[-1].events[1:] = []
+
+    async def scenario(database: Database) -> None:
+        with pytest.raises(DisagreementError, match=f"order {placed.order.order_id} was amended, and never placed"):
+            await database.take(feed.happened)
+
+    _run(conninfo, scenario)
+
+
 def test_a_batch_that_fails_leaves_no_row_and_no_position(conninfo: str) -> None:
     feed = _traded()
 
@@ -104,11 +143,15 @@ def test_a_stored_balance_that_the_engine_does_not_start_from_stops_the_ledger(c
     _run(conninfo, scenario)
 
 
-@pytest.mark.parametrize("table", ["postings", "trades", "transfers"])
+@pytest.mark.parametrize("table", ["postings", "trades", "transfers", "order_amendments"])
 @pytest.mark.parametrize("change", ["DELETE FROM {}", "TRUNCATE {}", "UPDATE {} SET sequence = sequence"])
 def test_what_was_written_stays(conninfo: str, table: str, change: str) -> None:
     async def scenario(database: Database) -> None:
-        await database.take(_traded().happened)
+        feed = _traded()
+        resting = feed.do(order(ANA, SELL, 7_000_000, 1_000, "d"))
+        assert isinstance(resting, OrderPlaced)
+        feed.do(AmendOrder(ANA, 1, resting.order.order_id, "", 900, ""))
+        await database.take(feed.happened)
         with pytest.raises(psycopg.errors.RaiseException, match="append-only"):
             await database.connection.execute(change.format(table).encode())
 
