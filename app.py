@@ -16,13 +16,12 @@ settings = json.loads(Path(__file__).with_name("cdk.json").read_text())  # read 
 app = cdk.App(context=settings["context"], outdir=os.environ.get("CDK_OUTDIR", settings["output"]))
 try:
     chosen = app.node.try_get_context("ENV") or os.environ.get("ENV") or None
-    environments = load_environments(chosen, account=os.environ.get("EMBEDDED_ACCOUNT"))
+    for config in load_environments(chosen, account=os.environ.get("EMBEDDED_ACCOUNT")):
+        if placeholders := ", ".join(samples(config)):
+            sys.stderr.write(f"{config.name}: sample values stand for {placeholders}; a deployment needs true ones\n")
+        ExchangeStage(app, config.name.title(), config=config)
 except ConfigError as error:
     sys.exit(str(error))
-for config in environments:
-    if placeholders := ", ".join(samples(config)):
-        sys.stderr.write(f"{config.name}: sample values stand for {placeholders}; a deployment needs true ones\n")
-    ExchangeStage(app, config.name.title(), config=config)
 cdk.Validations.of(app).add_plugins(*rule_packs(app))
 if problems := region_guard.problems(Path(app.synth().directory)):
     sys.exit("\n".join(problems))

@@ -86,7 +86,7 @@ class CustodyConfig(Checked):
         measured = [image.pcr0 for image in self.images]
         if not 1 <= len(measured) <= IMAGES_MAX or len(set(measured)) != len(measured):
             yield "custody.images", f"must be 1 to {IMAGES_MAX} different builds", len(measured)
-        if self.architecture not in {image.architecture for image in self.images}:
+        if measured and self.architecture not in {image.architecture for image in self.images}:
             yield "custody.images", f"must have one for {self.architecture}, which the hosts are", self.instance_type
         if self.instance_count_min > self.instance_count_max:
             allowed = f"must be at most instance_count_max {self.instance_count_max}"

@@ -4,6 +4,7 @@ from typing import Final
 
 from config.checks import Sample
 from config.custody import CustodyConfig, EnclaveImage
+from config.images import ImagesConfig
 from config.markets import CATALOGUE
 from config.model import (
     BrokerConfig,
@@ -77,6 +78,8 @@ TEST_TOKEN: Final = Sample("0x7070707070707070707070707070707070707070")
 """What stands for it on a test network."""
 PROGRAM_DIGEST: Final = Sample("0000000000000000000000000000000000000000000000000000000000000000")
 """SHA-256 of a node's program, from a signed release, one for each program and architecture."""
+PYTHON: Final = Sample(f"public.ecr.aws/docker/library/python:3.13-slim-bookworm@sha256:{'0' * 64}")
+
 STANDARDS: Final = ("aws-foundational-security-best-practices", "cis-aws-foundations-benchmark", "pci-dss")
 
 DEV: Final = Environment(
@@ -207,6 +210,7 @@ DEV: Final = Environment(
     rest=FargateSize(cpu_units=512, memory_mib=1024, task_count=1),
     fix=FargateSize(cpu_units=256, memory_mib=512, task_count=1),
     websocket=WebSocketConfig(instance_type="c7g.large", instance_count_min=1, instance_count_max=2),
+    images=ImagesConfig(base=PYTHON),
     records=RecordsConfig(
         lock_mode="GOVERNANCE",
         ledger_years=1,
@@ -396,6 +400,7 @@ STAGING: Final = Environment(
     rest=FargateSize(cpu_units=1024, memory_mib=2048, task_count=2),
     fix=FargateSize(cpu_units=256, memory_mib=512, task_count=2),
     websocket=WebSocketConfig(instance_type="c7g.large", instance_count_min=2, instance_count_max=4),
+    images=ImagesConfig(base=PYTHON),
     records=RecordsConfig(
         lock_mode="GOVERNANCE",
         ledger_years=1,
@@ -580,6 +585,7 @@ PROD: Final = Environment(
     rest=FargateSize(cpu_units=2048, memory_mib=4096, task_count=3),
     fix=FargateSize(cpu_units=256, memory_mib=512, task_count=2),
     websocket=WebSocketConfig(instance_type="c7g.xlarge", instance_count_min=3, instance_count_max=12),
+    images=ImagesConfig(base=PYTHON),
     records=RecordsConfig(
         lock_mode="COMPLIANCE",
         ledger_years=10,

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from config.checks import Checked, Sample, between, matching
 from config.custody import CustodyConfig
+from config.images import ImagesConfig
 from config.nodes import NodesConfig
 from config.offboarding import OffboardingConfig
 from config.perimeter import (
@@ -190,6 +191,7 @@ class Environment(Checked):
     rest: FargateSize
     fix: FargateSize
     websocket: WebSocketConfig
+    images: ImagesConfig
     records: RecordsConfig
     operations: OperationsConfig
     connectors: ConnectorsConfig

@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from pydantic import Field
-
 from config.checks import Checked, between, matching
 
 AMOUNT_MAX: Final = 2**62 - 1
@@ -40,13 +38,15 @@ class WithdrawalRule(Checked):
 class WithdrawalConfig(Checked):
     """Rules of every asset that can be withdrawn, and the bound over all of them."""
 
-    rules: Annotated[tuple[WithdrawalRule, ...], Field(min_length=1)]
+    rules: tuple[WithdrawalRule, ...]
     hourly_count_max: Annotated[int, between(1, 100_000)]
     """Withdrawals of all customers in an hour; one more halts all."""
 
     def problems(self) -> Iterator[Problem]:
         """Yield what the bounds of single values cannot say."""
         names = [(rule.asset, rule.chain) for rule in self.rules]
+        if not names:
+            yield "withdrawals.rules", "must have one rule at least", 0
         if len(set(names)) != len(names):
             yield "withdrawals.rules", "must have one rule for an asset on a chain", names
         for number, rule in enumerate(self.rules):

@@ -26,7 +26,7 @@ def problems(name: str, report: Path, today: date) -> list[str]:
         for path, value in samples(environment).items()
     ]
     if shutil.which("docker") is None:
-        found.append("docker is not on PATH: the deployment builds and pushes the services' image")
+        found.append("docker is not on PATH: the deployment builds and pushes the services' images")
     if not report.exists():
         return [*found, f"{report} is missing: synthesize first (`make synth ENV={name}`)"]
     found += [

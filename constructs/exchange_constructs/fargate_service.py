@@ -52,7 +52,7 @@ class FargateService(Construct):
         """
         super().__init__(scope, construct_id)
         self.process = process
-        self.image = RuntimeImage(self, "Image")
+        self.image = RuntimeImage(self, "Image", config=config, service=process.package)
         self.role = ServiceRole(self, "Role", service=TASKS, description=f"What {process.service} may do")
         catalogue.grant_read(self.role)
         self.log_group = ServiceLogs(self, "Logs", config=config, key=logs_key)

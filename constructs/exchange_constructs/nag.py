@@ -7,6 +7,8 @@ import cdk_nag
 from aws_cdk import Acknowledgment, CfnResource, IPolicyValidationPlugin, Resource, Validations
 from constructs import IConstruct
 
+from config.model import ConfigError
+
 AS_OF: Final = date(2026, 11, 25)
 """Day of the last review. Synth compares expiry dates with this day, so it stays a function of the repository."""
 LATEST: Final = AS_OF.replace(year=AS_OF.year + 1)
@@ -23,21 +25,21 @@ REASON_LENGTH_MIN: Final = 40
 def accept(resource: IConstruct, *findings: str, reason: str, expires: date, owner: str = "platform") -> None:
     """Accept `findings`, such as `AwsSolutions-IAM5[Resource::*]`, on `resource` and whatever it is made of.
 
-    The prefix puts each acceptance on record in the validation report. Raises ValueError for a scope wider than one
+    The prefix puts each acceptance on record in the validation report. Raises ConfigError for a scope wider than one
     resource, a reason shorter than REASON_LENGTH_MIN characters, an unknown owner, a date that has passed or is after
     LATEST.
     """
     where = resource.node.path
     if not (Resource.is_resource(resource) or CfnResource.is_cfn_resource(resource)):
-        raise ValueError(f"{where}: a finding is accepted on one resource, not on a {type(resource).__name__}")
+        raise ConfigError(f"{where}: a finding is accepted on one resource, not on a {type(resource).__name__}")
     if len(reason) < REASON_LENGTH_MIN:
-        raise ValueError(f"{where}: reason must have at least {REASON_LENGTH_MIN} characters, was {reason!r}")
+        raise ConfigError(f"{where}: reason must have at least {REASON_LENGTH_MIN} characters, was {reason!r}")
     if owner not in OWNERS:
-        raise ValueError(f"{where}: owner must be one of {', '.join(OWNERS)}, was {owner!r}")
+        raise ConfigError(f"{where}: owner must be one of {', '.join(OWNERS)}, was {owner!r}")
     if expires <= AS_OF:
-        raise ValueError(f"{where}: acceptance of {', '.join(findings)} expired on {expires}, reviewed as of {AS_OF}")
+        raise ConfigError(f"{where}: acceptance of {', '.join(findings)} expired on {expires}, reviewed as of {AS_OF}")
     if expires > LATEST:
-        raise ValueError(
+        raise ConfigError(
             f"{where}: expires must be at most {LATEST}, a year after the review of {AS_OF}, was {expires}"
         )
     record = f"{reason} [owner: {owner}; expires: {expires}]"

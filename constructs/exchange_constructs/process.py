@@ -10,7 +10,7 @@ NAMESPACE: Final = "bursa.internal"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """One service as it is started: `python -m module` in the runtime image."""
+    """One service as it is started: `python -m module` in its image."""
 
     service: str
     """Name in logs and in SERVICE, such as market_data."""
@@ -23,6 +23,11 @@ class Process:
     def command(self) -> list[str]:
         """The command line."""
         return ["python", "-m", self.module]
+
+    @property
+    def package(self) -> str:
+        """The package of `runtime/` that it is, such as gateway."""
+        return self.module.split(".")[1]
 
     @property
     def address(self) -> str:

@@ -1,4 +1,4 @@
-"""What runs, as it is published: the image of all services, the code of functions.
+"""What runs, as it is published: the image of each service, the code of functions.
 
 The only module that knows where `runtime/` lies.
 """
@@ -16,35 +16,54 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from config.model import Environment
 from exchange_constructs.nag import accept
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
+ENGINE: Final = "engine"
 LIBRARIES = ROOT / ".build" / "lambda"
 """Where `make deps` puts what functions import; absent until a deployment needs it."""
 
 
 class RuntimeImage(ecr_assets.DockerImageAsset):
-    """One image, many commands. Built when a deployment publishes it, never at synth; `.dockerignore` bounds it."""
+    """The image of one service: its packages of `runtime/` and those they import. A change elsewhere leaves it.
 
-    def __init__(self, scope: Construct, construct_id: str) -> None:
-        """Describe the image, for Graviton."""
+    Built when a deployment publishes it, never at synth; the engine's has the compiled core.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: Environment, service: str) -> None:
+        """Describe the image of `runtime/<service>`, for Graviton. Raises ValueError if there is none."""
+        compiled = service == ENGINE
         super().__init__(
             scope,
             construct_id,
             directory=str(ROOT),
             file="runtime/Dockerfile",
+            target=ENGINE if compiled else "service",
+            build_args={"BASE": str(config.images.base)},
+            # Beyond what `.dockerignore` leaves out.
+            exclude=[
+                *(() if compiled else ("scripts",)),
+                "runtime/*",
+                "!runtime/__init__.py",
+                "!runtime/Dockerfile",
+                "!runtime/requirements.txt",
+                *(f"!runtime/{package}" for package in sorted(_needed(service))),
+                "**/__pycache__",
+                "**/*.md",
+            ],
             platform=ecr_assets.Platform.LINUX_ARM64,
-            asset_name="bursa-runtime",
+            asset_name=f"bursa-{service.replace('_', '-')}",
         )
 
 
 class ImagePull(iam.ManagedPolicy):
-    """Pulling the image: one policy, which the role of whatever starts a service has."""
+    """Pulling the images: one policy, which the role of whatever starts a service has."""
 
-    def __init__(self, scope: Construct, construct_id: str) -> None:
-        """Allow the one repository of images."""
-        super().__init__(scope, construct_id, description="Pulls the image of the services")
-        RuntimeImage(self, "Image").repository.grant_pull(self)
+    def __init__(self, scope: Construct, construct_id: str, *, config: Environment) -> None:
+        """Allow the one repository, which has every image."""
+        super().__init__(scope, construct_id, description="Pulls the images of the services")
+        RuntimeImage(self, "Image", config=config, service=ENGINE).repository.grant_pull(self)
         accept(
             self,
             "AwsSolutions-IAM5[Resource::*]",

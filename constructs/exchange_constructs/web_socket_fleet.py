@@ -42,7 +42,7 @@ class WebSocketFleet(Construct):
     ) -> None:
         """Create the launch template and the group; operators hear of every instance that comes or goes."""
         super().__init__(scope, construct_id)
-        image = RuntimeImage(self, "Image")
+        image = RuntimeImage(self, "Image", config=config, service=process.package)
         log_group = ServiceLogs(self, "Logs", config=config, key=logs_key)
         self.role = ServiceRole(
             self, "Role", service="ec2.amazonaws.com", description=f"What {process.service} instances may do"

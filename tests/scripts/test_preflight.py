@@ -1,12 +1,17 @@
 """A deployment is refused while a sample stands or an acceptance has expired."""
 
 import json
+import os
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 
 import pytest
 
 from scripts import preflight
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -51,6 +56,29 @@ def test_an_unknown_environment_and_a_missing_report_are_named(tmp_path: Path) -
         "ENV: must be one of dev, staging, prod, was 'qa'"
     ]
     assert "is missing: synthesize first" in preflight.problems("dev", tmp_path / "none", date(2026, 12, 1))[-1]
+
+
+def test_the_command_of_a_deployment_tells_all_of_it_and_deploys_nothing(report: Path) -> None:
+    folder = report.parent / "cdk.out"
+    folder.mkdir()
+    old = report.read_text().replace("2027-06-30", "2020-06-30")
+    (folder / report.name).write_text(old)
+    ran = subprocess.run(
+        [sys.executable, "-m", "scripts.preflight", "dev"],
+        cwd=report.parent,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ran.returncode == preflight.EXIT_NOT_READY
+    lines = ran.stderr.splitlines()
+    assert "an accepted finding expired: AwsSolutions-S1 on Dev/Data/Bucket, until 2020-06-30" in lines
+    assert "config/environments.py: dev.domain is still the sample 'dev.bursa.example'; fill in the true value" in lines
+    assert "Traceback" not in ran.stderr
+    recipe = (ROOT / "Makefile").read_text().split("\ndeploy:")[1].split("\n\n")[0]
+    assert recipe.index("-m scripts.preflight") < recipe.index("$(CDK) deploy")
 
 
 def test_no_argument_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,15 +1,9 @@
 """The wallet account: who may use the keys, what the enclaves' hosts can reach, and who is told."""
 
-import dataclasses
 import json
 import re
 from typing import Any
 
-import pytest
-
-from config.custody import EnclaveImage
-from config.environments import DEV
-from config.model import ConfigError, checked
 from exchange_constructs.wallet_keys import pcr3
 
 IMAGE = "kms:RecipientAttestation:ImageSha384"
@@ -182,36 +176,3 @@ def test_operators_are_told_of_every_change_and_every_strange_use_of_a_key(excha
     assert set(rules["UsedByO"]["EventPattern"]["detail"]["eventName"]) >= {"Decrypt", "GenerateDataKey"}
     issuer = rules["UsedByO"]["EventPattern"]["detail"]["userIdentity"]["sessionContext"]["sessionIssuer"]
     assert issuer == {"userName": [{"anything-but": [f"bursa-{exchange.config.name}-signer"]}]}
-
-
-# ---- what the configuration refuses
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "message"),
-    [
-        ("signing_certificate_pcr8", "0" * 96, "must not be all zero, which is an enclave in debug mode"),
-        ("signing_certificate_pcr8", "ab" * 32, "must be 96 hexadecimal digits in lower case, as SHA-384 has (given"),
-        ("signing_certificate_pcr8", "AB" * 48, "must be 96 hexadecimal digits in lower case"),
-        ("instance_type", "t3.xlarge", "must be a type for enclaves that Jakarta has"),
-        ("instance_type", "m7g.large", "must be a type for enclaves that Jakarta has"),
-        ("instance_count_min", 3, "dev.custody.instance_count_min: must be at most instance_count_max 2, was 3"),
-        ("images", (), "must be 1 to 4 different builds, was 0"),
-        ("images", DEV.custody.images[:1], "must have one for arm64, which the hosts are, was 'm7g.xlarge'"),
-        ("break_glass_role", DEV.custody.administrator_role, "must be another role than administrator_role"),
-        ("break_glass_role", "arn:aws:iam::999999999999:role/Other", "must be a role of the wallet account"),
-    ],
-)
-def test_a_wrong_value_is_named_with_what_is_allowed(field: str, value: Any, message: str) -> None:
-    with pytest.raises(ConfigError) as refused:
-        checked(dataclasses.replace(DEV, custody=dataclasses.replace(DEV.custody, **{field: value})))
-    assert message in str(refused.value)
-    assert str(refused.value).startswith("config/environments.py: dev.custody.")
-
-
-def test_an_image_of_an_enclave_in_debug_mode_is_refused() -> None:
-    zero = dataclasses.replace(
-        DEV.custody, images=(*DEV.custody.images, EnclaveImage(architecture="arm64", pcr0="0" * 96))
-    )
-    with pytest.raises(ConfigError, match=r"custody\.images\.2\.pcr0: must not be all zero"):
-        checked(dataclasses.replace(DEV, custody=zero))

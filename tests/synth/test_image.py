@@ -1,42 +1,161 @@
-"""The container image: what goes into it, and what it never runs as."""
+"""The container images: what goes into each, and what none runs as."""
 
 import ast
 import json
+import re
+import shutil
+import subprocess
 import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from config.model import samples
+
 ROOT = Path(__file__).resolve().parents[2]
 FUNCTIONS_ONLY = "aws_lambda_powertools"
 
 
-def assets(exchange: Any) -> list[tuple[Path, dict[str, Any]]]:
-    return [
-        (exchange.folder / image["source"]["directory"], image["source"])
+DOCKERFILE = ROOT / "runtime/Dockerfile"
+
+
+def assets(exchange: Any) -> dict[str, tuple[Path, dict[str, Any]]]:
+    """Return folder and description of each image, by its hash."""
+    return {
+        destination["imageTag"]: (exchange.folder / image["source"]["directory"], image["source"])
         for file in exchange.folder.glob("*.assets.json")
         for image in json.loads(file.read_text())["dockerImages"].values()
-    ]
+        for destination in image["destinations"].values()
+    }
 
 
-def test_the_image_sees_the_services_and_nothing_else(exchange: Any) -> None:
-    folders = {folder for folder, _ in assets(exchange)}
-    assert len(folders) == 1  # one image for all services
-    (folder,) = folders
-    files = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
-    assert {path.parts[0] for path in files} == {"runtime", "constraints.txt", ".dockerignore"}
-    assert Path("runtime/Dockerfile") in files
-    assert not [path for path in files if path.suffix in {".pyc", ".so"}]
+def processes(exchange: Any) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return the hash of the image and the container of each task, by module."""
+    found = {}
+    for path, task in exchange.of_type("AWS::ECS::TaskDefinition"):
+        for container in task["ContainerDefinitions"]:
+            named = re.search(r":([0-9a-f]{64})$", exchange.text(container["Image"]))
+            assert named, f"{path}: an image is an asset, named by its hash"
+            found[container["Command"][-1]] = (named[1], container)
+    return found
 
 
-def test_the_image_is_for_graviton(exchange: Any) -> None:
-    assert {source["platform"] for _, source in assets(exchange)} == {"linux/arm64"}
+def packages(folder: Path) -> set[str]:
+    return {path.name for path in (folder / "runtime").iterdir() if path.is_dir()}
 
 
-def test_the_image_runs_as_the_user_that_tasks_name() -> None:
-    lines = (ROOT / "runtime/Dockerfile").read_text().splitlines()
-    assert [line for line in lines if line.startswith("USER")] == ["USER 10001:10001"]
-    assert lines[-1].startswith("USER")
+def test_each_service_has_an_image_of_its_own_packages(exchange: Any) -> None:
+    images, started = assets(exchange), processes(exchange)
+    assert {name for name, _ in started.values()} <= set(images)
+    for module, (name, _) in started.items():
+        folder, source = images[name]
+        service = module.split(".")[1]
+        files = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+        tops = {"runtime", "constraints.txt", ".dockerignore"} | ({"scripts"} if service == "engine" else set())
+        assert {path.parts[0] for path in files} == tops, module
+        assert packages(folder) >= {service, "shared"}, module
+        assert not packages(folder) & ({"engine", "fix", "surveillance", "wallet_enclave"} - {service}), module
+        assert not [path for path in files if path.suffix in {".pyc", ".so"}], module
+        assert source["dockerBuildTarget"] == ("engine" if service == "engine" else "service"), module
+    assert len({name for name, _ in started.values()}) == len({module.split(".")[1] for module in started})
+
+
+def test_every_process_finds_all_that_it_imports_in_its_image(dev: Any) -> None:
+    for module, (name, _) in processes(dev).items():
+        folder, _ = assets(dev)[name]
+        program = (
+            f"import sys; sys.path.insert(0, {str(folder)!r}); import {module}, runtime.shared.health as each; "
+            "print(each.__file__)"
+        )
+        ran = subprocess.run(
+            [sys.executable, "-I", "-B", "-c", program],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert ran.returncode == 0, f"{module}: {ran.stderr}"
+        assert ran.stdout.startswith(str(folder)), module
+
+
+def test_images_are_for_graviton_and_built_on_a_base_by_digest(exchange: Any) -> None:
+    for folder, source in assets(exchange).values():
+        assert source["platform"] == "linux/arm64", folder
+        assert source["dockerFile"] == "runtime/Dockerfile", folder
+        assert source["dockerBuildArgs"] == {"BASE": str(exchange.config.images.base)}, folder
+    assert "images.base" in samples(exchange.config)  # so `make deploy` refuses it
+
+
+def test_no_task_needs_a_shell_a_user_or_a_disk_that_is_written(exchange: Any) -> None:
+    for path, task in exchange.of_type("AWS::ECS::TaskDefinition"):
+        assert task["RuntimePlatform"] == {"CpuArchitecture": "ARM64", "OperatingSystemFamily": "LINUX"}, path
+        for container in task["ContainerDefinitions"]:
+            assert container["User"] == "10001:10001", path
+            assert container["ReadonlyRootFilesystem"] is True, path
+            assert container["HealthCheck"]["Command"][0] == "CMD", path  # CMD-SHELL would need one
+            assert container["Command"][:2] == ["python", "-m"], path
+
+
+# ---- the Dockerfile, read
+
+
+def stages() -> dict[str, list[tuple[str, str]]]:
+    """Return the instructions of each stage, in order."""
+    text = re.sub(r"\\\n", " ", DOCKERFILE.read_text())
+    found: dict[str, list[tuple[str, str]]] = {"": []}
+    for line in text.splitlines():
+        if line.strip() and not line.startswith("#"):
+            word, _, rest = line.strip().partition(" ")
+            if word == "FROM":
+                found[rest.split()[-1]] = []
+            list(found.values())[-1].append((word, rest.strip()))
+    return found
+
+
+def test_every_stage_stands_on_the_base_or_on_a_stage_before() -> None:
+    assert stages()[""] == [("ARG", "BASE")]
+    before = {"${BASE}"}
+    for name, ((_, first), *_rest) in list(stages().items())[1:]:
+        assert first.split()[0] in before, first
+        before.add(name)
+
+
+def test_what_runs_was_built_without_a_shell_and_runs_as_the_user_that_tasks_name() -> None:
+    assert set(stages()) == {"", "libraries", "core", "service", "engine"}
+    for name in ("service", "engine"):
+        for word, rest in stages()[name]:
+            if word in {"RUN", "CMD", "ENTRYPOINT"}:
+                assert rest.startswith("["), rest
+    service = [word for word, _ in stages()["service"]]
+    assert stages()["service"][-1] == ("USER", "10001:10001")
+    assert service.count("USER") == 1
+    assert "USER" not in [word for word, _ in stages()["engine"]]
+    assert stages()["engine"][0] == ("FROM", "service AS engine")
+
+
+def test_the_engine_is_compiled_by_the_interpreter_that_loads_it_or_not_at_all() -> None:
+    assert stages()["core"][-1] == ("RUN", '["python", "-m", "scripts.compile_engine"]')
+    assert stages()["engine"][1] == ("COPY", "--from=core /srv/.build .build")
+    assert "IS_COMPILED" in stages()["engine"][-1][1]
+
+
+@pytest.mark.skipif(
+    not shutil.which("docker") or subprocess.run(["docker", "info"], capture_output=True, check=False).returncode != 0,
+    reason="needs Docker, to build and start an image",
+)
+def test_the_engines_image_builds_and_starts_read_only(dev: Any) -> None:
+    folder, source = assets(dev)[processes(dev)["runtime.engine.main"][0]]
+    build = ["docker", "build", "--quiet", "--target", source["dockerBuildTarget"], "--file", source["dockerFile"]]
+    base = "BASE=public.ecr.aws/docker/library/python:3.13-slim-bookworm"
+    image = subprocess.run(
+        [*build, "--build-arg", base, "."], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout.strip()
+    program = "import runtime.engine as e, runtime.engine.main; print(e.IS_COMPILED)"
+    run = ["docker", "run", "--rm", "--read-only", "--user", "10001:10001", "--cap-drop", "ALL", image]
+    ran = subprocess.run([*run, "python", "-c", program], check=True, capture_output=True, text=True)
+    assert ran.stdout.strip() == "True"
 
 
 def test_production_has_the_versions_that_were_tested() -> None:
