@@ -84,6 +84,7 @@ class AuditArchive(Construct):
             lock=s3.ObjectLockRetention.compliance(period)
             if config.audit.lock_mode == "COMPLIANCE"
             else s3.ObjectLockRetention.governance(period),
+            why_single="Locked, in an account where nobody acts; a copy elsewhere would be one more place to guard",
         )
         accounts = list(config.accounts.distinct().values())
         for service in ("cloudtrail.amazonaws.com", "config.amazonaws.com"):

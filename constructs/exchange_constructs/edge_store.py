@@ -19,7 +19,14 @@ class SiteCopy(Construct):
         """Create the bucket, which distributions of this account alone may read."""
         super().__init__(scope, construct_id)
         stack = Stack.of(self)
-        self.bucket = PrivateBucket(self, "Bucket", config=config, key=key, access_logs=access_logs)
+        self.bucket = PrivateBucket(
+            self,
+            "Bucket",
+            config=config,
+            key=key,
+            access_logs=access_logs,
+            why_single="A copy itself, of the trading screen: a publication makes it again from the repository",
+        )
         self.bucket.add_to_resource_policy(
             iam.PolicyStatement(
                 actions=["s3:GetObject"],
@@ -50,6 +57,7 @@ class EdgeLogs(Construct):
             access_logs=access_logs,
             name=f"aws-waf-logs-{config.name}-edge-{stack.account}",
             kept_days=config.log_retention_days,
+            why_single="Records of requests at the edge, kept as long as logs: nobody restores them",
         )
         writer = iam.ServicePrincipal("delivery.logs.amazonaws.com")
         from_us = {

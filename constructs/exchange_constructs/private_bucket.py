@@ -16,6 +16,7 @@ from exchange_constructs.alarm_kinds import ENTIRE_BUCKET
 from exchange_constructs.nag import HIPAA, NIST, PCI, accept
 
 OLD_VERSIONS_DAYS: Final = 90
+MADE_AGAIN: Final = "No second copy: what lies here is short-lived, or made again from elsewhere"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,9 @@ class AccessLogBucket(s3.Bucket):
             expires=date(2027, 11, 20),
             owner="security",
         )
-        _accept_no_copy(self)
+        _accept_no_copy(
+            self, "Who asked for what, kept as long as logs: nobody restores it, and the trail says the rest"
+        )
 
 
 class PrivateBucket(s3.Bucket):
@@ -79,12 +82,14 @@ class PrivateBucket(s3.Bucket):
         takes_locked: bool = False,
         lifecycle: Sequence[s3.LifecycleRule] = (),
         copied: Copied | None = None,
+        why_single: str = MADE_AGAIN,
     ) -> None:
         """Create the bucket; its access records go to `access_logs`, or, in a region without one, to the trail only.
 
         Give a `name` only where AWS, or another account, must know it. Objects leave after `kept_days`; None keeps
         them. With a `lock` no version can be deleted or changed before its time; one that `takes_locked` keeps the
-        lock that an object comes with. What cannot be made again is `copied` as it is written.
+        lock that an object comes with. What cannot be made again is `copied` as it is written; of the rest,
+        `why_single` says why one bucket is enough.
         """
         super().__init__(
             scope,
@@ -123,14 +128,14 @@ class PrivateBucket(s3.Bucket):
                 owner="security",
             )
         if copied is None:
-            _accept_no_copy(self)
+            _accept_no_copy(self, why_single)
 
 
-def _accept_no_copy(bucket: s3.Bucket) -> None:
+def _accept_no_copy(bucket: s3.Bucket, reason: str) -> None:
     accept(
         bucket,
         *(f"{pack}-S3BucketReplicationEnabled" for pack in (HIPAA, NIST, PCI)),
-        reason="No second copy: it is one itself, locked in its own account, short-lived, or made again from elsewhere",
+        reason=reason,
         expires=date(2027, 11, 20),
         owner="security",
     )

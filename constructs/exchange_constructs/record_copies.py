@@ -54,6 +54,7 @@ class RecordCopies(Construct):
             access_logs=access_logs,
             kept_days=years * 366,
             takes_locked=True,
+            why_single="It is the second copy itself, of every record that cannot be made again",
         )
         self._role = ServiceRole(
             self, "Role", service="s3.amazonaws.com", description="Copies records as they are written"

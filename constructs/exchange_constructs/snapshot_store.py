@@ -30,7 +30,14 @@ class SnapshotStore(Construct):
         """Create the bucket."""
         super().__init__(scope, construct_id)
         self._key = key
-        self.bucket = PrivateBucket(self, "Bucket", config=config, key=key, access_logs=access_logs)
+        self.bucket = PrivateBucket(
+            self,
+            "Bucket",
+            config=config,
+            key=key,
+            access_logs=access_logs,
+            why_single="A snapshot saves time only: the journal, in every zone, has all that it was made of",
+        )
         self.bucket.add_lifecycle_rule(expiration=Duration.days(KEPT_DAYS))
 
     def grant_write_and_read(self, grantee: ServiceRole) -> None:

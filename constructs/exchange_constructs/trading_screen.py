@@ -23,7 +23,14 @@ class TradingScreen(Construct):
     def __init__(self, scope: Construct, construct_id: str, *, config: Environment, key: kms.IKey) -> None:
         """Create the app, its one branch and the bucket that Amplify alone may read."""
         super().__init__(scope, construct_id)
-        self.bundles = PrivateBucket(self, "Bundles", config=config, key=key, access_logs=None)
+        self.bundles = PrivateBucket(
+            self,
+            "Bundles",
+            config=config,
+            key=key,
+            access_logs=None,
+            why_single="Bundles of the trading screen: a publication makes them again from the repository",
+        )
         self.app = amplify.CfnApp(
             self,
             "App",

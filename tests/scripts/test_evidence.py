@@ -139,3 +139,17 @@ def test_a_detour_makes_an_arrow_needless() -> None:
 
 def test_text_on_the_page_is_never_markup() -> None:
     assert "&lt;script&gt;" in page.table(("a",), [("<script>",)])
+
+
+def test_the_page_is_one_file_that_reads_well_on_paper() -> None:
+    text = page.whole("Title", "", [("a", "A", page.table(("where", "count"), [("Stack/Part", 2)], caption="C"))])
+    for foreign in ("<script", "<link", "<img", " src=", "url(", "@import"):
+        assert foreign not in text, foreign
+    assert page.STYLE.count("{") == page.STYLE.count("}")
+    on_paper = page.STYLE.split("@media print", maxsplit=1)[1]
+    assert "max-width:none" in on_paper
+    assert "h2{break-before:page" in on_paper
+    for rule in ("@page{size:A4", "thead{display:table-header-group}", "tr{break-inside:avoid}", "counter(page)"):
+        assert rule in page.STYLE, rule
+    assert "<thead>" in text  # repeated on each sheet of a long table
+    assert "/<wbr>" in text  # a path may break, so no column leaves the sheet
