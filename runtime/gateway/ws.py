@@ -44,6 +44,8 @@ SILENCE_S_MAX: Final = 60
 LIFE_S_MAX: Final = 86_400
 KEY_CHECK_INTERVAL_S: Final = 15
 HANDSHAKE_TIMEOUT_S: Final = 5.0
+LINGER_S: Final = 1.0
+"""How long a client that was told to go has for its own goodbye."""
 SOCKET_BUFFER_BYTES: Final = 256 * 1024
 """What the system keeps for a client that does not read, before this process does; left alone it grows to megabytes."""
 _OK: Final = b'{"status":"ok"}'
@@ -185,15 +187,23 @@ class Connection(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Take a frame."""
         kind = frame.msg_type
-        if kind is WSMsgType.TEXT and frame.fin and self._partial is None:
+        if transport.is_close_frame_sent and kind is not WSMsgType.CLOSE:
+            return  # what followed the fault in the same breath
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:
+            self.close(WSCloseCode.PROTOCOL_ERROR.value, "No extension was agreed on.")
+        elif kind is WSMsgType.TEXT and frame.fin and self._partial is None:
             self._deliver(frame.get_payload_as_bytes())
         elif kind is WSMsgType.PONG:
             self._heard_s = time.monotonic()
         elif kind is WSMsgType.CLOSE:
             code = frame.get_close_code()
-            transport.send_close(WSCloseCode.OK if code is WSCloseCode.NO_INFO else code, frame.get_close_message())
+            if not frame.payload_size:
+                code = WSCloseCode.OK
+            elif code in (WSCloseCode.NO_INFO, WSCloseCode.ABNORMAL_CLOSURE):  # which may not be sent
+                code = WSCloseCode.PROTOCOL_ERROR
+            transport.send_close(code, frame.get_close_message())
             transport.disconnect()
-        elif kind is WSMsgType.TEXT or (kind is WSMsgType.CONTINUATION and self._partial is not None):
+        elif kind is WSMsgType.TEXT or kind is WSMsgType.CONTINUATION:
             self._take_part(frame)
         elif kind is not WSMsgType.PING:  # picows has answered it
             self.close(WSCloseCode.UNSUPPORTED_DATA.value, "Text frames only.")
@@ -234,7 +244,8 @@ class Connection(WSListener):
         if self._transport is None or self._transport.is_close_frame_sent:
             return
         self._transport.send_close(WSCloseCode(code), reason.encode()[:120])
-        self._transport.disconnect()
+        # At once, what the client is still sending would be answered with a reset, and the goodbye be lost.
+        asyncio.get_running_loop().call_later(LINGER_S, self._transport.disconnect)
 
     def buffered(self) -> int:
         """Return the number of bytes that the client has not taken yet."""
@@ -264,6 +275,9 @@ class Connection(WSListener):
         """Hand a message on. What goes wrong with one client, and nobody expected, ends that client only."""
         if self._endpoint is None:
             return
+        if not (message.isascii() or _is_utf8(message)):
+            self.close(WSCloseCode.INVALID_TEXT.value, "A text is UTF-8.")
+            return
         try:
             self._endpoint.on_message(message)
         except Exception:
@@ -272,6 +286,9 @@ class Connection(WSListener):
 
     def _take_part(self, frame: WSFrame) -> None:
         if self._partial is None:
+            if frame.msg_type is WSMsgType.CONTINUATION:
+                self.close(WSCloseCode.PROTOCOL_ERROR.value, "A message was continued that had not begun.")
+                return
             self._partial = bytearray()
         elif frame.msg_type is WSMsgType.TEXT:
             self.close(WSCloseCode.PROTOCOL_ERROR.value, "A message began inside another.")
@@ -289,6 +306,14 @@ class Connection(WSListener):
         if self._viewer and peer == self._gateway.settings.trusted_proxy:
             return self._viewer
         return peer
+
+
+def _is_utf8(message: bytes) -> bool:
+    try:
+        message.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _plain(status: int, body: bytes) -> WSUpgradeResponseWithListener:

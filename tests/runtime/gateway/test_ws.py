@@ -130,7 +130,8 @@ def test_a_request_in_one_frame_and_in_several() -> None:
     ("frames", "code"),
     [
         ([(WSMsgType.BINARY, b"x", True)], 1003),
-        ([(WSMsgType.CONTINUATION, b"x", True)], 1003),
+        ([(WSMsgType.CONTINUATION, b"x", True)], 1002),
+        ([(WSMsgType.TEXT, b"\xff", True)], 1007),
         ([(WSMsgType.TEXT, b"{", False), (WSMsgType.TEXT, b"}", True)], 1002),
         ([(WSMsgType.TEXT, b"x" * 70_000, True)], 1009),
         ([(WSMsgType.TEXT, b"x" * (ws.MESSAGE_BYTES_MAX + 1), True)], 1009),
