@@ -33,8 +33,10 @@ from config.perimeter import (
 from config.records import RecordsConfig
 from config.withdrawals import WithdrawalConfig, WithdrawalRule
 
-PRICE_SOURCES: Final = ("stream.binance.com", "ws-feed.exchange.coinbase.com")
+PRICE_SOURCES: Final = ("ws-feed.exchange.coinbase.com", "ws.kraken.com", "ws.bitstamp.net")
 """Where the price feed listens."""
+REFERENCE_SYMBOLS: Final = ("BTCUSDT", "ETHUSDT")
+"""No venue of the price feed lists a market in rupiah."""
 DENIED_COUNTRIES: Final = ("CU", "IR", "KP", "SY")
 """Under comprehensive sanctions; the compliance officer keeps this list."""
 PARTNER_APIS: Final = ConnectorsConfig(
@@ -207,6 +209,8 @@ DEV: Final = Environment(
     market_data=FargateSize(cpu_units=512, memory_mib=1024, task_count=1),
     ledger=FargateSize(cpu_units=512, memory_mib=1024, task_count=1),
     deposits=FargateSize(cpu_units=256, memory_mib=512, task_count=1),
+    price_feed=FargateSize(cpu_units=256, memory_mib=512, task_count=1),
+    reference_symbols=REFERENCE_SYMBOLS,
     rest=FargateSize(cpu_units=512, memory_mib=1024, task_count=1),
     fix=FargateSize(cpu_units=256, memory_mib=512, task_count=1),
     websocket=WebSocketConfig(instance_type="c7g.large", instance_count_min=1, instance_count_max=2),
@@ -397,6 +401,8 @@ STAGING: Final = Environment(
     market_data=FargateSize(cpu_units=1024, memory_mib=2048, task_count=1),
     ledger=FargateSize(cpu_units=1024, memory_mib=2048, task_count=1),
     deposits=FargateSize(cpu_units=256, memory_mib=512, task_count=1),
+    price_feed=FargateSize(cpu_units=256, memory_mib=512, task_count=1),
+    reference_symbols=REFERENCE_SYMBOLS,
     rest=FargateSize(cpu_units=1024, memory_mib=2048, task_count=2),
     fix=FargateSize(cpu_units=256, memory_mib=512, task_count=2),
     websocket=WebSocketConfig(instance_type="c7g.large", instance_count_min=2, instance_count_max=4),
@@ -582,6 +588,8 @@ PROD: Final = Environment(
     market_data=FargateSize(cpu_units=2048, memory_mib=8192, task_count=1),
     ledger=FargateSize(cpu_units=2048, memory_mib=4096, task_count=1),
     deposits=FargateSize(cpu_units=256, memory_mib=512, task_count=1),
+    price_feed=FargateSize(cpu_units=256, memory_mib=512, task_count=1),
+    reference_symbols=REFERENCE_SYMBOLS,
     rest=FargateSize(cpu_units=2048, memory_mib=4096, task_count=3),
     fix=FargateSize(cpu_units=256, memory_mib=512, task_count=2),
     websocket=WebSocketConfig(instance_type="c7g.xlarge", instance_count_min=3, instance_count_max=12),

@@ -181,6 +181,9 @@ class Environment(Checked):
     nodes: NodesConfig
     deposits: FargateSize
     """Of the deposit watchers, one for each chain."""
+    price_feed: FargateSize
+    reference_symbols: tuple[str, ...]
+    """Markets whose price bands follow other venues; every venue must list them. The others follow their last trade."""
     database: DatabaseConfig
     journal_brokers: BrokerConfig | None
     """Brokers of the engine's command journal; None is MSK Serverless."""
@@ -251,6 +254,10 @@ def _broken_rules(environment: Environment) -> Iterator[tuple[str, str, object]]
             yield f"withdrawals.rules.{number}.asset", "must be an asset of the catalogue", rule.asset
     yield from environment.nodes.problems()
     yield from _broken_deposits(environment)
+    for symbol in environment.reference_symbols:
+        if symbol not in environment.catalogue.market_by_symbol:
+            allowed = f"must be markets of the catalogue: {', '.join(environment.catalogue.market_by_symbol)}"
+            yield "reference_symbols", allowed, symbol
     yield from _broken_roles(environment)
     if (size_bytes := len(environment.catalogue.to_json().encode())) > CATALOGUE_BYTES_MAX:
         yield "catalogue", f"must be at most {CATALOGUE_BYTES_MAX} bytes as JSON", size_bytes
@@ -326,7 +333,7 @@ def _broken_partners(cidr: str, partners: PartnersConfig) -> Iterator[tuple[str,
 
 
 def _broken_sizes(environment: Environment) -> Iterator[tuple[str, str, object]]:
-    for service in ("engine", "market_data", "ledger", "rest", "fix", "deposits"):
+    for service in ("engine", "market_data", "ledger", "rest", "fix", "deposits", "price_feed"):
         size: FargateSize = getattr(environment, service)
         memory = FARGATE_MEMORY_MIB[size.cpu_units]
         if size.memory_mib not in memory:

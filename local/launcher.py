@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
+from urllib.parse import urlsplit
 
 from local import ceremony, control, demo, enclave, services, stand_ins, supervisor, synthesis
 from local.assembly import Assembly, read_assembly
@@ -31,6 +32,7 @@ from local.supervisor import Program, Supervisor
 from runtime.accounts.keys import KeyStore
 from runtime.chain.addresses import deposit_address
 from runtime.chain.store import Addresses
+from runtime.price_feed.venues import VENUES
 from runtime.shared.catalogue import Catalogue, read_catalogue
 
 HOST: Final = "127.0.0.1"
@@ -124,11 +126,15 @@ class Launcher:
         superuser = cloud.derive("postgres", stand_ins.SUPERUSER, 24).hex()
         ethereum = stand_ins.free_port()
         cloud.addresses |= dict.fromkeys(stand_ins.NODE_ADDRESSES, f"{HOST}:{ethereum}")
-        with step("start PostgreSQL, Valkey and a simulated Ethereum"):
+        venues = {venue.name: stand_ins.free_port() for venue in VENUES}
+        for venue in VENUES:
+            cloud.addresses[urlsplit(venue.url).netloc] = f"{HOST}:{venues[venue.name]}"
+        with step("start PostgreSQL, Valkey, a simulated Ethereum and simulated venues"):
             await self._supervisor.start(
                 await asyncio.to_thread(stand_ins.postgres, layout.state, superuser, ports.postgres[1]),
                 stand_ins.valkey(layout.state, ports.valkey[1]),
                 stand_ins.ethereum(layout.state, ethereum),
+                stand_ins.venues(venues, f"ws://{HOST}:{self._port}"),
             )
         with step(f"deploy {len(assembly.stacks)} stacks into the embedded AWS") as deploying:
             deployment = await asyncio.to_thread(deploy, assembly, cloud, deploying.say)

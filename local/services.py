@@ -36,8 +36,8 @@ _COMMAND: Final = re.compile(r"python3?")
 _ADDRESS: Final = re.compile(r"[\w.-]+:\d+")
 _HTTP: Final = "HTTP"
 _VSOCK: Final = "vsock:"
-_TLS_CACHE: Final = "rediss://"
-_PLAIN_CACHE: Final = "redis://"
+_PLAIN: Final = {"rediss://": "redis://", "wss://": "ws://"}
+"""Stand-ins on loopback speak no TLS."""
 
 
 class ServiceError(ValueError):
@@ -199,8 +199,8 @@ def function_variables(function: Function, addresses: Mapping[str, str], injecte
 def _rewritten(path: str, key: str, value: str, addresses: Mapping[str, str]) -> str:
     """Return a value with every address of the private network replaced by the loopback port that stands for it."""
     value = _ADDRESS.sub(lambda found: addresses.get(found[0], found[0]), value)
-    if value.startswith(_TLS_CACHE + HOST):
-        value = _PLAIN_CACHE + value.removeprefix(_TLS_CACHE)  # the stand-in on loopback speaks no TLS
+    for secured, plain in _PLAIN.items():
+        value = value.replace(secured + HOST, plain + HOST)
     zones = {address.rpartition(":")[0].partition(".")[2] for address in addresses if not address.startswith(HOST)}
     for zone in zones:
         if found := re.search(rf"[\w.-]+\.{re.escape(zone)}(:\d+)?", value):

@@ -1,6 +1,7 @@
 """Local servers in the place of managed stores and of nodes: PostgreSQL for Aurora, Redis for Valkey, as wheels.
 
-An Ethereum node has a simulated chain in its place, which every node of it shares.
+An Ethereum node has a simulated chain in its place, which every node of it shares; other venues have one that repeats
+our own prices.
 """
 
 import os
@@ -104,6 +105,19 @@ def ethereum(state: Path, port: int) -> Program:
         environment={"PATH": os.defpath},
         probe=tcp_probe(HOST, port),
         address=f"{HOST}:{port}",
+    )
+
+
+def venues(ports: Mapping[str, int], stream_url: str) -> Program:
+    """Return the other venues, by name at `ports`; they trade at the prices of the exchange at `stream_url`."""
+    listening = [f"--port={name}={port}" for name, port in ports.items()]
+    first = next(iter(ports.values()))
+    return Program(
+        name="venues",
+        command=(sys.executable, "-m", "local.simulated_venues", "--exchange", stream_url, *listening),
+        environment={"PATH": os.defpath},
+        probe=tcp_probe(HOST, first),
+        address=f"{HOST}:{first}",
     )
 
 

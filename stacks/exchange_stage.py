@@ -30,6 +30,7 @@ from stacks.observability_stack import ObservabilityStack
 from stacks.offboarding_stack import OffboardingStack
 from stacks.onboarding_stack import OnboardingStack
 from stacks.partner_stack import PartnerStack
+from stacks.price_feed_stack import PriceFeedStack
 from stacks.reporting_stack import ReportingStack
 from stacks.security_stack import SecurityStack
 from stacks.surveillance_stack import SurveillanceStack
@@ -67,6 +68,9 @@ class ExchangeStage(Stage):
         )
         self.market_data = MarketDataStack(
             self, "MarketData", config=config, keys=keys, data=self.data, engine=self.engine
+        )
+        self.price_feed = PriceFeedStack(
+            self, "PriceFeed", config=config, keys=keys, data=self.data, engine=self.engine
         )
         self.ledger = LedgerStack(self, "Ledger", config=config, keys=keys, data=self.data, engine=self.engine)
         self.gateway = GatewayStack(

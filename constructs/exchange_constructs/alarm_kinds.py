@@ -36,7 +36,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as stepfunctions
 
-from exchange_constructs.log_metric import AGREED_AGE, DISAGREED, REVERSED
+from exchange_constructs.log_metric import AGREED_AGE, APART, CHAIN, DISAGREED, REVERSED, STOPPED
 
 USAGE_PERCENT_MAX: Final = 80
 MINUTES_OF_LAG_MAX: Final = 15
@@ -451,6 +451,8 @@ LOG_BOUNDS: Final = MappingProxyType(
         AGREED_AGE: Bound(name="standstill", metric="", above=600, periods=5, silence_is_bad=True, wakes=True),
         REVERSED: Bound(name="any", metric="", statistic="Sum", above=0, periods=1, wakes=True),
         DISAGREED: Bound(name="any", metric="", statistic="Sum", above=0, periods=1, wakes=True),
+        STOPPED: Bound(name="any", metric="", above=0, periods=5, silence_is_bad=True),
+        APART: Bound(name="unfair", metric="", above=50_000, periods=5, wakes=True),
     }
 )
 """Metric that is read from log lines, without the chain in its name → what is too much."""
@@ -458,11 +460,11 @@ LOG_BOUNDS: Final = MappingProxyType(
 
 @_of("AWS::Logs::MetricFilter")
 def _log_metric(made: logs.CfnMetricFilter) -> Watch:
-    """Watch what the lines of a deposit watcher tell."""
+    """Watch what the lines of a deposit watcher, or of the price feed, tell."""
     (given,) = cast(list[logs.CfnMetricFilter.MetricTransformationProperty], made.metric_transformations)
     bound = LOG_BOUNDS[given.metric_name.partition("-")[0]]
     return Watch(
-        runbook="chain",
+        runbook="chain" if given.metric_namespace == CHAIN else "price-feed",
         namespace=given.metric_namespace,
         dimensions={},
         bounds=(replace(bound, metric=given.metric_name),),

@@ -1,12 +1,15 @@
-"""A number in the lines of a log group, as a metric that is watched."""
+"""Numbers in the lines of a log group, as metrics that are watched."""
 
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-NAMESPACE = "Bursa/Chain"
+CHAIN = "Bursa/Chain"
 AGREED_AGE = "AgreedAgeSeconds"
 REVERSED = "CreditedDepositsReversed"
 DISAGREED = "NodesDisagree"
+PRICES = "Bursa/PriceFeed"
+STOPPED = "ReferencePricesStopped"
+APART = "PriceApartPpm"
 
 
 class WatcherMetrics(Construct):
@@ -25,7 +28,25 @@ class WatcherMetrics(Construct):
                 name,
                 log_group=log_group,
                 filter_pattern=pattern,
-                metric_namespace=NAMESPACE,
+                metric_namespace=CHAIN,
                 metric_name=f"{name}-{chain}",
                 metric_value=value,
+            )
+
+
+class PriceFeedMetrics(Construct):
+    """What the pulse of the price feed tells: how many markets have no reference, how far trading is from it."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, log_group: logs.ILogGroup) -> None:
+        """Read the lines of `log_group`; alarms on the metrics follow from `alarm_kinds`."""
+        super().__init__(scope, construct_id)
+        for name, field in ((STOPPED, "$.prices_stopped"), (APART, "$.apart_ppm")):
+            logs.MetricFilter(
+                self,
+                name,
+                log_group=log_group,
+                filter_pattern=logs.FilterPattern.exists(field),
+                metric_namespace=PRICES,
+                metric_name=name,
+                metric_value=field,
             )

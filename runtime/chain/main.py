@@ -5,7 +5,6 @@ is kept ends the process, for people to look at.
 """
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -119,13 +118,6 @@ class Run:
             await asyncio.sleep(PULSE_S)
 
 
-async def _hung_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Show a health check that the process lives; nothing else listens here."""
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
-
-
 async def main(stopping: asyncio.Event) -> None:
     """Watch until told to stop."""
     settings = read_settings(WatcherSettings)
@@ -137,7 +129,7 @@ async def main(stopping: asyncio.Event) -> None:
     except CatalogueError as error:
         refuse_to_start(str(error))
     await link.start()
-    server = await asyncio.start_server(_hung_up, settings.listen_host, settings.listen_port)
+    server = await shell.presence(settings.listen_host, settings.listen_port)
     tasks = [asyncio.create_task(each) for each in (run.forever(), run.pulse(), stopping.wait())]
     try:
         async with server:

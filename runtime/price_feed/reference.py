@@ -92,6 +92,8 @@ class MarketPrice:
         self.market = market
         self._rules = rules
         self._sightings: dict[str, Sighting] = {}
+        self.ticks = 0
+        """What venues agree on, as it was told last; 0: nothing."""
         self._told_us: int | None = None
         self._stopped = ""
 
@@ -115,13 +117,19 @@ class MarketPrice:
             return self._stop(outcome.reason, now_us)
         if self._told_us is not None and 0 <= now_us - self._told_us < self._rules.every_us:
             return None, None
-        self._told_us, self._stopped = now_us, ""
+        self._told_us, self._stopped, self.ticks = now_us, "", outcome.ticks
         return SetReferencePrice(self.market.id, outcome.ticks), None
+
+    def apart_ppm(self, last_ticks: int) -> int | None:
+        """Return how far a last trade is from the reference, as a share of that; None without either of them."""
+        if not self.ticks or not last_ticks:
+            return None
+        return abs(last_ticks - self.ticks) * PPM // self.ticks
 
     def _stop(self, reason: str, now_us: int) -> tuple[SetReferencePrice | None, ReferencePriceStopped | None]:
         if self._stopped:
             return None, None
-        self._stopped = reason
+        self._stopped, self.ticks = reason, 0
         event = ReferencePriceStopped(
             event_id=f"reference-price/{self.market.symbol}/{now_us}",
             at_us=now_us,

@@ -128,7 +128,7 @@ def _of_bitstamp(body: Mapping[str, Any]) -> Iterator[Quote]:
 
 COINBASE: Final = Venue(
     name="coinbase",
-    url="wss://ws-feed.exchange.coinbase.com",
+    url="wss://ws-feed.exchange.coinbase.com:443/",
     symbol=lambda base, quote: f"{base}-{quote}",
     subscriptions=lambda symbols: [
         json.dumps({"type": "subscribe", "product_ids": list(symbols), "channels": ["ticker"]})
@@ -137,7 +137,7 @@ COINBASE: Final = Venue(
 )
 KRAKEN: Final = Venue(
     name="kraken",
-    url="wss://ws.kraken.com/v2",
+    url="wss://ws.kraken.com:443/v2",
     symbol=lambda base, quote: f"{base}/{quote}",
     subscriptions=lambda symbols: [
         json.dumps(
@@ -152,7 +152,7 @@ KRAKEN: Final = Venue(
 )
 BITSTAMP: Final = Venue(
     name="bitstamp",
-    url="wss://ws.bitstamp.net",
+    url="wss://ws.bitstamp.net:443/",
     symbol=lambda base, quote: f"{base}{quote}".lower(),
     subscriptions=lambda symbols: [
         json.dumps({"event": "bts:subscribe", "data": {"channel": f"{_BITSTAMP_BOOK}{symbol}"}}) for symbol in symbols

@@ -1,6 +1,7 @@
 """The outermost shell of a service: an event loop that ends on SIGTERM, and a top that reports what went wrong."""
 
 import asyncio
+import contextlib
 import logging
 import signal
 import sys
@@ -26,3 +27,14 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     except Exception:
         logger.exception("stopped by an error")
         sys.exit(1)
+
+
+async def presence(host: str, port: int) -> asyncio.Server:
+    """Listen only to show a health check that the process lives: whoever connects is hung up on."""
+    return await asyncio.start_server(_hung_up, host, port)
+
+
+async def _hung_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()

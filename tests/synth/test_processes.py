@@ -28,11 +28,16 @@ CONTRACT = {
             "EVENT_BUS",
         },
     ),
+    "price_feed": (
+        "runtime.price_feed.main",
+        7004,
+        {"ENGINE_ADDRESS", "EVENT_BUS", "REFERENCE_SYMBOLS", "VENUE_URLS"},
+    ),
     "rest": ("runtime.gateway.rest", 8080, GATEWAY),
     "fix": ("runtime.fix.main", 8083, set()),
     "ws": ("runtime.gateway.ws", 8081, GATEWAY | {"AWS_REGION"}),
 }
-FARGATE = ("engine", "market_data", "ledger", "rest", "fix", "deposits_ethereum")
+FARGATE = ("engine", "market_data", "ledger", "rest", "fix", "deposits_ethereum", "price_feed")
 
 
 def containers(exchange: Any) -> dict[str, dict[str, Any]]:
