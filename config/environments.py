@@ -6,6 +6,7 @@ from config.checks import Sample
 from config.custody import CustodyConfig, EnclaveImage
 from config.images import ImagesConfig
 from config.markets import CATALOGUE
+from config.migration import CutOverConfig, MigrationConfig
 from config.model import (
     BrokerConfig,
     ConnectorsConfig,
@@ -130,6 +131,12 @@ DEV: Final = Environment(
         settle_days_max=7,
         files_years=1,
         transfer_out_years=1,
+    ),
+    migration=MigrationConfig(
+        landing_days=30,
+        copies_database=False,
+        copy_units_max=2,
+        cut_over=CutOverConfig(predecessor=(), weight=255, frozen=False, rollback_hours=24),
     ),
     custody=CustodyConfig(
         cidr="10.12.0.0/24",
@@ -298,6 +305,12 @@ STAGING: Final = Environment(
         settle_days_max=30,
         files_years=1,
         transfer_out_years=1,
+    ),
+    migration=MigrationConfig(
+        landing_days=30,
+        copies_database=False,
+        copy_units_max=4,
+        cut_over=CutOverConfig(predecessor=(), weight=255, frozen=False, rollback_hours=24),
     ),
     custody=CustodyConfig(
         cidr="10.22.0.0/24",
@@ -490,6 +503,12 @@ PROD: Final = Environment(
         settle_days_max=90,
         files_years=5,
         transfer_out_years=10,
+    ),
+    migration=MigrationConfig(
+        landing_days=90,
+        copies_database=False,
+        copy_units_max=16,
+        cut_over=CutOverConfig(predecessor=(), weight=255, frozen=False, rollback_hours=72),
     ),
     custody=CustodyConfig(
         cidr="10.32.0.0/24",

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, TypeAdapter, ValidationError
 from config.checks import Checked, Sample, between, matching
 from config.custody import CustodyConfig
 from config.images import ImagesConfig
+from config.migration import MigrationConfig
 from config.nodes import NodesConfig
 from config.offboarding import OffboardingConfig
 from config.perimeter import (
@@ -178,6 +179,7 @@ class Environment(Checked):
     custody: CustodyConfig
     withdrawals: WithdrawalConfig
     offboarding: OffboardingConfig
+    migration: MigrationConfig
     nodes: NodesConfig
     deposits: FargateSize
     """Of the deposit watchers, one for each chain."""
@@ -247,6 +249,7 @@ def _broken_rules(environment: Environment) -> Iterator[tuple[str, str, object]]
     yield from _broken_perimeter(environment)
     yield from environment.custody.problems()
     yield from environment.withdrawals.problems()
+    yield from environment.migration.problems()
     yield from environment.offboarding.problems(environment.name)
     known = {asset.name for asset in environment.catalogue.assets}
     for number, rule in enumerate(environment.withdrawals.rules):

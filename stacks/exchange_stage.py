@@ -23,6 +23,7 @@ from stacks.functions_stack import FunctionsStack
 from stacks.gateway_stack import GatewayStack
 from stacks.ledger_stack import LedgerStack
 from stacks.market_data_stack import MarketDataStack
+from stacks.migration_stack import MigrationStack
 from stacks.network_stack import NetworkStack
 from stacks.nodes_stack import NodesStack
 from stacks.notifications_stack import NotificationsStack
@@ -144,6 +145,15 @@ class ExchangeStage(Stage):
             data=self.data,
             engine=self.engine,
             withdrawals=self.withdrawals,
+        )
+        self.migration = MigrationStack(
+            self,
+            "Migration",
+            config=config,
+            foundation=self.foundation,
+            network=network,
+            platform=platform,
+            data=self.data,
         )
         self.backup = BackupStack(self, "Backup", config=config)
         back_up_every_store(self)

@@ -110,6 +110,7 @@ class GatewayStack(ExchangeStack):
         self.stream_front = StreamFront(
             self,
             "StreamFront",
+            cut_over=config.migration.cut_over,
             vpc=network.vpc,
             zone=zone,
             fleet=self.web_socket,

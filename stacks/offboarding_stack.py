@@ -17,7 +17,8 @@ from exchange_constructs.ledger_database import READER
 from exchange_constructs.record_bucket import RecordBucket
 from exchange_constructs.record_table import RecordTable
 from exchange_constructs.workflow import Workflow
-from runtime.offboarding.flow import FLOW
+from runtime.offboarding.flow import FLOW, HAND_OVER_FLOW
+from runtime.offboarding.hand_over import PREFIX
 from runtime.shared.business_events import DepositCredited
 from stacks.base_stack import ExchangeStack
 from stacks.data_stack import DataStack
@@ -65,6 +66,14 @@ class OffboardingStack(ExchangeStack):
                 "Broker": self._broker(engine),
                 "Writer": self._writer(),
             },
+        )
+        self.hand_over = Workflow(
+            self,
+            "HandOver",
+            config=config,
+            platform=platform,
+            definition=HAND_OVER_FLOW,
+            functions={"Exporter": self._exporter()},
         )
         self._doors()
         self._listeners()
@@ -130,18 +139,46 @@ class OffboardingStack(ExchangeStack):
         self.register.grant_calls(writer.role, "GetItem", "UpdateItem")
         return writer
 
+    def _exporter(self) -> EventFunction:
+        exporter = self._function(
+            "Exporter",
+            "handler_hand_over.do_step",
+            "Writes all accounts for another trader",
+            {
+                "APPROVERS": ",".join(self._config.offboarding.approvers),
+                "DATABASE_URL": self._data.database.proxy_url(READER),
+                "CATALOGUE_PARAMETER": self._data.catalogue.name,
+                "TRANSFER_BUCKET": self.transfer_out.bucket_name,
+            },
+            timeout=Duration.minutes(15),
+            memory_mib=3008,
+        )
+        self._data.database.let_read(exporter)
+        self._data.catalogue.grant_read(exporter.role)
+        self.transfer_out.grant_add(exporter.role, prefix=PREFIX)
+        self.register.grant_calls(exporter.role, "DeleteItem", "GetItem", "PutItem", "UpdateItem")
+        self._data.events.grant_publish(exporter.role)
+        return exporter
+
     def _doors(self) -> None:
         """Let customers and operators in by functions of their own: who may call which is for IAM to say."""
         flow = {"FLOW_ARN": self.flow.arn}
         self.door = self._function("Door", "handler.ask_as_customer", "Takes customers' requests to close", flow)
         self.desk = self._function("Desk", "handler.ask_as_operator", "Takes operators' requests to close", flow)
-        for door in (self.door, self.desk):
+        self.hand_over_desk = self._function(
+            "HandOverDesk",
+            "handler.ask_hand_over",
+            "Takes operators' requests to hand all accounts over",
+            {"FLOW_ARN": self.hand_over.arn},
+        )
+        for door, flow_of in ((self.door, self.flow), (self.desk, self.flow), (self.hand_over_desk, self.hand_over)):
             self.register.grant_calls(door.role, "GetItem", "PutItem")
-            self.flow.grant_start(door.role)
+            flow_of.grant_start(door.role)
         approvers = {"APPROVERS": ",".join(self._config.offboarding.approvers)}
         self.approvals = self._function("Approvals", "handler.approve", "Takes approvers' signatures", approvers)
         self.register.grant_calls(self.approvals.role, "GetItem", "UpdateItem")
-        self.flow.grant_answer(self.approvals.role)
+        for each in (self.flow, self.hand_over):
+            each.grant_answer(self.approvals.role)
 
     def _listeners(self) -> None:
         ear = self._function("Ear", "handler.hear", "Opens a case for what is credited to a closed account", {})
@@ -162,6 +199,7 @@ class OffboardingStack(ExchangeStack):
         description: str,
         environment: Mapping[str, str],
         timeout: Duration | None = None,
+        memory_mib: int = 512,
     ) -> EventFunction:
         stores = {
             "OFFBOARDING_TABLE": self.register.table_name,
@@ -177,5 +215,6 @@ class OffboardingStack(ExchangeStack):
             description=description,
             environment={**stores, **environment},
             timeout=timeout,
+            memory_mib=memory_mib,
             concurrency=2,
         )

@@ -16,6 +16,7 @@ from aws_cdk import aws_wafv2 as waf
 from constructs import Construct
 
 from config.model import Environment
+from exchange_constructs.cut_over_name import CutOverName
 from exchange_constructs.nag import accept
 
 API_PATHS: Final = ("/api/*", "/sapi/*", "/hooks/*")
@@ -104,7 +105,7 @@ class FrontDoor(Construct):
             expires=date(2027, 11, 20),
             owner="security",
         )
-        self._add_names(zone)
+        self._add_names(zone, config)
         self._log_to(access_logs)
 
     def _copy(self, bucket: s3.IBucket) -> cloudfront.IOrigin:
@@ -151,11 +152,18 @@ class FrontDoor(Construct):
             ),
         )
 
-    def _add_names(self, zone: route53.IHostedZone) -> None:
+    def _add_names(self, zone: route53.IHostedZone, config: Environment) -> None:
         target = route53.RecordTarget.from_alias(targets.CloudFrontTarget(self.distribution))
         for label, name in zip(("Site", "Api"), self.names, strict=True):
-            route53.ARecord(self, f"{label}Name", zone=zone, record_name=name, target=target)
-            route53.AaaaRecord(self, f"{label}NameV6", zone=zone, record_name=name, target=target)
+            CutOverName(
+                self,
+                f"{label}Name",
+                cut_over=config.migration.cut_over,
+                zone=zone,
+                name=name,
+                target=target,
+                has_ipv6=True,
+            )
         route53.CaaAmazonRecord(self, "Authorities", zone=zone)
 
     def _log_to(self, bucket: s3.IBucket) -> None:

@@ -12,6 +12,8 @@ from aws_cdk import aws_route53_targets as targets
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from config.migration import CutOverConfig
+from exchange_constructs.cut_over_name import CutOverName
 from exchange_constructs.nag import accept
 from exchange_constructs.private_network import PUBLIC
 from exchange_constructs.web_socket_fleet import WebSocketFleet
@@ -27,6 +29,7 @@ class StreamFront(Construct):
         scope: Construct,
         construct_id: str,
         *,
+        cut_over: CutOverConfig,
         vpc: ec2.IVpc,
         zone: route53.IHostedZone,
         fleet: WebSocketFleet,
@@ -90,10 +93,12 @@ class StreamFront(Construct):
             default_target_groups=[self.target_group],
         )
         self.balancer.connections.allow_to_default_port(fleet.connections, "WebSocket clients")
-        route53.ARecord(
+        CutOverName(
             self,
             "Name",
+            cut_over=cut_over,
             zone=zone,
-            record_name=name,
+            name=name,
             target=route53.RecordTarget.from_alias(targets.LoadBalancerTarget(self.balancer)),
+            has_ipv6=False,
         )

@@ -66,6 +66,7 @@ TYPES: Final[Mapping[str, Recorded]] = {
         name_limit=63,
         attributes={"DBProxyArn": "arn:aws:rds:{region}:{account}:db-proxy:prx-{hex17}"},
     ),
+    "AWS::DMS::ReplicationConfig": Recorded(reason="there is no predecessor to copy from"),
     **of_service("RDS", STORE, "DBParameterGroup", "DBProxyEndpoint", "DBProxyTargetGroup"),
     "AWS::RDS::DBSubnetGroup": Recorded(reason=STORE, ref="{name}"),
 }

@@ -24,18 +24,35 @@ _RETRY: Final = [
 ]
 _ELSE: Final = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.problem", "Next": "Undecided"}]
 _ID: Final = {"closure_id.$": "$.closure_id", "attempt.$": "$.attempt"}
+_HAND_OVER: Final = {"hand_over_id.$": "$.hand_over_id", "attempt.$": "$.attempt"}
 
 
-def _step(function: str, step: str, **rest: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+def _step(function: str, step: str, names: dict[str, str] = _ID, **rest: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
     return {
         "Type": "Task",
         "Resource": "arn:aws:states:::lambda:invoke",
-        "Parameters": {"FunctionName": f"${{{function}}}", "Payload": {"step": step, **_ID}},
+        "Parameters": {"FunctionName": f"${{{function}}}", "Payload": {"step": step, **names}},
         "ResultSelector": {"outcome.$": "$.Payload.outcome", "wait_s.$": "$.Payload.wait_s"},
         "ResultPath": "$.last",
         "Retry": _RETRY,
         "Catch": _ELSE,
         **rest,
+    }
+
+
+def _approval(function: str, names: dict[str, str], *, late: str, then: str) -> dict[str, Any]:
+    return {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken",
+        "Parameters": {
+            "FunctionName": f"${{{function}}}",
+            "Payload": {"step": "await-approval", **names, "token.$": "$$.Task.Token"},
+        },
+        "TimeoutSeconds": APPROVAL_WAIT_S,
+        "ResultPath": "$.approval",
+        "Retry": _RETRY,
+        "Catch": [{"ErrorEquals": ["States.Timeout"], "ResultPath": "$.problem", "Next": late}, *_ELSE],
+        "Next": then,
     }
 
 
@@ -60,22 +77,7 @@ FLOW: Final[dict[str, Any]] = {
         "IsKnown": _choice("Refuse", known="Begin"),
         "Begin": _step("Clerk", "begin", Next="NeedsApproval"),
         "NeedsApproval": _choice("Refuse", approval="AwaitApproval", no_approval="Freeze", closed="Close"),
-        "AwaitApproval": {
-            "Type": "Task",
-            "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken",
-            "Parameters": {
-                "FunctionName": "${Clerk}",
-                "Payload": {"step": "await-approval", **_ID, "token.$": "$$.Task.Token"},
-            },
-            "TimeoutSeconds": APPROVAL_WAIT_S,
-            "ResultPath": "$.approval",
-            "Retry": _RETRY,
-            "Catch": [
-                {"ErrorEquals": ["States.Timeout"], "ResultPath": "$.problem", "Next": "NotApproved"},
-                *_ELSE,
-            ],
-            "Next": "Freeze",
-        },
+        "AwaitApproval": _approval("Clerk", _ID, late="NotApproved", then="Freeze"),
         "NotApproved": _step("Clerk", "not-approved", Next="Refuse"),
         "Freeze": _step("Clerk", "freeze", Next="Settle"),
         "Settle": _step("Broker", "settle", Next="IsEmpty"),
@@ -98,3 +100,20 @@ FLOW: Final[dict[str, Any]] = {
         "NotDecided": {"Type": "Fail", "Error": "Undecided", "Cause": "A person has to look at this closure"},
     },
 }
+HAND_OVER_FLOW: Final[dict[str, Any]] = {
+    "Comment": "From request to files for another trader",
+    "StartAt": "AwaitApproval",
+    "States": {
+        "AwaitApproval": _approval("Exporter", _HAND_OVER, late="Refuse", then="Export"),
+        "Export": _step("Exporter", "export", _HAND_OVER, Next="Exported"),
+        "Exported": {"Type": "Succeed"},
+        "Refuse": _step("Exporter", "refuse", _HAND_OVER, Next="Refused"),
+        "Refused": {"Type": "Succeed"},
+        "Undecided": {
+            **_step("Exporter", "undecided", _HAND_OVER, Next="NotDecided"),
+            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.problem", "Next": "NotDecided"}],
+        },
+        "NotDecided": {"Type": "Fail", "Error": "Undecided", "Cause": "A person has to look at this hand-over"},
+    },
+}
+"""The hand-over of all accounts to another trader, by two approvals."""

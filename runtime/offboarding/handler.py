@@ -16,7 +16,7 @@ from runtime.offboarding.api_keys import KeyRing
 from runtime.offboarding.approvals import NEEDED, check, stored
 from runtime.offboarding.clerk import Clerk, Retention, open_due
 from runtime.offboarding.payouts import Payouts
-from runtime.offboarding.register import CLOSED, CLOSURE, CUSTOMER, OPERATOR, Register
+from runtime.offboarding.register import CLOSED, CLOSURE, CUSTOMER, HAND_OVER, OPERATOR, Register
 from runtime.shared.business_events import CaseOpened, DepositCredited, EventPublisher, read_event
 from runtime.shared.functions import logger, tracer
 from runtime.shared.messages import FIRST_USER_ACCOUNT
@@ -64,6 +64,15 @@ class ClosureAsked(_Asked):
     payouts: Annotated[dict[Annotated[str, Field(pattern=r"^[A-Z0-9]{1,20}$")], PayoutAsked], Field(max_length=50)] = {}
 
 
+class HandOverAsked(_Asked):
+    """A request to hand all accounts over."""
+
+    hand_over_id: Annotated[str, Field(pattern=_NAME)]
+    to: Annotated[str, Field(min_length=1, max_length=200)]
+    """The trader who takes them."""
+    asked_by: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
+
+
 class ApprovalGiven(_Asked):
     """One approver's word."""
 
@@ -106,13 +115,34 @@ def _ask(asked: dict[str, Any], initiator: str) -> dict[str, str]:
         "initiator": initiator,
         "details": json.dumps({"payouts": payouts}, sort_keys=True),
     }
+    return _started(fields, "closure_id")
+
+
+@tracer.capture_lambda_handler(capture_response=False)
+def ask_hand_over(asked: dict[str, Any], _context: LambdaContext) -> dict[str, str]:
+    """Take an operator's request to hand all accounts over to another trader; it waits for two approvals."""
+    given = HandOverAsked.model_validate(asked)
+    fields = {
+        "id": given.hand_over_id,
+        "kind": HAND_OVER,
+        "account": 0,
+        "asked_by": given.asked_by,
+        "initiator": OPERATOR,
+        "details": json.dumps({"to": given.to}),
+    }
+    return _started(fields, "hand_over_id")
+
+
+def _started(fields: dict[str, Any], key: str) -> dict[str, str]:
+    """Store a request and start the execution of its present attempt."""
+    name = fields["id"]
     _register().add(fields, int(time.time()))
     attempt = _register().request(name)["attempt"]
     try:
         _client("stepfunctions").start_execution(
             stateMachineArn=os.environ["FLOW_ARN"],
             name=f"{name}-{attempt}",
-            input=json.dumps({"closure_id": name, "attempt": attempt}),
+            input=json.dumps({key: name, "attempt": attempt}),
         )
     except ClientError as error:
         if error.response["Error"]["Code"] != _STARTED:

@@ -71,6 +71,17 @@ class ClosureChanged(AccountEvent):
     state: Literal["waiting", "frozen", "refused"]
 
 
+class HandOverChanged(BusinessEvent):
+    """The hand-over of all accounts to another trader waits for approvals, was written, or was refused."""
+
+    source = "bursa.offboarding"
+    detail_type = "hand-over.changed"
+    hand_over_id: Identifier
+    state: Literal["waiting", "exported", "refused"]
+    location: Annotated[str, Field(max_length=1024)] = ""
+    """Of an exported one: where its manifest lies."""
+
+
 class ApplicationReceived(BusinessEvent):
     """Somebody wants to become a customer."""
 
@@ -265,6 +276,7 @@ EVENTS: Final[tuple[type[BusinessEvent], ...]] = (
     AccountOpened,
     AccountClosed,
     ClosureChanged,
+    HandOverChanged,
     ApplicationReceived,
     KycRequested,
     PartnerAnswered,

@@ -13,8 +13,8 @@ import pytest
 
 import config.model
 from config.checks import Sample
-from config.environments import DEV, ENVIRONMENTS, PROD
 from config.images import ImagesConfig
+from config.environments import DEV, ENVIRONMENTS, OFFBOARDING_APPROVERS, PROD
 from config.markets import CATALOGUE
 from config.model import (
     BrokerConfig,
@@ -414,6 +414,7 @@ def test_what_only_a_deployer_knows_is_found() -> None:
         "hosted_zone_id": "Z0DEV00000000000",
         "edge.origin_facing": "pl-00000000",
         "images.base": f"public.ecr.aws/docker/library/python:3.13-slim-bookworm@sha256:{'0' * 64}",
+        **{f"offboarding.approvers[{number}]": key for number, key in enumerate(OFFBOARDING_APPROVERS)},
         "records.regulator_account": "444444444441",
         "operations.runbooks_url": "https://code.bursa.example/bursa/docs/runbooks",
         "operations.pager_url": "https://pager.bursa.example/sns/dev",

@@ -180,6 +180,7 @@ def test_switches_stand_in_every_environment_and_hold_where_config_says_so(excha
         "AWS::Route53::DNSSEC": exchange.config.edge.dnssec,
         "AWS::Route53::KeySigningKey": exchange.config.edge.dnssec,
         "AWS::Shield::Protection": exchange.config.edge.shield_advanced,
+        "AWS::DMS::ReplicationConfig": exchange.config.migration.copies_database,
     }
     found = {
         resource["Type"]: holds(exchange, path, resource)

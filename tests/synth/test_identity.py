@@ -33,7 +33,7 @@ SHARED = ("PlatformNetworkAccess", "PlatformWorkflowTelemetry", "ClusterImagePul
 """Policies that several roles have: what functions need of the network, state machines of a log, tasks of an image."""
 COPIER = "Foundation/CopiesRole"
 """S3 itself: it copies from stores that are made after this role, of this environment and account."""
-RECORDS = ("<Evidence", "<Surveillance/Evidence", "<LakeRaw", "<Ledger", "<Reports", "<TransferOut")
+RECORDS = ("<Evidence", "<Surveillance/Evidence", "<LakeRaw", "<Ledger", "<Reports", "<TransferOut", "<Landing")
 HOSTS = "arn:aws:ec2:ap-southeast-3:"
 """Of nodes: each attaches its disk to itself; a condition holds it to the tag of its group."""
 OWN_NAMES = ("<SnapshotsBucket", "arn:aws:logs:", HOSTS, *RECORDS)
@@ -46,8 +46,10 @@ MAY = {  # role of a process → services it may call, beside the catalogue
     "Gateway/RestRole": {"dynamodb", "kms", "rds-db", "ssm"},
     "Gateway/FixRole": {"ssm"},
     "Gateway/WebSocketRole": {"dynamodb", "kms", "rds-db", "ssm", "logs"},
+    "Migration/ImporterRole": {"dynamodb", "kms", "logs", "s3", "sqs", "ssm"},
     "Offboarding/ClerkRole": {"dynamodb", "events", "kms", "lambda", "logs", "sqs"},
     "Offboarding/BrokerRole": {"dynamodb", "kms", "logs", "sqs", "ssm"},
+    "Offboarding/ExporterRole": {"dynamodb", "events", "kms", "logs", "rds-db", "s3", "sqs", "ssm"},
     "Offboarding/WriterRole": {"dynamodb", "kms", "logs", "rds-db", "s3", "sqs", "ssm"},
     "Notifications/NotifierRole": {"dynamodb", "kms", "logs", "sns", "sqs"},
     "Analytics/LakeDeliveryRole": {"glue", "kinesis", "kms", "logs", "s3"},

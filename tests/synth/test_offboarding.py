@@ -60,15 +60,16 @@ def test_engine_ledger_and_withdrawals_are_each_reached_by_one(exchange: Any) ->
     }
     assert {each.removeprefix("Offboarding/")[:6] for each in reaching} == {"Broker"}
     signing_in = {role for role, action, _ in allowed(exchange) if action == "rds-db:connect"}
-    assert {role for role in signing_in if role.startswith("Offboarding/")} == {"Offboarding/Writer"}
+    ledger = {"Offboarding/Exporter", "Offboarding/Writer"}
+    assert {role for role in signing_in if role.startswith("Offboarding/")} == ledger
     assert holders(exchange, "lambda:InvokeFunction", "DoorFunction") == {"Offboarding/Clerk"}
 
 
-def test_two_doors_and_one_place_for_approvals(exchange: Any) -> None:
+def test_a_door_for_each_who_asks_and_one_place_for_approvals(exchange: Any) -> None:
     starting = {
         role for role, action, _ in allowed(exchange) if action == "states:StartExecution" and "Offboarding" in role
     }
-    assert starting == {"Offboarding/Door", "Offboarding/Desk"}
+    assert starting == {"Offboarding/Door", "Offboarding/Desk", "Offboarding/HandOverDesk"}
     answering = {
         role for role, action, _ in allowed(exchange) if action == "states:SendTaskSuccess" and "Offboarding" in role
     }
@@ -79,7 +80,8 @@ def test_functions_are_told_what_the_configuration_says(exchange: Any) -> None:
     config = exchange.config
     clerk = environment(exchange, "Clerk")
     assert clerk["APPROVERS"].split(",") == list(config.offboarding.approvers)
-    assert environment(exchange, "Approvals")["APPROVERS"] == clerk["APPROVERS"]
+    for name in ("Approvals", "Exporter"):
+        assert environment(exchange, name)["APPROVERS"] == clerk["APPROVERS"]
     assert int(clerk["FILES_YEARS"]) == config.offboarding.files_years
     assert int(clerk["BOOKS_YEARS"]) == config.records.ledger_years
     assert int(environment(exchange, "Broker")["SETTLE_DAYS_MAX"]) == config.offboarding.settle_days_max

@@ -53,6 +53,7 @@ def test_the_key_of_records_is_for_those_who_deal_with_records(exchange: Any) ->
         "Foundation/CopiesRole",
         *(f"Deposits/{chain.name.title()}Role" for chain in exchange.config.nodes.chains),
         "MarketData/MarketDataRole",
+        "Offboarding/ExporterRole",
         "Offboarding/WriterRole",
         "Reporting/ExporterRole",
         "Reporting/FilerRole",

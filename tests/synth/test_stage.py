@@ -29,6 +29,7 @@ DEPLOYED_IN_ORDER = [
     "Surveillance",
     "Reporting",
     "Offboarding",
+    "Migration",
     "Backup",
     "Observability",
 ]

@@ -119,6 +119,8 @@ class Withdrawals:
 
     feed: Feed
     refuses: bool = False
+    dies: bool = False
+    """Whether the process ends, once, right after a request was taken."""
     asked: dict[str, dict[str, Any]] = field(default_factory=dict)
     statuses: dict[str, str] = field(default_factory=dict)
 
@@ -126,6 +128,9 @@ class Withdrawals:
         name = asked["withdrawal_id"]
         assert self.asked.setdefault(name, dict(asked)) == asked
         self.statuses.setdefault(name, "asked")
+        if self.dies:
+            self.dies = False
+            raise Killed
 
     def status(self, withdrawal_id: str) -> str | None:
         return self.statuses.get(withdrawal_id)
@@ -213,7 +218,7 @@ class Office:
                 register=self.register,
                 engine=Core(self.feed, self.fuse),
                 assets=assets,
-                days_max=7,
+                days_max=2,
                 now_s=self.now_s,
             )
             return asyncio.run(broker.do(payload["step"], name))
@@ -231,7 +236,7 @@ class Office:
 
     def run(self, name: str, *approvers: int, steps_max: int = 60) -> str:
         """Go the way of the state machine, with its retries; return where it ends."""
-        state, last = FLOW["StartAt"], {"outcome": "", "wait_s": 0}
+        state, last = str(FLOW["StartAt"]), dict[str, Any](outcome="", wait_s=0)
         attempt = self.register.request(name)["attempt"]
         for _ in range(steps_max):
             here = FLOW["States"][state]
@@ -396,6 +401,17 @@ def test_the_final_statement_tells_all_and_the_clock_runs_from_the_day_of_closin
     assert office.register.item(f"clock#{account}")["files_until"] == found["files_until"]
 
 
+def test_a_statement_waits_for_a_ledger_that_is_behind(office: Office) -> None:
+    account = office.customer(ether=0)
+    office.catch_up()
+    office.feed.do(m.Deposit(account, ETH.id, ETHER, "in"))
+    office.feed.do(m.HoldFunds(account, ETH.id, ETHER, "withdrawal/out"))
+    office.feed.do(m.SettleHold("withdrawal/out"))
+    assert office.run(office.ask("closure-1", account)) == "Closed"
+    (key,) = office.statements(account)
+    assert "movement,ETH" in office.bucket.Object(key).get()["Body"].read().decode()
+
+
 def test_an_operators_closure_needs_two_who_did_not_ask(office: Office) -> None:
     asked = {"initiator": OPERATOR, "asked_by": OFFBOARDING_APPROVERS[0]}
     accounts = [office.customer() for _ in range(3)]
@@ -477,6 +493,22 @@ def test_a_refused_payout_is_asked_for_again_after_a_day_and_never_what_is_too_s
     before = len(office.withdrawals.asked)
     assert office.run(office.ask("closure-2", dust), steps_max=2000) == "NotDecided"
     assert len(office.withdrawals.asked) == before
+
+
+def test_a_payout_that_was_asked_for_before_a_crash_is_asked_for_as_it_was(office: Office) -> None:
+    """What came meanwhile is in the next one: the same id never stands for two amounts."""
+    account = office.customer()
+    name = office.ask("closure-1", account)
+    office.clerk.freeze(name)
+    office.do("${Broker}", {"step": "settle", "closure_id": name})
+    office.withdrawals.dies = True
+    with pytest.raises(Killed):
+        office.clerk.pay_out(name)
+    assert len(office.withdrawals.asked) == 1
+    office.feed.do(m.Deposit(account, ETH.id, ETHER, "late"))
+    office.do("${Broker}", {"step": "settle", "closure_id": name})
+    assert office.run(name) == "Closed"
+    assert [each["amount"] for each in office.withdrawals.asked.values()] == [ETHER, ETHER]
 
 
 def test_an_account_has_one_closure_and_what_was_refused_makes_room(office: Office) -> None:
