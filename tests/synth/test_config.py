@@ -429,6 +429,7 @@ def test_what_only_a_deployer_knows_is_found() -> None:
         "hosted_zone_id": "Z12345678",
         "edge": dataclasses.replace(DEV.edge, origin_facing="pl-12345678"),
         "images": ImagesConfig(base=f"registry.example/library/python@sha256:{'1' * 64}"),
+        "offboarding": dataclasses.replace(DEV.offboarding, approvers=("a" * 64, "b" * 64, "c" * 64)),
         "records": dataclasses.replace(DEV.records, regulator_account="123456789012"),
         "operations": OperationsConfig(
             runbooks_url="https://a.example/runbooks", pager_url="https://a.example/sns", ticket_email="a@a.example"
