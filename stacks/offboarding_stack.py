@@ -94,7 +94,7 @@ class OffboardingStack(ExchangeStack):
                 "WITHDRAWAL_TABLE": withdrawals.register.table_name,
             },
         )
-        self.register.grant_calls(clerk.role, "DeleteItem", "GetItem", "PutItem", "UpdateItem")
+        self.register.grant_calls(clerk.role, "GetItem", "PutItem", "UpdateItem")
         self._data.api_keys.grant_revoke(clerk.role)
         withdrawals.register.grant_calls(clerk.role, "GetItem")
         iam.Grant.add_to_principal(
@@ -156,7 +156,7 @@ class OffboardingStack(ExchangeStack):
         self._data.database.let_read(exporter)
         self._data.catalogue.grant_read(exporter.role)
         self.transfer_out.grant_add(exporter.role, prefix=PREFIX)
-        self.register.grant_calls(exporter.role, "DeleteItem", "GetItem", "PutItem", "UpdateItem")
+        self.register.grant_calls(exporter.role, "GetItem", "UpdateItem")
         self._data.events.grant_publish(exporter.role)
         return exporter
 

@@ -85,7 +85,9 @@ class Register:
                         "Put": {
                             "TableName": self._name,
                             "Item": {name: _typed(value) for name, value in each.items()},
-                            "ConditionExpression": "attribute_not_exists(id)",
+                            # An account whose closure was refused has its item still, without a request.
+                            "ConditionExpression": "attribute_not_exists(#free)",
+                            "ExpressionAttributeNames": {"#free": "request" if "request" in each else "id"},
                         }
                     }
                     for each in puts
@@ -136,9 +138,10 @@ class Register:
         if found["kind"] == CLOSURE and self.request_of(found["account"]) == name:
             steps.append(
                 {
-                    "Delete": {
+                    "Update": {
                         "TableName": self._name,
                         "Key": {"id": {"S": account_key(found["account"])}},
+                        "UpdateExpression": "REMOVE #request",
                         "ConditionExpression": "#request = :name",
                         "ExpressionAttributeNames": {"#request": "request"},
                         "ExpressionAttributeValues": {":name": _typed(name)},
