@@ -62,6 +62,7 @@ _SWEEP_S: Final = 0.05
 """How often deadlines are looked at: one timer for all costs less than one each."""
 _CONNECT_TIMEOUT_S: Final = 3.0
 _FIRST_FRAME_TIMEOUT_S: Final = 3.0
+_STOP_PAUSE_S: Final = 0.1
 _NO_LEADER_PAUSE_S: Final = 0.1
 """A standby answers: a new leader is a matter of moments, so the pauses do not grow."""
 
@@ -210,8 +211,12 @@ class EngineLink:
 
     async def stop(self) -> None:
         """Close the link; whoever still waits gets EngineUnavailableError."""
-        for task in self._tasks:
-            task.cancel()
+        waiting = set(self._tasks)
+        while waiting:
+            for task in waiting:
+                task.cancel()
+            # A frame that arrives at this very moment takes the cancellation with it: then it is asked for again.
+            _, waiting = await asyncio.wait(waiting, timeout=_STOP_PAUSE_S)
         await asyncio.gather(*self._tasks, return_exceptions=True)
         closed = EngineUnavailableError("the link to the engine was closed")
         _fail([*self._unanswered.values(), *self._questions.values()], closed)
