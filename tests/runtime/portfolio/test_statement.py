@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from config.markets import CATALOGUE
-from runtime.portfolio.statement import Month, file_statements, portfolio_of
+from runtime.portfolio.statement import Month, file_statements, final_statement, portfolio_of
 from runtime.reporting.day import OutOfBalanceError
 from runtime.reporting.filing import Cabinet, NotFinalError
 from runtime.shared.business_day import bounds_us, day_of
@@ -130,3 +130,10 @@ def test_an_entry_that_no_market_explains_stops_the_statement(ledger: psycopg.Co
     )
     with pytest.raises(OutOfBalanceError, match=r"account 1000: entry .* trades assets"):
         filed(ledger, bucket)
+
+
+def test_a_final_statement_of_an_account_that_holds_something_is_refused(ledger: psycopg.Connection) -> None:
+    with pytest.raises(OutOfBalanceError, match=f"account {ANA} is to be closed, and the ledger holds"):
+        final_statement(ledger, CATALOGUE, ANA, 10**6, DAY)
+    before = final_statement(ledger, CATALOGUE, ANA, 0, DAY)
+    assert (before.rows, before.name) == (0, f"final-statement-{ANA}-0")
