@@ -1,10 +1,11 @@
 """Which statements a whole run never needed: each is removed in turn, and the recorded calls are judged again.
 
-    .venv/bin/python -m scripts.unused_grants [--folder .local] [--out FILE]
+    .venv/bin/python -m scripts.unused_grants [--folder .local] [--also FILE ...] [--out FILE]
 
-Reads what `make up` has written: the policies of the run, resolved, and each different call. A statement that changes
-no decision is unused; it is listed with the reason in `unused_grants.json`, or with none. That file lists patterns of
-"place action resource"; a pattern that fits no unused statement is told as well.
+Reads what `make up` has written: the policies of the run, resolved, and each different call. `--also` adds records of
+tests that enforce grants, such as `tests/local/test_withdrawals.py`: ids are the same in every run. A statement that
+changes no decision is unused; it is listed with the reason in `unused_grants.json`, or with none. That file lists
+patterns of "place action resource"; a pattern that fits no unused statement is told as well.
 Statements for calls that go elsewhere than to the embedded AWS (databases, brokers, images) are left out: they are held
 by assertions on the templates. Exits with 1 if a statement has no reason.
 """
@@ -101,12 +102,14 @@ def main() -> int:
     parser.add_argument(
         "--folder", type=Path, default=Path(".local"), help="where the run wrote (default: %(default)s)"
     )
+    parser.add_argument("--also", type=Path, action="append", default=[], help="a record of more calls")
     parser.add_argument("--out", type=Path, help="write JSON there instead of standard output")
     options = parser.parse_args()
     policies, record = options.folder / "policies.json", options.folder / "grants.jsonl"
     if not policies.exists() or not record.exists():
         sys.exit(f"{options.folder} holds no run; `make up` writes {policies.name} and {record.name}")
-    calls = calls_of(record.read_text().splitlines())
+    lines = [line for each in (record, *options.also) for line in each.read_text().splitlines()]
+    calls = calls_of(dict.fromkeys(lines))
     listed, idle = report(unused(Book.load(policies.read_text()), calls), json.loads(REASONS.read_text()))
     text = json.dumps({"calls": len(calls), "unused": listed, "reasons that fit nothing": idle}, indent=1) + "\n"
     if options.out:

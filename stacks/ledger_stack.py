@@ -45,6 +45,7 @@ class LedgerStack(ExchangeStack):
             cluster=engine.cluster,
             namespace=engine.namespace,
             catalogue=data.catalogue,
+            reads_catalogue=False,  # it writes down what the engine did, whatever the markets are now
             logs_key=keys.logs,
         )
         data.database.grant_sign_in(self.ledger.role, WRITER)

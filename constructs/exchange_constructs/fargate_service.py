@@ -44,6 +44,7 @@ class FargateService(Construct):
         catalogue: CatalogueParameter,
         logs_key: kms.IKey,
         hands_over: bool = False,
+        reads_catalogue: bool = True,
         tier: str = APPLICATION,
     ) -> None:
         """Create the service with `size.task_count` tasks; `hands_over` says that old and new may run side by side.
@@ -54,7 +55,8 @@ class FargateService(Construct):
         self.process = process
         self.image = RuntimeImage(self, "Image", config=config, service=process.package)
         self.role = ServiceRole(self, "Role", service=TASKS, description=f"What {process.service} may do")
-        catalogue.grant_read(self.role)
+        if reads_catalogue:
+            catalogue.grant_read(self.role)
         self.log_group = ServiceLogs(self, "Logs", config=config, key=logs_key)
         group = ec2.SecurityGroup(
             self, "Access", vpc=cluster.vpc, description=f"Tasks of {process.service}", allow_all_outbound=False

@@ -22,7 +22,7 @@ from runtime.connectors.signatures import signed
 from runtime.onboarding.applications import LIST_KEY, Application
 from runtime.onboarding.decisions import DISCLOSURE_VERSION
 from runtime.shared.business_events import ApplicationReceived, EventPublisher
-from tests.local.conftest import ACCOUNT, REGION
+from tests.local.conftest import ACCOUNT, REGION, enforce_grants
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 60.0
@@ -158,6 +158,7 @@ def world(exchanges: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LOCAL_PARTNERS", json.dumps({"kyc.partner.example": f"http://127.0.0.1:{partner.server_port}"}))
         dispatcher.start()
+        enforce_grants(cloud, deployment, folder)
         bucket = made.placed("Onboarding", "Documents", "AWS::S3::Bucket").ref
         listed = [{"name": "Santoso, BUDÍ Jr", "birth_year": 1990}, {"name": "Mallory", "birth_year": None}]
         cloud.client("s3").put_object(Bucket=bucket, Key=LIST_KEY, Body=json.dumps(listed).encode())

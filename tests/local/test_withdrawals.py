@@ -22,8 +22,6 @@ from local.assembly import read_assembly
 from local.cloud import Cloud, StandIns
 from local.delivery.dispatcher import Dispatcher
 from local.deploy import Deployment, deploy
-from local.grants.book import written
-from local.grants.guard import Guard
 from runtime.accounts.operations import deposit, open_account
 from runtime.shared.engine_link import EngineLink
 from runtime.shared.ethereum import keccak256
@@ -31,7 +29,7 @@ from runtime.shared.messages import AccountState, AskAccount
 from runtime.wallet_enclave.messages import Approval, approval_text
 from runtime.wallet_enclave.messages import encode as canonical
 from runtime.withdrawals.approvals import LIFE_S_MAX
-from tests.local.conftest import ACCOUNT, REGION
+from tests.local.conftest import ACCOUNT, REGION, enforce_grants
 from tests.local.vault import vault_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -180,13 +178,7 @@ def world(exchanges: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -
     (folder / "logs").mkdir()
     dispatcher = Dispatcher(deployment, cloud, logs=folder / "logs", inline=folder / "inline", inject=inject)
     dispatcher.start()
-    iam = cloud.client("iam")
-
-    def managed(arn: str) -> Any:
-        version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
-        return iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
-
-    cloud.guard(Guard(written(deployment, managed), folder / "grants.jsonl", is_enforced=True))
+    enforce_grants(cloud, deployment, folder)
     made = World(cloud, deployment, f"127.0.0.1:{port}")
 
     async def fund(link: EngineLink) -> int:
