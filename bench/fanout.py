@@ -437,8 +437,8 @@ class _Client:
                 self.next = number + 1
                 self.received += 1
             elif data[at] == _PING:
-                # With a mask of zeros a payload stays what it is.
-                self.socket.send(b"\x8a%c\0\0\0\0%b" % (0x80 | size, data[start : start + size]))
+                with contextlib.suppress(OSError):  # with a mask of zeros a payload stays what it is
+                    self.socket.send(b"\x8a%c\0\0\0\0%b" % (0x80 | size, data[start : start + size]))
             elif data[at] == _CLOSE:
                 self.goodbye = (
                     f"{int.from_bytes(data[start : start + 2], 'big')} {data[start + 2 : start + size].decode()}"

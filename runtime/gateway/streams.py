@@ -480,17 +480,17 @@ class StreamHub:
         """Flush now if the last time is GATHER_S ago, or else when it will be."""
         if not self._fresh or self._flush_later is not None:
             return
-        loop = asyncio.get_running_loop()
-        wait_s = self._flushed_s + self._gather_s - loop.time()
+        wait_s = self._flushed_s + self._gather_s - time.monotonic()
         if wait_s <= 0:
             self._flush_in_time()
         else:
-            self._flush_later = loop.call_later(wait_s, self._flush_in_time)
+            self._flush_later = asyncio.get_running_loop().call_later(wait_s, self._flush_in_time)
 
     def _flush_in_time(self) -> None:
         self._flush_later = None
-        self._flushed_s = asyncio.get_running_loop().time()
         self.flush()
+        # Counted from the end: the longer it takes to tell everyone, the more is gathered for the next time.
+        self._flushed_s = time.monotonic()
 
     def flush(self) -> None:
         """Send what was gathered: for each stream made into frames once, for each client in one write."""
