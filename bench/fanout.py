@@ -14,6 +14,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -420,6 +421,13 @@ class _Client:
         self._rest = self._read_frames(data, late_ns)
         return True
 
+    def read_all(self, wait_s: float) -> None:
+        """Take everything, until nothing has come for `wait_s` or it has ended."""
+        poll = select.poll()
+        poll.register(self.socket, select.POLLIN)
+        while poll.poll(wait_s * 1000) and self.read([]):
+            pass
+
     def _read_frames(self, data: bytes, late_ns: list[int]) -> bytes:
         """Take frames one by one, whatever they are; return what is not whole yet."""
         at = 0
@@ -457,9 +465,10 @@ class _Crowd:
         self._readers: dict[int, _Client] = {}
         self._steady = [self._join() for _ in range(clients)]
         self._stalled = [_Client(port) for _ in range(stalled)]
-        self._churning = [self._join() for _ in range(churning)]
+        self._churning = churning
         self._report = Report()
         self._late_ns: list[int] = []
+        self._stopping = threading.Event()
 
     def _join(self) -> _Client:
         client = _Client(self._port)
@@ -475,7 +484,9 @@ class _Crowd:
     def run(self) -> Report:
         """Read until told how many trades there were, and then until all are here or nothing comes any more."""
         self._poll.register(sys.stdin.fileno(), select.EPOLLIN)
-        turn_s, tell_s = time.monotonic() + 1, 0.0
+        tell_s = 0.0
+        passing_by = threading.Thread(target=self._pass_by)
+        passing_by.start()
         last_id = -1
         deadline_s = float("inf")
         while time.monotonic() < deadline_s:
@@ -492,9 +503,8 @@ class _Crowd:
                 tell_s = time.monotonic() + TELL_S
                 sys.stdout.write(f"{sum(each.received for each in self._steady)}\n")
                 sys.stdout.flush()
-            if self._churning and time.monotonic() > turn_s:
-                turn_s += 1
-                self._churn()
+        self._stopping.set()
+        passing_by.join()
         return self._close(last_id)
 
     def _read(self, client: _Client) -> None:
@@ -503,13 +513,16 @@ class _Crowd:
             client.goodbye = client.goodbye or "none"
             self._leave(client)
 
-    def _churn(self) -> None:
-        """Have the passers-by replaced by others, and whoever of the stalled was cut off."""
-        for client in self._churning:
-            self._note(client)
-            self._leave(client)
-        self._report.churned += len(self._churning)
-        self._churning = [self._join() for _ in self._churning]
+    def _pass_by(self) -> None:
+        """Be the clients that stay for a second each, in a thread, since connecting waits."""
+        while self._churning and not self._stopping.is_set():
+            clients = [_Client(self._port) for _ in range(self._churning)]
+            self._stopping.wait(1)
+            for client in clients:
+                client.read_all(0)
+                self._note(client)
+                client.socket.close()
+            self._report.churned += len(clients)
 
     def _note(self, client: _Client) -> None:
         if client.fault:
@@ -517,7 +530,7 @@ class _Crowd:
 
     def _close(self, last_id: int) -> Report:
         report = self._report
-        for client in (*self._steady, *self._churning):
+        for client in self._steady:
             self._note(client)
         for client in self._steady:
             if not client.fault and client.next <= last_id:
@@ -533,10 +546,7 @@ class _Crowd:
 
     def _end_of(self, client: _Client) -> str:
         """Read what a client that did not read has waiting; return how that ends."""
-        client.socket.settimeout(1)
-        with contextlib.suppress(TimeoutError):
-            while client.read([]):
-                pass
+        client.read_all(1)
         return client.fault or client.goodbye or "goes on"
 
 

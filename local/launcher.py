@@ -160,7 +160,11 @@ class Launcher:
             return read_assembly(folder, self._environment)
 
     async def _start_services(self, cloud: Cloud, deployment: Deployment) -> None:
-        declared = services.declared(deployment)
+        declared, absent = services.startable(services.declared(deployment))
+        if absent:
+            OUT.print(
+                f"not started, as their chain is not the simulated one: {', '.join(each.name for each in absent)}"
+            )
         ports = {each.name: [stand_ins.free_port() for _ in range(each.count)] for each in declared}
         injected = services.Injected(cloud=cloud, state=self._layout.state, ports=ports)
         vault = enclave.prepare(deployment, cloud, declared, self._layout.state, stand_ins.free_port())

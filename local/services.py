@@ -15,6 +15,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Final
 
+from local import stand_ins
 from local.callers import Caller
 from local.cloud import Cloud
 from local.delivery.functions import Function
@@ -90,6 +91,21 @@ def declared(deployment: Deployment) -> list[Service]:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ServiceError(f"several services call themselves {', '.join(twice)}; SERVICE must be unique")
     return services
+
+
+def startable(services: Iterable[Service]) -> tuple[list[Service], list[Service]]:
+    """Return those that can work here, and those that cannot: their chain is not the one that is simulated."""
+    services = list(services)
+    networks = {  # watchers name the chain alone, its nodes the network, too
+        each.environment["CHAIN"]: each.environment["NETWORK"] for each in services if "NETWORK" in each.environment
+    }
+    working: list[Service] = []
+    absent: list[Service] = []
+    for service in services:
+        chain = service.environment.get("CHAIN")
+        can_work = chain is None or (chain, networks.get(chain)) == stand_ins.SIMULATED
+        (working if can_work else absent).append(service)
+    return working, absent
 
 
 def addresses_of(services: Iterable[Service], injected: Injected) -> dict[str, str]:

@@ -21,11 +21,14 @@ from psycopg import sql
 
 from local.console import OUT
 from local.paths import PRIVATE_FOLDER, write_private
+from local.simulated_chain import CHAIN_ID
 from local.supervisor import Probe, Program, tcp_probe
 
 HOST: Final = "127.0.0.1"
 NODE_ADDRESSES: Final = (f"{HOST}:8545", f"{HOST}:5052")
 """Where an Ethereum node listens on its own host: execution and consensus client."""
+SIMULATED: Final = ("ethereum", str(CHAIN_ID))
+"""Chain and network that are simulated here; templates may name others."""
 SUPERUSER: Final = "bursa_local"
 _POSTGRES_FOLDER: Final = "pginstall18"
 _UNPRIVILEGED: Final = "nobody"

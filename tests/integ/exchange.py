@@ -78,10 +78,10 @@ def wait_for(condition: Callable[[], bool], timeout_s: float = HEALTHY_TIMEOUT_S
 
 
 @contextmanager
-def own_exchange(root: Path) -> Iterator[Exchange]:
+def own_exchange(root: Path, environment: str = "dev") -> Iterator[Exchange]:
     """Start an exchange in a folder of its own; stop it, whatever happens."""
     exchange = Exchange(Layout(root))
-    started = exchange.command("up", "--port", str(free_port()), "--detach")
+    started = exchange.command("up", "--port", str(free_port()), "--env", environment, "--detach")
     assert started.returncode == 0, started.stdout + started.stderr
     try:
         yield exchange

@@ -12,7 +12,7 @@ import pytest
 from local.cloud import Cloud, StandIns
 from local.deploy import Deployment, Resource
 from local.providers import Placed, Wanted
-from local.services import Injected, Service, ServiceError, declared, programs
+from local.services import Injected, Service, ServiceError, declared, programs, startable
 from tests.local.conftest import REGION
 
 ENGINE = {
@@ -221,3 +221,22 @@ def test_secrets_are_fetched_by_key_stage_and_version(world: World, injected: In
         "PARAMETER": "v",
         "NAMED": "v",
     }
+
+
+def test_services_of_a_chain_that_is_not_simulated_are_not_started() -> None:
+    def service(name: str, **environment: str) -> Service:
+        return Service(name=name, path=name, command=("true",), environment=environment, port=1, count=1, region=REGION)
+
+    working, absent = startable(
+        [
+            service("engine"),
+            service("watcher-a", CHAIN="ethereum"),
+            service("node-a", CHAIN="ethereum", NETWORK="31337"),
+            service("watcher-b", CHAIN="bitcoin"),
+            service("node-b", CHAIN="bitcoin", NETWORK="test"),
+        ]
+    )
+    assert [each.name for each in working] == ["engine", "watcher-a", "node-a"]
+    assert [each.name for each in absent] == ["watcher-b", "node-b"]
+    other = service("node-a", CHAIN="ethereum", NETWORK="11155111")
+    assert startable([service("watcher-a", CHAIN="ethereum"), other])[0] == []

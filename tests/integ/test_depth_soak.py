@@ -1,0 +1,482 @@
+"""Three books that know nothing of each other, rebuilt from the public depth stream, equal the engine's.
+
+Ours is the trading page's, run by Node; one is ccxt.pro's; one is naive and here. They live through random orders,
+connections that are cut, gateways that are killed and an engine that fails over to its standby.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import subprocess
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.request import urlopen
+
+import ccxt
+import ccxt.pro
+import pytest
+from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+
+from config.markets import CATALOGUE
+from local.control import read_status
+from local.demo import Keys, kept_keys
+from local.paths import PROJECT
+from runtime.market_data.payloads import Instrument
+from runtime.market_maker.client import Key, RefusedError, Session, UnavailableError
+from runtime.shared.engine_link import EngineError, EngineLink
+from runtime.shared.messages import AskMarket, MarketState
+from tests.integ.exchange import Exchange, own_exchange, wait_for
+from tests.runtime.market_data.wire import DepthClient, until
+
+pytestmark = pytest.mark.soak
+
+COMMANDS = int(os.environ.get("BURSA_DEPTH_COMMANDS", "5000"))
+"""The full count is 100,000."""
+SYMBOL, PAIR = "BTCUSDT", "BTC/USDT"
+STREAM = "btcusdt@depth@100ms"
+ACCOUNTS = ("replay-1", "replay-2", "replay-3", "replay-4")
+LANES = 8
+"""Commands of each account that are under way together."""
+STANDING_MAX = 20
+"""Open orders of a lane, so that an account stays below its limit."""
+CUT_EVERY_S = 4.0
+SETTLE_TIMEOUT_S = 90.0
+COMMANDS_TIMEOUT_S = 1_800.0
+UNSURE_CODES = {-1001, -1006, -1007, -1008}
+"""Refusals while something restarts."""
+EXPECTED_CODES = {-2010, -2011, -1013}
+"""Refusals of orders that may not be: no funds, gone already, against a filter."""
+
+Levels = list[tuple[float, float]]
+
+
+class Book(Protocol):
+    """What a follower of the stream keeps."""
+
+    async def load(self, snapshot: Any) -> bool:
+        """Start from a snapshot; return False when it is older than what has come before it."""
+
+    async def apply(self, event: Any) -> None:
+        """Take the next event. Fails over a gap or a crossing."""
+
+    async def forget(self) -> None:
+        """Start anew."""
+
+    async def levels(self) -> tuple[int, Levels, Levels]:
+        """Return the last update id, bids and asks."""
+
+
+class NaiveBook:
+    """Dictionaries, and every rule of the documents asserted."""
+
+    def __init__(self) -> None:
+        self._book = DepthClient()
+
+    async def load(self, snapshot: Any) -> bool:
+        if self._book.buffered and self._book.buffered[0]["U"] > snapshot["lastUpdateId"] + 1:
+            return False
+        self._book.snapshot(snapshot)
+        return True
+
+    async def apply(self, event: Any) -> None:
+        self._book.take(event)
+        if self._book.last_id >= 0:
+            bids, asks = ([float(price) for price in side] for side in (self._book.bids, self._book.asks))
+            assert not bids or not asks or max(bids) < min(asks), f"crossed at {self._book.last_id}"
+
+    async def forget(self) -> None:
+        self._book = DepthClient()
+
+    async def levels(self) -> tuple[int, Levels, Levels]:
+        bids, asks = self._book.book()
+        return self._book.last_id, floats(bids), floats(asks)
+
+
+class PageBook:
+    """The trading page's own, in a Node process: a line in, a line out."""
+
+    SCRIPT = """
+import { createInterface } from "node:readline";
+const { DepthBook } = await import(process.argv[1] + "/core/depth.js");
+const { plain } = await import(process.argv[1] + "/core/decimal.js");
+const book = new DepthBook();
+const side = (levels) => levels.map(({ price, quantity }) => [plain(price), plain(quantity)]);
+for await (const line of createInterface({ input: process.stdin })) {
+  const { load, apply, forget } = JSON.parse(line);
+  let answer = null;
+  if (forget) book.reset();
+  else if (load) answer = book.load(load);
+  else if (apply) {
+    answer = book.apply(apply);
+    if (book.bids[0] && book.asks[0] && book.bids[0].price >= book.asks[0].price) answer = "crossed";
+  } else answer = [book.lastUpdateId ?? -1, side(book.bids), side(book.asks)];
+  console.log(JSON.stringify(answer));
+}
+"""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def run(cls, compiled: Path) -> AsyncIterator["PageBook"]:
+        """Run what was `compiled`."""
+        process = await asyncio.create_subprocess_exec(
+            *("node", "--input-type=module", "--eval", cls.SCRIPT, str(compiled)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            limit=1 << 24,
+        )
+        try:
+            yield cls(process)
+        finally:
+            process.kill()
+            await process.wait()
+
+    async def _ask(self, question: Any) -> Any:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps(question).encode() + b"\n")
+        return json.loads(await asyncio.wait_for(self._process.stdout.readline(), 30))
+
+    async def load(self, snapshot: Any) -> bool:
+        return bool(await self._ask({"load": snapshot}))
+
+    async def apply(self, event: Any) -> None:
+        outcome = await self._ask({"apply": event})
+        assert outcome in ("waiting", "applied", "old"), outcome
+
+    async def forget(self) -> None:
+        await self._ask({"forget": True})
+
+    async def levels(self) -> tuple[int, Levels, Levels]:
+        last_id, bids, asks = await self._ask({})
+        return last_id, floats(bids), floats(asks)
+
+
+def compile_page(folder: Path) -> Path:
+    """Compile the trading page's sources; return where they are."""
+    compiler, project = PROJECT / "node_modules" / ".bin" / "tsc", PROJECT / "web" / "tsconfig.test.json"
+    subprocess.run([compiler, "-p", project, "--outDir", folder], check=True, cwd=PROJECT)
+    (folder / "package.json").write_text('{"type": "module"}')
+    return folder / "src"
+
+
+def floats(levels: list[Any]) -> Levels:
+    return [(float(price), float(quantity)) for price, quantity, *_ in levels]
+
+
+class Feed(WSListener):
+    """One connection to the stream: its events in order, None when it has ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: asyncio.Queue[Any] = asyncio.Queue()
+        self.transport: WSTransport | None = None
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.transport = transport
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type is WSMsgType.TEXT:
+            self.events.put_nowait(json.loads(frame.get_payload_as_bytes()))
+        elif frame.msg_type is WSMsgType.CLOSE:
+            transport.disconnect()
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        del transport
+        self.events.put_nowait(None)
+
+
+class Follower:
+    """Keeps a book current by the documented procedure, through every end of its connection."""
+
+    def __init__(self, exchange: Exchange, book: Book) -> None:
+        self.book = book
+        self.joined = 0
+        """How often the book was begun from a snapshot."""
+        self.applied = 0
+        self._demo = exchange.demo
+        self._feed: Feed | None = None
+
+    def cut(self) -> None:
+        """Break the connection, as a network does."""
+        if self._feed is not None and self._feed.transport is not None:
+            self._feed.transport.disconnect(graceful=False)
+
+    async def run(self) -> None:
+        while True:
+            try:
+                _, feed = await ws_connect(Feed, f"{self._demo['stream_url']}/ws/{STREAM}")
+            except (OSError, WSError, TimeoutError):
+                await asyncio.sleep(0.2)
+                continue
+            assert isinstance(feed, Feed)
+            self._feed = feed
+            await self.book.forget()
+            with contextlib.suppress(OSError):  # the end of the connection, or no snapshot for the moment
+                await self._follow(feed)
+            self.cut()
+            await asyncio.sleep(0.2)
+
+    async def _follow(self, feed: Feed) -> None:
+        # Events from the first on are kept, and the snapshot is asked for after that.
+        await self._take(feed)
+        while not await self.book.load(await asyncio.to_thread(self._snapshot)):
+            await self._take(feed)
+        self.joined += 1
+        while True:
+            await self._take(feed)
+
+    async def _take(self, feed: Feed) -> None:
+        event = await feed.events.get()
+        if event is None:
+            raise ConnectionError("the connection has ended")
+        await self.book.apply(event)
+        self.applied += 1
+
+    def _snapshot(self) -> Any:
+        with urlopen(f"{self._demo['rest_url']}/api/v3/depth?symbol={SYMBOL}&limit=5000", timeout=10) as answer:
+            return json.load(answer)
+
+
+class Ccxt:
+    """ccxt.pro, which connects, fetches and joins on its own."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        demo = exchange.demo
+        rest, stream = f"{demo['rest_url']}/api/v3", f"{demo['stream_url']}/ws"
+        self.seen: Any = None
+        self.ends = 0
+        self.client = ccxt.pro.binance(
+            {
+                "enableRateLimit": False,
+                "options": {"defaultType": "spot", "fetchMarkets": {"types": ["spot"]}, "watchOrderBookLimit": 5000},
+                "urls": {"api": {"public": rest, "ws": {"spot": stream}}},
+            }
+        )
+
+    async def run(self) -> None:
+        while True:
+            try:
+                book = await self.client.watch_order_book(PAIR)
+            except ccxt.ChecksumError:
+                raise  # how ccxt calls a gap
+            except (ccxt.NetworkError, ccxt.ExchangeError) as error:
+                print(f"ccxt begins anew: {error!r}"[:200])
+                self.ends += 1
+                await self.cut()
+                await asyncio.sleep(0.5)
+                continue
+            assert not book["bids"] or not book["asks"] or book["bids"][0][0] < book["asks"][0][0], "ccxt's is crossed"
+            self.seen = book
+
+    async def cut(self) -> None:
+        with contextlib.suppress(Exception):
+            await self.client.close()
+
+    async def levels(self) -> tuple[int, Levels, Levels]:
+        if self.seen is None:
+            return -1, [], []
+        return self.seen["nonce"] or -1, floats(self.seen["bids"]), floats(self.seen["asks"])
+
+
+class Trading:
+    """Lanes of random commands from several accounts, with whoever meets whom."""
+
+    def __init__(self, exchange: Exchange, seed: int) -> None:
+        self.done = 0
+        self.refused: dict[int, int] = {}
+        self._chance = random.Random(seed)
+        self._keys = kept_keys(exchange.layout.state / "clients.json")
+        self._url = exchange.demo["ws_api_url"]
+        self._sessions: dict[str, Session] = {}
+        self._opening = asyncio.Lock()
+
+    async def run(self) -> None:
+        await asyncio.gather(*(self._lane(name) for name in ACCOUNTS for _ in range(LANES)))
+
+    async def _lane(self, name: str) -> None:
+        standing: list[int] = []
+        while self.done < COMMANDS:
+            try:
+                await self._step(name, standing)
+                self.done += 1
+            except UnavailableError:
+                await asyncio.sleep(0.1)
+            except RefusedError as error:
+                self.refused[error.code] = self.refused.get(error.code, 0) + 1
+                if error.code in UNSURE_CODES:
+                    await asyncio.sleep(0.1)
+                elif error.code in EXPECTED_CODES:
+                    self.done += 1
+                else:
+                    raise
+
+    async def _step(self, name: str, standing: list[int]) -> None:
+        chance = self._chance
+        session = await self._session(name)
+        if standing and (len(standing) >= STANDING_MAX or chance.random() < 0.3):
+            number = standing.pop(chance.randrange(len(standing)))
+            await session.call("order.cancel", symbol=SYMBOL, orderId=number)
+            return
+        side = chance.choice(("BUY", "SELL"))
+        order = {"symbol": SYMBOL, "side": side, "quantity": f"0.00{chance.randint(100, 999)}"}
+        if chance.random() < 0.1:
+            await session.call("order.place", **order, type="MARKET")
+            return
+        away = int(chance.expovariate(1 / 40)) - 5
+        price = 60_000 - away if side == "BUY" else 60_000 + away
+        kind = chance.choice(("GTC", "GTC", "GTC", "IOC"))
+        placed = await session.call("order.place", **order, type="LIMIT", timeInForce=kind, price=f"{price}.00")
+        if placed["status"] in ("NEW", "PARTIALLY_FILLED"):
+            standing.append(placed["orderId"])
+
+    async def _session(self, name: str) -> Session:
+        async with self._opening:
+            session = self._sessions.get(name)
+            if session is None or not session.is_open:
+                keys: Keys = self._keys[name]
+                session = Session(Key(keys.ed25519_api_key, keys.ed25519_private_key_pem), in_flight_max=4 * LANES)
+                await session.open(self._url)
+                self._sessions[name] = session
+            return session
+
+    def close(self) -> None:
+        for session in self._sessions.values():
+            session.close()
+
+
+class Trouble:
+    """What goes wrong while the lanes trade, each after its share of the commands."""
+
+    def __init__(self, exchange: Exchange, link: EngineLink, trading: Trading) -> None:
+        self.done: list[str] = []
+        self._exchange = exchange
+        self._link = link
+        self._trading = trading
+
+    async def run(self) -> None:
+        for share, cause in ((0.2, self._kill_gateway), (0.45, self._fail_over), (0.7, self._kill_gateway)):
+            await until(lambda share=share: self._trading.done >= COMMANDS * share, COMMANDS_TIMEOUT_S)
+            await cause()
+            await asyncio.to_thread(self._exchange.wait_healthy)
+
+    async def _kill_gateway(self) -> None:
+        self._exchange.kill("ws")
+        self.done.append("ws")
+
+    async def _fail_over(self) -> None:
+        """Kill the leader. Which of the two that is shows by the epoch that follows."""
+        epoch = self._link.epoch
+        status = read_status(self._exchange.layout)
+        assert status
+        for name in [each.name for each in status.processes if each.name.startswith("engine")]:
+            self._exchange.kill(name)
+            deadline = time.monotonic() + 15
+            while time.monotonic() < deadline:
+                if self._link.epoch > epoch:
+                    self.done.append(name)
+                    return
+                await asyncio.sleep(0.1)
+            await asyncio.to_thread(self._exchange.wait_healthy)
+        raise AssertionError("no other engine took over")
+
+
+async def engines_book(link: EngineLink) -> tuple[int, Levels, Levels]:
+    """Ask the engine itself."""
+    market = CATALOGUE.market(SYMBOL)
+    while True:
+        with contextlib.suppress(EngineError):
+            state = (await link.ask(AskMarket(market.id))).answer
+            assert isinstance(state, MarketState)
+            instrument = Instrument(market)
+            bids, asks = (
+                [(float(instrument.price(price)), float(instrument.quantity(lots))) for price, lots in side]
+                for side in (state.bids, state.asks)
+            )
+            return state.update_id, bids, asks
+        await asyncio.sleep(0.2)
+
+
+async def scenario(exchange: Exchange, page_sources: Path, seed: int) -> None:
+    status = read_status(exchange.layout)
+    assert status
+    link = EngineLink(",".join(each.address for each in status.processes if each.name.startswith("engine")))
+    await link.start()
+    await link.wait_connected(60)
+    trading = Trading(exchange, seed)
+    trouble = Trouble(exchange, link, trading)
+    async with PageBook.run(page_sources) as page:
+        followers = [Follower(exchange, page), Follower(exchange, NaiveBook())]
+        pro = Ccxt(exchange)
+        following = [asyncio.create_task(each.run()) for each in (*followers, pro)]
+        cutting = asyncio.create_task(cut_now_and_then([*followers, pro]))
+        endless = [*following, cutting]
+        trading_all = asyncio.gather(trading.run(), trouble.run())
+        started = time.monotonic()
+        try:
+            await asyncio.wait((trading_all, *endless), return_when=asyncio.FIRST_COMPLETED)
+            for each in endless:
+                assert not each.done() or each.result() is None  # a gap or a crossing ends it, and is raised here
+            await trading_all
+            seconds = time.monotonic() - started
+            cutting.cancel()
+            engine = await engines_book(link)
+            await agree(engine, {"ours": page, "naive": followers[1].book, "ccxt": pro}, following)
+        finally:
+            trading_all.cancel()
+            for each in endless:
+                each.cancel()
+            await asyncio.gather(*endless, trading_all, return_exceptions=True)
+            trading.close()
+            await pro.cut()
+            await link.stop()
+    print(
+        f"{trading.done} commands in {seconds:.0f} s, refused {trading.refused}; killed {trouble.done}; begun anew: "
+        f"ours {followers[0].joined}, naive {followers[1].joined}, ccxt {pro.ends}; events applied: "
+        f"{[each.applied for each in followers]}; {len(engine[1])} bids and {len(engine[2])} asks at {engine[0]}"
+    )
+    assert trouble.done[0] == trouble.done[2] == "ws"
+    assert min(each.joined for each in followers) > 3
+    assert pro.ends > 1
+    assert len(engine[1]) > 5
+    assert len(engine[2]) > 5
+
+
+async def cut_now_and_then(all_of_them: list[Any]) -> None:
+    """Cut one connection after the other, for ever."""
+    while True:
+        for each in all_of_them:
+            await asyncio.sleep(CUT_EVERY_S)
+            if isinstance(each, Ccxt):
+                await each.cut()
+            else:
+                each.cut()
+
+
+async def agree(engine: tuple[int, Levels, Levels], books: dict[str, Any], following: list[Any]) -> None:
+    """Wait until every book has come as far as the engine, and compare them."""
+    deadline = time.monotonic() + SETTLE_TIMEOUT_S
+    for name, book in books.items():
+        while (found := await book.levels())[0] != engine[0]:
+            for each in following:
+                assert not each.done() or each.result() is None
+            assert time.monotonic() < deadline, f"{name} stands at {found[0]}, the engine at {engine[0]}"
+            await asyncio.sleep(0.1)
+        assert found == engine, f"{name} is another book"
+
+
+def test_three_books_equal_the_engines(tmp_path: Path) -> None:
+    seed = int(os.environ.get("BURSA_SEED") or random.SystemRandom().randrange(2**32))
+    print(f"seed {seed}")
+    with own_exchange(tmp_path / "exchange", "staging") as exchange:
+        paused = exchange.layout.run / "pause"
+        paused.mkdir(exist_ok=True)
+        (paused / SYMBOL).write_text(str(os.getpid()))
+        wait_for(lambda: exchange.command("status").returncode == 0)
+        asyncio.run(scenario(exchange, compile_page(tmp_path / "page"), seed))
