@@ -372,8 +372,10 @@ async def crowd(port: int, clients: int, *, stalled: int = 0, churning: int = 0)
 class _Client:
     """A subscriber over a raw socket, which checks that the ids of trades run on."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, reads: bool = True) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=START_TIMEOUT_S)
+        if not reads:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)  # so that others notice soon
         self.socket.sendall(
             b"GET /ws/%b HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n" % STREAM.encode()
@@ -464,7 +466,7 @@ class _Crowd:
         self._poll = select.epoll()
         self._readers: dict[int, _Client] = {}
         self._steady = [self._join() for _ in range(clients)]
-        self._stalled = [_Client(port) for _ in range(stalled)]
+        self._stalled = [_Client(port, reads=False) for _ in range(stalled)]
         self._churning = churning
         self._report = Report()
         self._late_ns: list[int] = []

@@ -211,7 +211,7 @@ class Follower:
     async def run(self) -> None:
         while True:
             try:
-                _, feed = await ws_connect(Feed, f"{self._demo['stream_url']}/ws/{STREAM}")
+                _, feed = await ws_connect(Feed, f"{self._demo['stream_url']}/ws")
             except (OSError, WSError, TimeoutError):
                 await asyncio.sleep(0.2)
                 continue
@@ -224,10 +224,12 @@ class Follower:
             await asyncio.sleep(0.2)
 
     async def _follow(self, feed: Feed) -> None:
-        # Events from the first on are kept, and the snapshot is asked for after that.
-        await self._take(feed)
-        while not await self.book.load(await asyncio.to_thread(self._snapshot)):
-            await self._take(feed)
+        # Once the stream is confirmed its events are kept, and a snapshot asked for then cannot be too old for them.
+        assert feed.transport
+        feed.transport.send(WSMsgType.TEXT, json.dumps({"method": "SUBSCRIBE", "params": [STREAM], "id": 1}).encode())
+        if await feed.events.get() != {"result": None, "id": 1}:
+            raise ConnectionError("not confirmed")
+        assert await self.book.load(await asyncio.to_thread(self._snapshot)), "the snapshot is too old"
         self.joined += 1
         while True:
             await self._take(feed)
@@ -252,6 +254,7 @@ class Ccxt:
         rest, stream = f"{demo['rest_url']}/api/v3", f"{demo['stream_url']}/ws"
         self.seen: Any = None
         self.ends = 0
+        self._is_cut = False
         self.client = ccxt.pro.binance(
             {
                 "enableRateLimit": False,
@@ -266,16 +269,25 @@ class Ccxt:
                 book = await self.client.watch_order_book(PAIR)
             except ccxt.ChecksumError:
                 raise  # how ccxt calls a gap
-            except (ccxt.NetworkError, ccxt.ExchangeError) as error:
-                print(f"ccxt begins anew: {error!r}"[:200])
-                self.ends += 1
+            except asyncio.CancelledError:  # how it tells that it was closed
+                if not self._is_cut:
+                    raise
+                await self._pause()
+                continue
+            except (ccxt.NetworkError, ccxt.ExchangeError):
                 await self.cut()
-                await asyncio.sleep(0.5)
+                await self._pause()
                 continue
             assert not book["bids"] or not book["asks"] or book["bids"][0][0] < book["asks"][0][0], "ccxt's is crossed"
             self.seen = book
 
+    async def _pause(self) -> None:
+        self._is_cut = False
+        self.ends += 1
+        await asyncio.sleep(0.5)
+
     async def cut(self) -> None:
+        self._is_cut = True
         with contextlib.suppress(Exception):
             await self.client.close()
 
@@ -389,7 +401,7 @@ class Trouble:
 
 async def engines_book(link: EngineLink) -> tuple[int, Levels, Levels]:
     """Ask the engine itself."""
-    market = CATALOGUE.market(SYMBOL)
+    market = CATALOGUE.market_by_symbol[SYMBOL]
     while True:
         with contextlib.suppress(EngineError):
             state = (await link.ask(AskMarket(market.id))).answer

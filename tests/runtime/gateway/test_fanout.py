@@ -18,8 +18,8 @@ CLIENTS = 2_000
 STALLED = CHURNING = CLIENTS // 100
 SECONDS = float(os.environ.get("BURSA_FANOUT_SECONDS", "60"))
 """The full count is 300."""
-TRADES_PER_S = 250
-TOGETHER = 50
+TRADES_PER_S = 500
+TOGETHER = 100
 """A market's trades come in bursts; these are five a second."""
 SLOW_PER_S = 20
 ROUNDS = 3
