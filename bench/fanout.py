@@ -372,10 +372,8 @@ async def crowd(port: int, clients: int, *, stalled: int = 0, churning: int = 0)
 class _Client:
     """A subscriber over a raw socket, which checks that the ids of trades run on."""
 
-    def __init__(self, port: int, *, reads: bool = True) -> None:
+    def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=START_TIMEOUT_S)
-        if not reads:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)  # so that others notice soon
         self.socket.sendall(
             b"GET /ws/%b HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n" % STREAM.encode()
@@ -418,16 +416,15 @@ class _Client:
                     late_ns.append(time.monotonic_ns() - int(data[_TIME_AT:_TIME_END]))
                     self.next = last + 1
                     self.received += count
-                    self._rest = data[count * FRAME_BYTES :]
-                    return True
+                    data = data[count * FRAME_BYTES :]
         self._rest = self._read_frames(data, late_ns)
         return True
 
-    def read_all(self, wait_s: float) -> None:
-        """Take everything, until nothing has come for `wait_s` or it has ended."""
+    def read_all(self) -> None:
+        """Take everything that is here."""
         poll = select.poll()
         poll.register(self.socket, select.POLLIN)
-        while poll.poll(wait_s * 1000) and self.read([]):
+        while poll.poll(0) and self.read([]):
             pass
 
     def _read_frames(self, data: bytes, late_ns: list[int]) -> bytes:
@@ -466,7 +463,7 @@ class _Crowd:
         self._poll = select.epoll()
         self._readers: dict[int, _Client] = {}
         self._steady = [self._join() for _ in range(clients)]
-        self._stalled = [_Client(port, reads=False) for _ in range(stalled)]
+        self._stalled = [_Client(port) for _ in range(stalled)]
         self._churning = churning
         self._report = Report()
         self._late_ns: list[int] = []
@@ -521,7 +518,7 @@ class _Crowd:
             clients = [_Client(self._port) for _ in range(self._churning)]
             self._stopping.wait(1)
             for client in clients:
-                client.read_all(0)
+                client.read_all()
                 self._note(client)
                 client.socket.close()
             self._report.churned += len(clients)
@@ -541,15 +538,24 @@ class _Crowd:
         late = sorted(self._late_ns)
         if late:
             report.late_ms = [late[min(len(late) - 1, int(len(late) * share))] / 1e6 for share in (0.5, 0.99, 1)]
+        self._read_the_stalled()
         for client in self._stalled:
-            end = self._end_of(client)
+            end = client.fault or client.goodbye or "goes on"
             report.slow_ends[end] = report.slow_ends.get(end, 0) + 1
         return report
 
-    def _end_of(self, client: _Client) -> str:
-        """Read what a client that did not read has waiting; return how that ends."""
-        client.read_all(1)
-        return client.fault or client.goodbye or "goes on"
+    def _read_the_stalled(self) -> None:
+        """Have those that did not read take what waits for them, to its end."""
+        poll = select.epoll()
+        waiting = {client.socket.fileno(): client for client in self._stalled}
+        for number in waiting:
+            poll.register(number, select.EPOLLIN)
+        deadline = time.monotonic() + DRAIN_TIMEOUT_S
+        while waiting and time.monotonic() < deadline:
+            for number, _ in poll.poll(TELL_S):
+                if not waiting[number].read([]):
+                    poll.unregister(number)
+                    del waiting[number]
 
 
 def main() -> None:
