@@ -6,6 +6,7 @@ from typing import Final
 
 from aws_cdk import Duration, Fn
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_servicediscovery as servicediscovery
 from constructs import Construct
 
@@ -47,8 +48,31 @@ class DepositsStack(ExchangeStack):
         self._config, self._keys, self._data, self._engine = config, keys, data, engine
         self.link = self._link(network.vpc)
         self.addresses = RecordTable(self, "Addresses", config=config, key=keys.records, item_key="address")
-        self.deposits = RecordTable(self, "Deposits", config=config, key=keys.records, item_key="id")
+        self.deposits = RecordTable(
+            self, "Deposits", config=config, key=keys.records, item_key="id", listed_by=("account", "changed_us")
+        )
         self.watchers = [self._watcher(chain, PORT_FIRST + number) for number, chain in enumerate(config.nodes.chains)]
+
+    def grant_ask(self, grantee: iam.IGrantable) -> dict[str, str]:
+        """Let `grantee` issue addresses and list deposits; return the variables that tell it where.
+
+        An address that is not the account's own by the wallet's public key is never credited, whoever issued it.
+        """
+        self.addresses.grant_calls(grantee, "PutItem")
+        self.deposits.grant_list(grantee)
+        chains = [
+            {
+                "name": chain.name,
+                "extended_public_key": str(chain.extended_public_key),
+                "assets": [{"name": each.name, "confirmations": each.confirmations} for each in chain.assets],
+            }
+            for chain in self._config.nodes.chains
+        ]
+        return {
+            "ADDRESS_TABLE": self.addresses.table_name,
+            "DEPOSIT_TABLE": self.deposits.table_name,
+            "DEPOSIT_CHAINS": json.dumps(chains),
+        }
 
     def _link(self, vpc: ec2.IVpc) -> ec2.InterfaceVpcEndpoint:
         """Return the nodes' balancer as it appears in this network: by an address of ours, and in no other way."""

@@ -74,16 +74,6 @@ class ExchangeStage(Stage):
             self, "PriceFeed", config=config, keys=keys, data=self.data, engine=self.engine
         )
         self.ledger = LedgerStack(self, "Ledger", config=config, keys=keys, data=self.data, engine=self.engine)
-        self.gateway = GatewayStack(
-            self,
-            "Gateway",
-            config=config,
-            foundation=self.foundation,
-            network=network,
-            data=self.data,
-            engine=self.engine,
-            market_data=self.market_data,
-        )
         self.onboarding = OnboardingStack(
             self,
             "Onboarding",
@@ -92,6 +82,9 @@ class ExchangeStage(Stage):
             platform=platform,
             data=self.data,
             engine=self.engine,
+        )
+        self.deposits = DepositsStack(
+            self, "Deposits", config=config, keys=keys, network=network, data=self.data, engine=self.engine
         )
         self.withdrawals = WithdrawalsStack(
             self,
@@ -102,6 +95,18 @@ class ExchangeStage(Stage):
             data=self.data,
             engine=self.engine,
             onboarding=self.onboarding,
+        )
+        self.gateway = GatewayStack(
+            self,
+            "Gateway",
+            config=config,
+            foundation=self.foundation,
+            network=network,
+            data=self.data,
+            engine=self.engine,
+            market_data=self.market_data,
+            deposits=self.deposits,
+            withdrawals=self.withdrawals,
         )
         self.connectors = ConnectorsStack(
             self,
@@ -120,9 +125,6 @@ class ExchangeStage(Stage):
         self.edge = EdgeStack(self, "Edge", config=config, web=self.web, store=self.edge_store, gateway=self.gateway)
         self.custody = CustodyStack(self, "Custody", config=config)
         self.nodes = NodesStack(self, "Nodes", config=config)
-        self.deposits = DepositsStack(
-            self, "Deposits", config=config, keys=keys, network=network, data=self.data, engine=self.engine
-        )
         self.analytics = AnalyticsStack(self, "Analytics", config=config, foundation=self.foundation, data=self.data)
         self.surveillance = SurveillanceStack(
             self, "Surveillance", config=config, foundation=self.foundation, data=self.data, platform=platform

@@ -17,9 +17,11 @@ from exchange_constructs.stream_front import StreamFront
 from exchange_constructs.web_socket_fleet import WebSocketFleet
 from stacks.base_stack import ExchangeStack
 from stacks.data_stack import DataStack
+from stacks.deposits_stack import DepositsStack
 from stacks.engine_stack import EngineStack
 from stacks.foundation_stack import FoundationStack
 from stacks.market_data_stack import MarketDataStack
+from stacks.withdrawals_stack import WithdrawalsStack
 
 REST_PORT: Final = 8080
 WEB_SOCKET_PORT: Final = 8081
@@ -40,6 +42,8 @@ class GatewayStack(ExchangeStack):
         data: DataStack,
         engine: EngineStack,
         market_data: MarketDataStack,
+        deposits: DepositsStack,
+        withdrawals: WithdrawalsStack,
     ) -> None:
         """Create both gateways and let them reach engine, market data, database and cache."""
         super().__init__(scope, construct_id, config=config, description="REST, WebSocket and FIX gateways")
@@ -76,6 +80,8 @@ class GatewayStack(ExchangeStack):
             logs_key=foundation.keys.logs,
             operators=foundation.operators,
         )
+        for upstream_of_rest in (deposits, withdrawals):
+            self.rest.add_environment(upstream_of_rest.grant_ask(self.rest.role))
         for gateway in (self.rest, self.web_socket):
             data.api_keys.grant_verify(gateway.role)
             data.database.grant_sign_in(gateway.role, READER)

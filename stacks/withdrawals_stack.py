@@ -5,6 +5,7 @@ from dataclasses import asdict
 from datetime import date
 from typing import Final
 
+from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from config.model import Environment
@@ -45,7 +46,14 @@ class WithdrawalsStack(ExchangeStack):
         """Create them. Only the clerk reaches the wallet account, and only the teller reaches the engine."""
         super().__init__(scope, construct_id, config=config, description="Withdrawals, from request to transaction")
         self._config, self._platform = config, platform
-        self.register = RecordTable(self, "Register", config=config, key=foundation.keys.data, item_key="id")
+        self.register = RecordTable(
+            self,
+            "Register",
+            config=config,
+            key=foundation.keys.data,
+            item_key="id",
+            listed_by=("account", "asked_at_s"),
+        )
         bus = data.events.bus
         stores = {"WITHDRAWAL_TABLE": self.register.table_name, "EVENT_BUS": bus.event_bus_name}
         clerk = self._function(
@@ -106,6 +114,16 @@ class WithdrawalsStack(ExchangeStack):
             bus=bus,
             pattern=BusinessEvents.pattern(PartnerAnswered, detail={"partner": ["screening"]}),
         )
+
+    def grant_ask(self, grantee: iam.IGrantable) -> dict[str, str]:
+        """Let `grantee` hand in requests and list them, and nothing else; return the variables that tell it where."""
+        self.door.grant_call(grantee)
+        self.register.grant_list(grantee)
+        return {
+            "WITHDRAWAL_FUNCTION": self.door.function.function_name,
+            "WITHDRAWAL_TABLE": self.register.table_name,
+            "WITHDRAWAL_RULES": json.dumps([asdict(rule) for rule in self._config.withdrawals.rules]),
+        }
 
     def _function(
         self,

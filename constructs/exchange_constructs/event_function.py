@@ -116,6 +116,12 @@ class EventFunction(Construct):
         """The function's role, so that `grant_*` of others take the function itself."""
         return self.role
 
+    def grant_call(self, grantee: iam.IGrantable) -> None:
+        """Let `grantee` call the function and wait for its answer; not its versions, which have no callers."""
+        iam.Grant.add_to_principal(
+            grantee=grantee, actions=["lambda:InvokeFunction"], resource_arns=[self.function.function_arn]
+        )
+
     def on_event(self, name: str, *, bus: events.IEventBus, pattern: events.EventPattern) -> events.Rule:
         """Wake the function with every event on `bus` that matches `pattern`. The rule lives in this stack."""
         rule = events.Rule(self, name, event_bus=bus, event_pattern=pattern)

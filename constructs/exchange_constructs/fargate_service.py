@@ -1,5 +1,6 @@
 """One service on Fargate: its task, its role, its logs, its name in the network and its security group."""
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Final
 
@@ -90,6 +91,13 @@ class FargateService(Construct):
     def address(self) -> str:
         """host:port by which others in the network reach the service."""
         return self.process.address
+
+    def add_environment(self, variables: Mapping[str, str]) -> None:
+        """Add variables of what grants something to the service's role, and so must know the role first."""
+        container = self.service.task_definition.default_container
+        assert container
+        for name, value in variables.items():
+            container.add_environment(name, value)
 
     def _task(
         self, size: FargateSize, catalogue_parameter: str, image_pull: iam.IManagedPolicy

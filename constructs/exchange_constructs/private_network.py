@@ -23,6 +23,7 @@ ENDPOINTS: Final = {
     "Ecr": ec2.InterfaceVpcEndpointAwsService.ECR,
     "EcrDocker": ec2.InterfaceVpcEndpointAwsService.ECR_DOCKER,
     "Events": ec2.InterfaceVpcEndpointAwsService.EVENTBRIDGE,
+    "Lambda": ec2.InterfaceVpcEndpointAwsService.LAMBDA_,
     "Logs": ec2.InterfaceVpcEndpointAwsService.CLOUDWATCH_LOGS,
     "Kafka": ec2.InterfaceVpcEndpointAwsService.KAFKA,
     "Kinesis": ec2.InterfaceVpcEndpointAwsService.KINESIS_STREAMS,

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runtime.accounts.keys import (
     PERMISSIONS,
+    USUAL,
     ApiKey,
     KeyRefusedError,
     KeyStore,
@@ -241,8 +242,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--permissions",
         type=_permissions,
-        default=PERMISSIONS,
-        help="comma-separated: READ, TRADE (default: both)",
+        default=USUAL,
+        help="comma-separated: READ, TRADE, WITHDRAW (default: READ,TRADE); WITHDRAW needs --ip",
     )
     one.add_argument(
         "--ip", type=_network, action="append", default=[], help="allow this address or network only; may be repeated"

@@ -29,7 +29,10 @@ RSA: Final = "RSA"
 
 KEY_LENGTH: Final = 64
 """Characters of an API key, and of an HMAC secret."""
-PERMISSIONS: Final = frozenset({"READ", "TRADE"})
+WITHDRAW: Final = "WITHDRAW"
+PERMISSIONS: Final = frozenset({"READ", "TRADE", WITHDRAW})
+USUAL: Final = PERMISSIONS - {WITHDRAW}
+"""What a key may do when nothing else is said."""
 LABEL_LENGTH_MAX: Final = 64
 RSA_BITS: Final = (2048, 4096)
 """Smallest and largest modulus."""
@@ -119,7 +122,7 @@ def store_api_key(
     tier: str,
     label: str,
     created_us: int,
-    permissions: Collection[str] = PERMISSIONS,
+    permissions: Collection[str] = USUAL,
     ip_list: Collection[str] = (),
 ) -> None:
     """Enable `key` for `account`, from anywhere if `ip_list` is empty.
@@ -128,6 +131,8 @@ def store_api_key(
     """
     if not permissions or not PERMISSIONS.issuperset(permissions):
         raise KeyRefusedError(f"permissions are some of {sorted(PERMISSIONS)}, were {sorted(permissions)}")
+    if WITHDRAW in permissions and not ip_list:
+        raise KeyRefusedError("a key with WITHDRAW needs a list of the addresses that it may be used from")
     if not 1 <= len(label) <= LABEL_LENGTH_MAX:
         raise KeyRefusedError(f"a label has 1 to {LABEL_LENGTH_MAX} characters, was {label[:80]!r}")
     item: dict[str, Mapping[str, Any]] = {

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any, Final, Literal
 
 import boto3
@@ -15,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import Field
 
 from runtime.accounts.operations import deposit
+from runtime.chain.addresses import deposit_address
 from runtime.chain.follower import Follower, Parts
 from runtime.chain.readers import READERS, AssetOnChain
 from runtime.chain.rpc import NodeError, Rpc
@@ -35,6 +37,8 @@ from runtime.shared.settings import (
 logger = logging.getLogger(__name__)
 
 POLL_S: Final = 1.0
+ADDRESSES_KEPT: Final = 65_536
+"""Worked out once each."""
 PULSE_S: Final = 60.0
 """How often the watcher logs how far it is; an alarm reads these lines, and their absence."""
 PAUSE_MIN_S: Final = 0.5
@@ -61,6 +65,8 @@ class WatcherSettings(ServiceSettings):
     """As JSON."""
     engine_address: str = Field(pattern=ADDRESSES_PATTERN)
     address_table: str = Field(min_length=1)
+    extended_public_key: str = Field(pattern=r"^[xt]pub[1-9A-HJ-NP-Za-km-z]{107}$")
+    """Every address is a child of it."""
     deposit_table: str = Field(min_length=1)
     event_bus: str = Field(min_length=1)
 
@@ -77,7 +83,13 @@ def parts_of(settings: WatcherSettings, catalogue: Catalogue, link: EngineLink, 
         readers={address: read(Rpc(address), settings.chain_assets) for address in settings.node_addresses.split(",")},
         assets={asset.name: asset for asset in settings.chain_assets},
         exchange_assets={asset.name: catalogue.asset(asset.name) for asset in settings.chain_assets},
-        addresses=Addresses(settings.address_table, dynamodb),
+        addresses=Addresses(
+            settings.address_table,
+            dynamodb,
+            address_of=lru_cache(ADDRESSES_KEPT)(
+                partial(deposit_address, settings.chain, settings.extended_public_key)
+            ),
+        ),
         deposits=Deposits(settings.deposit_table, settings.chain, dynamodb),
         credit=credit,
         publish=EventPublisher(settings.event_bus, events).publish,

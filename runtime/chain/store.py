@@ -5,12 +5,15 @@ the watcher, the next one finds a chain that was true at some time and goes on f
 """
 
 import json
+import logging
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 from runtime.chain.deposits import DEPTH_MAX, Block, Transfer
+
+logger = logging.getLogger(__name__)
 
 Status = Literal["pending", "crediting", "credited", "orphaned", "frozen", "dust", "refused"]
 BATCH_MAX: Final = 100
@@ -42,9 +45,16 @@ class Deposit:
 class Addresses:
     """Which address belongs to which account."""
 
-    def __init__(self, table: str, client: Any) -> None:  # noqa: ANN401 - boto3's client
-        """Use `table` by a DynamoDB client."""
+    def __init__(
+        self,
+        table: str,
+        client: Any,  # noqa: ANN401 - boto3's client
+        *,
+        address_of: Callable[[int], str] | None = None,
+    ) -> None:
+        """Use `table` by a DynamoDB client. With `address_of`, an entry counts only if it is the account's address."""
         self._table, self._client = table, client
+        self._address_of = address_of
 
     def issue(self, chain: str, address: str, account: int) -> None:
         """Note that payments to `address` are the account's. Raises ValueError when it is another's already."""
@@ -62,7 +72,15 @@ class Addresses:
         """Return the account of each address that is ours."""
         keys = [{"address": {"S": f"{chain}/{address}"}} for address in addresses]
         found = _read_all(self._client, self._table, keys)
-        return {item["address"]["S"].partition("/")[2]: int(item["account"]["N"]) for item in found}
+        owners = {item["address"]["S"].partition("/")[2]: int(item["account"]["N"]) for item in found}
+        return {address: account for address, account in owners.items() if self._is_true(address, account)}
+
+    def _is_true(self, address: str, account: int) -> bool:
+        """Tell whether an entry can be right: whoever writes here cannot give an account a stranger's address."""
+        if self._address_of is None or self._address_of(account) == address:
+            return True
+        logger.error("the table gives an address to account %d that is not the account's", account)
+        return False
 
 
 class Deposits:

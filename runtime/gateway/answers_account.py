@@ -1,7 +1,5 @@
 """Answers to an account about itself: balances, fees, limits."""
 
-from typing import Any
-
 import msgspec
 from msgspec import Struct
 
@@ -11,7 +9,8 @@ from runtime.gateway.dispatch import Call, Exchange
 from runtime.gateway.errors import REJECTED_API_KEY
 from runtime.gateway.limits import RateLimit
 from runtime.gateway.listings import Listing
-from runtime.shared.catalogue import Tier
+from runtime.gateway.wallet import NETWORKS
+from runtime.shared.catalogue import Asset, Tier
 from runtime.shared.messages import AccountState, AskAccount
 from runtime.shared.money import format_decimal
 
@@ -20,6 +19,31 @@ class OrderCount(RateLimit, rename="camel"):
     """A limit on new orders, and how many of an account count against it."""
 
     count: int
+
+
+class Network(Struct, rename="camel", kw_only=True):
+    """A chain on which an asset comes in or goes out."""
+
+    coin: str
+    network: str
+    name: str
+    is_default: bool
+    deposit_enable: bool
+    withdraw_enable: bool
+    deposit_desc: str = ""
+    withdraw_desc: str = ""
+    special_tips: str = ""
+    withdraw_fee: str
+    withdraw_min: str
+    withdraw_max: str
+    withdraw_integer_multiple: str
+    min_confirm: int
+    un_lock_confirm: int
+    address_regex: str = ""
+    memo_regex: str = ""
+    reset_address_status: bool = False
+    same_address: bool = False
+    busy: bool = False
 
 
 class Coin(Struct, rename="camel", kw_only=True):
@@ -38,7 +62,7 @@ class Coin(Struct, rename="camel", kw_only=True):
     storage: str = "0"
     is_legal_money: bool
     trading: bool = True
-    network_list: list[dict[str, Any]] = []
+    network_list: list[Network] = []
 
 
 class TradeFee(Struct, rename="camel"):
@@ -85,25 +109,61 @@ async def order_counts(exchange: Exchange, call: Call) -> bytes:
 
 
 async def coins(exchange: Exchange, call: Call) -> bytes:
-    """Answer every asset and what the account has of it. There are no networks until chains are connected."""
+    """Answer every asset, what the account has of it, and the chains on which it comes in and goes out."""
     state = await _state(exchange, call)
     held = {balance.asset: balance for balance in state.balances}
     rows = []
     for number, asset in exchange.listings.assets.items():
         balance = held.get(number)
         free, locked = (balance.free, balance.held) if balance else (0, 0)
+        networks = _networks(exchange, asset)
         rows.append(
             Coin(
                 coin=asset.name,
                 name=asset.title,
-                deposit_all_enable=False,
-                withdraw_all_enable=False,
+                deposit_all_enable=any(each.deposit_enable for each in networks),
+                withdraw_all_enable=any(each.withdraw_enable for each in networks),
                 free=exchange.listings.amount_text(number, free),
                 locked=exchange.listings.amount_text(number, locked),
                 is_legal_money=asset.is_fiat,
+                network_list=networks,
             )
         )
     return views.encode(rows)
+
+
+def _networks(exchange: Exchange, asset: Asset) -> list[Network]:
+    """Return the chains of an asset, those where it can be deposited first."""
+    wallet = exchange.wallet
+    if wallet is None:
+        return []
+    comes = {chain.name: each for chain in wallet.chains for each in chain.assets if each.name == asset.name}
+    leaves = {rule.chain: rule for rule in wallet.rules if rule.asset == asset.name}
+
+    def text(units: int) -> str:
+        return exchange.listings.amount_text(asset.id, units)
+
+    found = []
+    for chain in dict.fromkeys((*comes, *leaves)):
+        rule = leaves.get(chain)
+        confirmations = comes[chain].confirmations if chain in comes else 0
+        found.append(
+            Network(
+                coin=asset.name,
+                network=NETWORKS[chain],
+                name=chain.title(),
+                is_default=not found,
+                deposit_enable=chain in comes,
+                withdraw_enable=rule is not None,
+                withdraw_fee=text(rule.fee if rule else 0),
+                withdraw_min=text(rule.minimum if rule else 0),
+                withdraw_max=text(rule.transaction_max if rule else 0),
+                withdraw_integer_multiple=text(1),
+                min_confirm=confirmations,
+                un_lock_confirm=confirmations,
+            )
+        )
+    return found
 
 
 async def trade_fees(exchange: Exchange, call: Call) -> bytes:

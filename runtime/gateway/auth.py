@@ -33,6 +33,8 @@ HMAC: Final = "HMAC"
 RSA: Final = "RSA"
 ED25519: Final = "ED25519"
 TRADE: Final = "TRADE"
+WITHDRAW: Final = "WITHDRAW"
+"""Counts only for a key that is held to a list of addresses."""
 READ: Final = "READ"
 ANY: Final = ""
 """The permission that every key has."""
@@ -73,7 +75,7 @@ class ApiKey(Struct, frozen=True):
         if permission and permission not in self.permissions:
             return False
         if not self.networks:
-            return True
+            return permission != WITHDRAW
         try:
             source = ip_address(address)
         except ValueError:

@@ -31,6 +31,7 @@ from runtime.gateway.listings import Listings
 from runtime.gateway.market_link import MarketBusyError, MarketQuestion, MarketUnavailableError
 from runtime.gateway.params import Parameters, Values
 from runtime.gateway.views import MS
+from runtime.gateway.wallet import Wallet
 from runtime.ledger.history import HistoryUnavailableError, LedgerBehindError
 from runtime.shared.engine_link import EngineBusyError, EngineError, EngineUnavailableError
 from runtime.shared.messages import (
@@ -161,8 +162,10 @@ class Exchange:
         ledger: Ledger,
         keys: ApiKeys,
         limiter: Limiter,
+        wallet: Wallet | None = None,
     ) -> None:
-        """Serve from these parts; whoever made them starts and stops them."""
+        """Serve from these parts; whoever made them starts and stops them. Only REST has a wallet."""
+        self.wallet = wallet
         self.listings = listings
         self.engine = PromptEngine(engine)
         self.market = market

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from types import GenericAlias
 from typing import Any, Final
 
-from runtime.gateway import answers_account, answers_market, answers_orders, params, views
-from runtime.gateway.auth import READ, TRADE
+from runtime.gateway import answers_account, answers_market, answers_orders, answers_wallet, params, views
+from runtime.gateway.auth import READ, TRADE, WITHDRAW
 from runtime.gateway.dispatch import NONE, Call, Exchange, Handler, Operation, Sending, not_supported
 from runtime.gateway.errors import BAD_TICKER_TYPE, NO_LONGER_AVAILABLE, NOT_SUPPORTED
 from runtime.gateway.orders import (
@@ -61,6 +61,12 @@ _SPAN: Final = (Parameter("startTime", params.time_us), Parameter("endTime", par
 _SYMBOLS: Final = (Parameter("symbol", params.symbol), Parameter("symbols", params.symbols))
 _TIME_ZONE: Final = Parameter("timeZone", params.one_of(_UTC, NOT_SUPPORTED))
 _TICKER_TYPE: Final = Parameter("type", params.one_of({"FULL": False, "MINI": True}, BAD_TICKER_TYPE))
+_NETWORK: Final = Parameter("network", params.one_of(answers_wallet.CHAINS))
+_WALLET_PAGE: Final = (
+    *_SPAN,
+    Parameter("offset", params.at_most(answers_wallet.OFFSET_MAX), default=0),
+    Parameter("limit", params.limit(answers_wallet.ROWS_MAX), default=answers_wallet.ROWS_MAX),
+)
 _KLINES: Final = (
     SYMBOL,
     Parameter("interval", params.interval, is_mandatory=True),
@@ -445,6 +451,58 @@ OPERATIONS: Final = (
         answers=(list[answers_account.Coin],),
     ),
     _signed(
+        ("GET", "/sapi/v1/capital/deposit/address"),
+        None,
+        10,
+        READ,
+        answers_wallet.deposit_address,
+        Parameter("coin", params.asset, is_mandatory=True),
+        _NETWORK,
+        answers=(answers_wallet.DepositAddress,),
+    ),
+    _signed(
+        ("GET", "/sapi/v1/capital/deposit/hisrec"),
+        None,
+        1,
+        READ,
+        answers_wallet.deposits,
+        Parameter("coin", params.asset),
+        Parameter("status", params.at_most(8)),
+        Parameter("txId", params.no_blanks(128)),
+        *_WALLET_PAGE,
+        answers=(list[answers_wallet.DepositRow],),
+    ),
+    _signed(
+        ("GET", "/sapi/v1/capital/withdraw/history"),
+        None,
+        1,
+        READ,
+        answers_wallet.withdrawals,
+        Parameter("coin", params.asset),
+        Parameter("status", params.at_most(6)),
+        Parameter("withdrawOrderId", params.client_id),
+        *_WALLET_PAGE,
+        answers=(list[answers_wallet.WithdrawalRow],),
+    ),
+    _signed(
+        ("POST", "/sapi/v1/capital/withdraw/apply"),
+        None,
+        600,
+        WITHDRAW,
+        answers_wallet.withdraw,
+        Parameter("coin", params.asset, is_mandatory=True),
+        Parameter("address", params.no_blanks(128), is_mandatory=True),
+        Parameter("amount", params.decimal, is_mandatory=True),
+        Parameter("withdrawOrderId", params.client_id),
+        _NETWORK,
+        Parameter("name", params.printable(200)),
+        Parameter("receiverPlace", params.printable(400)),
+        Parameter("walletType", params.one_of({"0": True, "1": None})),
+        Parameter("addressTag", params.not_built),
+        Parameter("transactionFeeFlag", params.not_built),
+        answers=(answers_wallet.WithdrawalId,),
+    ),
+    _signed(
         ("GET", "/sapi/v1/asset/tradeFee"),
         None,
         1,
@@ -499,10 +557,6 @@ _NOT_BUILT_ROUTES: Final = (
     ("GET", "/api/v3/executionRules"),
     ("GET", "/api/v3/referencePrice"),
     ("GET", "/api/v3/referencePrice/calculation"),
-    ("GET", "/sapi/v1/capital/deposit/address"),
-    ("GET", "/sapi/v1/capital/deposit/hisrec"),
-    ("GET", "/sapi/v1/capital/withdraw/history"),
-    ("POST", "/sapi/v1/capital/withdraw/apply"),
 )
 _NOT_BUILT_METHODS: Final = (
     *("sor.order.place", "sor.order.test"),

@@ -77,6 +77,11 @@ class Listing:
             raise FILTER_FAILURE.error("NOTIONAL")
 
 
+def amount_units(parameter: str, text: str, asset: Asset) -> int:
+    """Return an amount of an asset in units. Raises -1111."""
+    return _parse(parameter, text, asset.decimals)
+
+
 def _parse(parameter: str, text: str, scale: int) -> int:
     """Return a plain decimal number, as `params.decimal` has let through, in units of 10**-scale. Raises -1111."""
     whole, _, fraction = text.partition(".")

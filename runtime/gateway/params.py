@@ -29,6 +29,7 @@ from runtime.gateway.errors import (
     Fault,
 )
 from runtime.gateway.listings import Listing, Listings
+from runtime.shared.catalogue import Asset
 from runtime.shared.market_messages import INTERVALS
 
 Values = dict[str, Any]
@@ -308,6 +309,37 @@ def not_built(_name: str, _text: str, _: Listings) -> None:
     raise NOT_SUPPORTED.error()
 
 
+def asset(name: str, text: str, listings: Listings) -> Asset:
+    """Read the name of an asset."""
+    found = next((each for each in listings.catalogue.assets if each.name == text), None)
+    if found is None:
+        _check(SYMBOL, name, text)
+        raise BAD_PARAMETER.error(name)
+    return found
+
+
+def printable(most: int) -> Reader:
+    """Return a reader of up to `most` characters without line feeds and the like."""
+
+    def read(name: str, text: str, _: Listings) -> str:
+        if len(text) > most or not text.isprintable():
+            raise BAD_PARAMETER.error(name)
+        return text
+
+    return _takes(read, type="string", maxLength=most)
+
+
+def no_blanks(most: int) -> Reader:
+    """Return a reader of up to `most` visible characters of ASCII."""
+    pattern = re.compile(rf"^[\x21-\x7e]{{1,{most}}}$", re.ASCII)
+
+    def read(name: str, text: str, _: Listings) -> str:
+        return _check(pattern, name, text)
+
+    return _takes(read, type="string", pattern=pattern.pattern)
+
+
+_takes(asset, type="string", pattern=r"^[A-Z0-9]{2,10}$")
 _takes(symbol, type="string", pattern=SYMBOL.pattern)
 _takes(symbols, type="string", pattern=SYMBOLS.pattern, description="A JSON array of symbols.")
 _takes(permissions, type="string", description="A permission, or a JSON array of them.")

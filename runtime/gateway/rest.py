@@ -30,6 +30,7 @@ from runtime.gateway.errors import (
 from runtime.gateway.params import parse_form
 from runtime.gateway.parts import DRAIN_TIMEOUT_S, GatewaySettings, open_exchange
 from runtime.gateway.views import MS
+from runtime.gateway.wallet import AwsWallet, DepositChain, WithdrawalRule
 from runtime.gateway.ws_api import read_time_unit
 from runtime.shared.log import configure
 from runtime.shared.settings import read_settings
@@ -257,14 +258,41 @@ def server(api: RestApi, connections_max: int) -> Server:
     )
 
 
+class RestSettings(GatewaySettings):
+    """Environment variables of this entry point. Without a function that takes withdrawals there is no wallet."""
+
+    deposit_table: str = ""
+    address_table: str = ""
+    withdrawal_table: str = ""
+    withdrawal_function: str = ""
+    deposit_chains: str = "[]"
+    """As JSON."""
+    withdrawal_rules: str = "[]"
+    """As JSON."""
+
+    def wallet(self) -> AwsWallet | None:
+        """Return the wallet. Raises ValueError for settings that cannot be read."""
+        if not self.withdrawal_function:
+            return None
+        return AwsWallet(
+            deposit_table=self.deposit_table,
+            address_table=self.address_table,
+            withdrawal_table=self.withdrawal_table,
+            withdrawal_function=self.withdrawal_function,
+            chains=msgspec.json.decode(self.deposit_chains, type=list[DepositChain]),
+            rules=msgspec.json.decode(self.withdrawal_rules, type=list[WithdrawalRule]),
+        )
+
+
 async def main(stopping: asyncio.Event) -> None:
     """Serve until told to stop, then finish what is under way."""
-    settings = read_settings(GatewaySettings)
+    settings = read_settings(RestSettings)
     configure(settings.service)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # one line per malformed request would be a gift
     async with open_exchange(settings, stopping) as exchange:
         if exchange is None:
             return
+        exchange.wallet = settings.wallet()
         listening = socket.create_server((settings.listen_host, settings.listen_port), backlog=BACKLOG)
         serving = server(RestApi(exchange, trusted_proxy=settings.trusted_proxy), settings.connections_max)
         task = asyncio.create_task(serving.serve(sockets=[listening]))

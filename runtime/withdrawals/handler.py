@@ -57,6 +57,7 @@ class WithdrawalAsked(_Asked):
     destination: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
     amount: Annotated[int, Field(ge=1, le=2**62 - 1)]
     receiver: ReceiverAsked | None = None
+    client_id: Annotated[str, Field(max_length=64)] = ""
 
 
 class AddressAsked(_Asked):

@@ -259,7 +259,12 @@ def request_of(found: Mapping[str, Any]) -> Request:
     """Return what was asked for, from a withdrawal's attributes."""
     receiver = json.loads(found["receiver"]) if found["receiver"] else None
     fields = {name: found[name] for name in ("account", "asked_by", "asset", "chain", "destination", "amount")}
-    return Request(request_id=found["id"], receiver=Receiver(**receiver) if receiver else None, **fields)
+    return Request(
+        request_id=found["id"],
+        receiver=Receiver(**receiver) if receiver else None,
+        client_id=found.get("client_id", ""),
+        **fields,
+    )
 
 
 def approvals_of(found: Mapping[str, Any]) -> dict[str, str]:

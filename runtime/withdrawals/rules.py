@@ -39,6 +39,8 @@ class Request:
     destination: str
     amount: int
     receiver: Receiver | None
+    client_id: str = ""
+    """The customer's own name of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,7 +43,7 @@ MAY = {  # role of a process → services it may call, beside the catalogue
     "Engine/EngineRole": {"dynamodb", "kafka", "kafka-cluster", "s3", "kms", "ssm"},
     "MarketData/MarketDataRole": {"kinesis", "kms", "rds-db", "ssm"},
     "Ledger/LedgerRole": {"kms", "rds-db", "secretsmanager", "ssm"},
-    "Gateway/RestRole": {"dynamodb", "kms", "rds-db", "ssm"},
+    "Gateway/RestRole": {"dynamodb", "kms", "lambda", "rds-db", "ssm"},
     "Gateway/FixRole": {"ssm"},
     "Gateway/WebSocketRole": {"dynamodb", "kms", "rds-db", "ssm", "logs"},
     "Migration/ImporterRole": {"dynamodb", "kms", "logs", "s3", "sqs", "ssm"},
@@ -126,12 +126,37 @@ def test_each_process_may_call_what_it_needs_and_nothing_else(exchange: Any) -> 
 
 def test_gateways_only_look_api_keys_up(exchange: Any) -> None:
     actions = {
-        action
+        (path.split("Grants", maxsplit=1)[0], action, exchange.text(resource).split(".Arn")[0])
         for path, statement in statements(exchange)
         for action in listed(statement["Action"])
-        if path.startswith("Gateway/") and "dynamodb" in action
+        for resource in listed(statement["Resource"])
+        if path.startswith("Gateway/") and ("dynamodb" in action or "lambda" in action)
     }
-    assert actions == {"dynamodb:GetItem"}
+    assert {(role, action) for role, action, resource in actions if "ApiKeys" in resource} == {
+        ("Gateway/RestRole", "dynamodb:GetItem"),
+        ("Gateway/WebSocketRole", "dynamodb:GetItem"),
+    }
+    others = {(role, action) for role, action, resource in actions if "ApiKeys" not in resource}
+    assert others == {
+        ("Gateway/RestRole", "dynamodb:PutItem"),  # an address, which the watcher works out for itself before it counts
+        ("Gateway/RestRole", "dynamodb:Query"),
+        ("Gateway/RestRole", "lambda:InvokeFunction"),
+    }
+
+
+def test_a_gateway_lists_deposits_and_withdrawals_and_hands_in_requests_and_no_more(exchange: Any) -> None:
+    granted = {
+        (action, exchange.text(resource))
+        for path, statement in statements(exchange)
+        for action in listed(statement["Action"])
+        for resource in listed(statement["Resource"])
+        if path.startswith("Gateway/RestRole")
+        and action in {"dynamodb:Query", "lambda:InvokeFunction", "dynamodb:PutItem"}
+    }
+    assert len(granted) == 4
+    assert sum(action == "dynamodb:Query" and name.endswith("/index/by-account") for action, name in granted) == 2
+    assert [name for action, name in granted if action == "lambda:InvokeFunction" and "Door" in name]
+    assert [name for action, name in granted if action == "dynamodb:PutItem" and "Addresses" in name]
 
 
 def test_only_the_engine_touches_leases(exchange: Any) -> None:

@@ -9,6 +9,10 @@ import pytest
 from runtime.shared.catalogue import read_catalogue
 
 COMMON = {"SERVICE", "LISTEN_HOST", "LISTEN_PORT", "CATALOGUE_PARAMETER"}
+WALLET = {
+    *("ADDRESS_TABLE", "DEPOSIT_CHAINS", "DEPOSIT_TABLE"),
+    *("WITHDRAWAL_FUNCTION", "WITHDRAWAL_RULES", "WITHDRAWAL_TABLE"),
+}
 GATEWAY = {"ENGINE_ADDRESS", "MARKET_DATA_ADDRESS", "DATABASE_URL", "API_KEY_TABLE", "VALKEY_URL"}
 CONTRACT = {
     "engine": ("runtime.engine.main", 7001, {"GROUP", "JOURNAL_CLUSTER_ARN", "SNAPSHOT_BUCKET", "LEASE_TABLE"}),
@@ -33,7 +37,7 @@ CONTRACT = {
         7004,
         {"ENGINE_ADDRESS", "EVENT_BUS", "REFERENCE_SYMBOLS", "VENUE_URLS"},
     ),
-    "rest": ("runtime.gateway.rest", 8080, GATEWAY),
+    "rest": ("runtime.gateway.rest", 8080, GATEWAY | WALLET),
     "fix": ("runtime.fix.main", 8083, set()),
     "ws": ("runtime.gateway.ws", 8081, GATEWAY | {"AWS_REGION"}),
 }

@@ -105,7 +105,8 @@ def test_an_rsa_key_is_taken_a_short_one_another_kind_or_nonsense_is_not() -> No
     ("wrong", "message"),
     [
         ({"permissions": []}, "permissions are some of"),
-        ({"permissions": ["WITHDRAW"]}, "WITHDRAW"),
+        ({"permissions": ["WITHDRAW"]}, "a key with WITHDRAW needs a list of the addresses"),
+        ({"permissions": ["STEAL"], "ip_list": ["10.0.0.1"]}, "STEAL"),
         ({"label": ""}, "1 to 64 characters"),
         ({"label": "x" * 65}, "1 to 64 characters"),
     ],
