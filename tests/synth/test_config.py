@@ -13,8 +13,8 @@ import pytest
 
 import config.model
 from config.checks import Sample
-from config.images import ImagesConfig
 from config.environments import DEV, ENVIRONMENTS, OFFBOARDING_APPROVERS, PROD
+from config.images import ImagesConfig
 from config.markets import CATALOGUE
 from config.model import (
     BrokerConfig,
