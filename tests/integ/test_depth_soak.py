@@ -46,6 +46,8 @@ STANDING_MAX = 20
 CUT_EVERY_S = 4.0
 SETTLE_TIMEOUT_S = 90.0
 COMMANDS_TIMEOUT_S = 1_800.0
+OPEN_TIMEOUT_S = 10.0
+OPEN_PAUSE_S = 2.0
 UNSURE_CODES = {-1001, -1006, -1007, -1008}
 """Refusals while something restarts."""
 EXPECTED_CODES = {-2010, -2011, -1013}
@@ -354,7 +356,11 @@ class Trading:
             if session is None or not session.is_open:
                 keys: Keys = self._keys[name]
                 session = Session(Key(keys.ed25519_api_key, keys.ed25519_private_key_pem), in_flight_max=4 * LANES)
-                await session.open(self._url)
+                try:
+                    await asyncio.wait_for(session.open(self._url), OPEN_TIMEOUT_S)
+                except (UnavailableError, OSError, TimeoutError) as error:
+                    await asyncio.sleep(OPEN_PAUSE_S)  # an address may connect 300 times in five minutes
+                    raise UnavailableError(str(error)) from error
                 self._sessions[name] = session
             return session
 
