@@ -73,7 +73,7 @@ def test_two_thousand_subscribers() -> None:
         f"per CPU second: bare {singly['bare']:.0f}, hub {singly['hub-0']:.0f} one by one, {gathered:.0f} gathered"
     )
     report.check()
-    assert report.churned >= CHURNING * SECONDS / 4
+    assert report.churned > CHURNING, "nobody came and went"
     assert sum(report.slow_ends.values()) == STALLED
     for end in report.slow_ends:
         assert end.startswith(("1008 too slow", "no goodbye: ")), "whoever does not read is not kept"
