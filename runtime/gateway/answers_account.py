@@ -143,7 +143,7 @@ def _networks(exchange: Exchange, asset: Asset) -> list[Network]:
     def text(units: int) -> str:
         return exchange.listings.amount_text(asset.id, units)
 
-    found = []
+    found: list[Network] = []
     for chain in dict.fromkeys((*comes, *leaves)):
         rule = leaves.get(chain)
         confirmations = comes[chain].confirmations if chain in comes else 0

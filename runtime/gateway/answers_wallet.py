@@ -207,7 +207,7 @@ def _withdrawal(exchange: Exchange, row: Row, rule: WithdrawalRule | None) -> Wi
         coin=row["asset"],
         status=_state(row),
         address=row["destination"],
-        network=NETWORKS.get(row["chain"], row["chain"]),
+        network=NETWORKS[row["chain"]],
         apply_time=datetime.fromtimestamp(row["asked_at_s"], UTC).strftime("%Y-%m-%d %H:%M:%S"),
         transfer_type=0,
         wallet_type=0,

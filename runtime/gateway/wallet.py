@@ -12,7 +12,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import boto3
 from boto3.dynamodb.types import TypeDeserializer
@@ -73,6 +73,7 @@ class WithdrawalRule(Struct, frozen=True):
     fee: int
 
 
+Found = TypeVar("Found")
 Row = dict[str, Any]
 """Attributes of an item as plain values: whole numbers and texts."""
 
@@ -162,7 +163,7 @@ class AwsWallet:
         """Hand in a request. Raises WalletRefusedError, too."""
         await self._done(lambda: self._invoke(asked))
 
-    async def _done(self, work: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the work returns
+    async def _done(self, work: Callable[[], Found]) -> Found:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except (BotoCoreError, ClientError) as error:

@@ -24,7 +24,6 @@ NOT_OFFERED = {
     **dict.fromkeys(("fetchLeverageTiers", "fetchPosition", "watchPosition", "watchPositions"), CONTRACTS),
     **dict.fromkeys(("fetchMarginModes", "fetchBorrowInterest", "fetchBorrowRateHistory"), MARGIN),
     **dict.fromkeys(("fetchTransfers", "fetchLedger", "fetchLedgerEntry", "fetchStatus"), BEYOND),
-    **dict.fromkeys(("fetchDeposits", "fetchWithdrawals"), "Answers -1020 until deposits and withdrawals are built."),
 }
 """What ccxt believes that the exchange has, and why it has not."""
 SKIPPED = {"orderBook": {"timestamp": "A book over REST has the id of its last change, and no time."}}

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.integ
 
 VARIABLE = "BURSA_DEMO"
 SYMBOL = "BTCUSDT"
+WITHDRAWAL = {"coin": "ETH", "address": "0x70997970C51812dc3A010C7d01b50e0d17dc79C8", "amount": "0.1"}
 
 
 @cache
@@ -140,7 +141,8 @@ def test_documented_errors() -> None:
         ("DELETE", "/api/v3/order", True, {"symbol": SYMBOL, "orderId": 1}, (400, -2011)),
         ("GET", "/api/v3/order", True, {"symbol": SYMBOL, "orderId": 2**60}, (400, -2013)),
         ("POST", "/api/v3/userDataStream", False, {}, (410, -1016)),
-        ("GET", "/sapi/v1/capital/deposit/address", True, {"coin": "BTC"}, (400, -1020)),
+        ("GET", "/sapi/v1/capital/deposit/address", True, {"coin": "IDR"}, (400, -1020)),
+        ("POST", "/sapi/v1/capital/withdraw/apply", True, WITHDRAWAL, (401, -2015)),
     ):
         status, _, body = ask(method, path, keys=keys if signed else None, **parameters)
         assert (status, body["code"]) == expected, (method, path, parameters)

@@ -42,7 +42,7 @@ OWN_NAMES = ("<SnapshotsBucket", "arn:aws:logs:", HOSTS, *RECORDS)
 MAY = {  # role of a process → services it may call, beside the catalogue
     "Engine/EngineRole": {"dynamodb", "kafka", "kafka-cluster", "s3", "kms", "ssm"},
     "MarketData/MarketDataRole": {"kinesis", "kms", "rds-db", "ssm"},
-    "Ledger/LedgerRole": {"kms", "rds-db", "secretsmanager", "ssm"},
+    "Ledger/LedgerRole": {"kms", "rds-db", "secretsmanager"},
     "Gateway/RestRole": {"dynamodb", "kms", "lambda", "rds-db", "ssm"},
     "Gateway/FixRole": {"ssm"},
     "Gateway/WebSocketRole": {"dynamodb", "kms", "rds-db", "ssm", "logs"},

@@ -385,3 +385,13 @@ def test_an_address_has_one_owner(dynamodb: Any) -> None:
     world.addresses.issue("ethereum", ALICE, ACCOUNT)
     with pytest.raises(ValueError, match="another account"):
         world.addresses.issue("ethereum", ALICE, ACCOUNT + 1)
+
+
+def test_an_address_that_is_not_the_accounts_own_counts_for_nobody(dynamodb: Any) -> None:
+    """Whoever may write to the table of addresses gains nothing by naming a rich stranger's."""
+    world = World(dynamodb)
+    own = {ACCOUNT: ALICE, ACCOUNT + 1: checksummed(b"\xb0" * 20)}
+    checked = Addresses(world.addresses._table, dynamodb, address_of=own.__getitem__)
+    world.addresses.issue("ethereum", STRANGER, ACCOUNT + 1)
+    assert world.addresses.owners("ethereum", [ALICE, STRANGER]) == {ALICE: ACCOUNT, STRANGER: ACCOUNT + 1}
+    assert checked.owners("ethereum", [ALICE, STRANGER]) == {ALICE: ACCOUNT}
