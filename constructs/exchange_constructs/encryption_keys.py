@@ -27,7 +27,8 @@ class AccountKeys(Construct):
                 {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": logs_arn}},
             )
         )
-        for service in ("events.amazonaws.com", "cloudwatch.amazonaws.com", "vpce.amazonaws.com"):
+        services = ("events.amazonaws.com", "cloudwatch.amazonaws.com", "sns.amazonaws.com", "vpce.amazonaws.com")
+        for service in services:
             self.messages.add_to_resource_policy(
                 _use(iam.ServicePrincipal(service), {"StringEquals": {"aws:SourceAccount": stack.account}})
             )
@@ -234,7 +235,7 @@ class EdgeKeys(Construct):
             enable_key_rotation=True,
             removal_policy=removal_policy,
         )
-        for service in ("budgets.amazonaws.com", "cloudwatch.amazonaws.com"):
+        for service in ("budgets.amazonaws.com", "cloudwatch.amazonaws.com", "sns.amazonaws.com"):
             self.messages.add_to_resource_policy(
                 _use(iam.ServicePrincipal(service), {"StringEquals": {"aws:SourceAccount": stack.account}})
             )

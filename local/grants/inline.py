@@ -43,6 +43,8 @@ def _deliveries(deployment: Deployment) -> Iterator[tuple[Caller, str]]:
         given = subscription.wanted.properties
         if given["Protocol"] == "sqs":
             yield Caller(service="sns.amazonaws.com", source=given["TopicArn"]), given["Endpoint"]
+        if dead_letters := given.get("RedrivePolicy", {}).get("deadLetterTargetArn"):
+            yield Caller(service="sns.amazonaws.com", source=given["TopicArn"]), dead_letters
     for alarm in deployment.of_type("AWS::CloudWatch::Alarm"):
         caller = Caller(service="cloudwatch.amazonaws.com", source=_arn(alarm))
         actions = (alarm.wanted.properties.get(kind, []) for kind in _ALARM_ACTIONS)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from local.providers import Placed, Provider, Wanted, provides, scalar, text
+from local.providers import Placed, Provider, ProviderError, Wanted, provides, scalar, text
 from local.providers.events import private_queue
 from local.resolve import Json
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from local.cloud import Cloud
 
 _ATTRIBUTES: Final = ("DisplayName", "KmsMasterKeyId", "FifoTopic", "ContentBasedDeduplication")
+_OUTSIDE: Final = frozenset({"http", "https", "email", "email-json", "sms"})
+"""Protocols whose receivers are not on this machine. moto itself would post to an address of http."""
 _SUBSCRIPTION_ATTRIBUTES: Final = ("FilterPolicy", "FilterPolicyScope", "RawMessageDelivery", "RedrivePolicy")
 
 
@@ -24,6 +26,8 @@ class Topic(Provider):
         name = wanted.name("TopicName", limit=256, suffix=".fifo" if wanted.properties.get("FifoTopic") else "")
         attributes = {key: scalar(value) for key, value in wanted.pick(*_ATTRIBUTES).items()}
         arn = sns.create_topic(Name=name, Attributes=attributes)["TopicArn"]
+        if leaving := [each for each in wanted.properties.get("Subscription", []) if each["Protocol"] in _OUTSIDE]:
+            raise ProviderError(f"{wanted.path}: {leaving} leaves this machine; use an AWS::SNS::Subscription")
         for nested in wanted.properties.get("Subscription", []):
             sns.subscribe(TopicArn=arn, **nested)
         return Placed(arn, {"TopicArn": arn, "TopicName": name})
@@ -90,8 +94,12 @@ def _attribute(value: Json) -> str:
 
 
 def _in_moto(wanted: Wanted) -> dict[str, Json]:
-    """Return protocol and endpoint: a function is reached through a queue that `local/delivery/topics.py` empties."""
+    """Return protocol and endpoint in moto.
+
+    A function is reached through a queue that `local/delivery/rules.py` empties. What would leave this machine ends in
+    such a queue too, which nothing empties: there one may read whom an alarm would have told what.
+    """
     given = wanted.pick("Protocol", "Endpoint")
-    if given["Protocol"] != "lambda":
+    if given["Protocol"] != "lambda" and given["Protocol"] not in _OUTSIDE:
         return given
     return {"Protocol": "sqs", "Endpoint": private_queue(wanted, given["Endpoint"])}

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import socket
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -489,6 +490,31 @@ def test_a_disabled_rule_delivers_nothing(world: World) -> None:
     world.start({**bus_with([{"Id": "q", "Arn": {"Fn::GetAtt": ["Seen", "Arn"]}}], State="DISABLED")})
     world.put_event({"kind": "wash"})
     assert world.nothing_more()
+
+
+def test_nothing_of_a_topic_leaves_the_machine(world: World) -> None:
+    """An address that would answer is never asked; what it would have been told can be read in a queue."""
+    with socket.create_server(("127.0.0.1", 0)) as pager:
+        pager.settimeout(0.3)
+        address = f"http://127.0.0.1:{pager.getsockname()[1]}/"
+        receivers = {"http": address, "https": address.replace("http", "https"), "email": "a@example.com"}
+        subscriptions = {
+            f"To{protocol.title()}": {
+                "Type": "AWS::SNS::Subscription",
+                "Properties": {"TopicArn": {"Ref": "T"}, "Protocol": protocol, "Endpoint": endpoint},
+            }
+            for protocol, endpoint in receivers.items()
+        }
+        world.start({"T": {"Type": "AWS::SNS::Topic"}, **subscriptions})
+        world.cloud.client("sns").publish(TopicArn=world.at("T").ref, Message="the engine is down")
+        with pytest.raises(TimeoutError):
+            pager.accept()
+    sns, sqs = world.cloud.client("sns"), world.cloud.client("sqs")
+    for subscription in subscriptions:
+        arn = world.at(subscription).ref
+        queue = sns.get_subscription_attributes(SubscriptionArn=arn)["Attributes"]["Endpoint"].rpartition(":")[2]
+        (kept,) = sqs.receive_message(QueueUrl=sqs.get_queue_url(QueueName=queue)["QueueUrl"])["Messages"]
+        assert json.loads(kept["Body"])["Message"] == "the engine is down"
 
 
 def test_a_topic_reaches_queues_and_functions(world: World) -> None:

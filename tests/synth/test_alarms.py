@@ -94,6 +94,33 @@ def test_every_alarm_reaches_somebody(exchange: Any) -> None:
         assert expected in exchange.text(topic), path
 
 
+def test_whoever_is_on_call_follows_every_topic_of_alarms(exchange: Any) -> None:
+    """The pager's address each topic that wakes, the mailbox each other; what cannot be told is kept, under our key."""
+    operations = exchange.config.operations
+    topics = {
+        (path.split("/")[0], path.split("/")[1])
+        for path, _ in exchange.of_type("AWS::SNS::Topic")
+        if "Pager" in path or "Tickets" in path
+    }
+    found = set()
+    for path, given in exchange.of_type("AWS::SNS::Subscription"):
+        stack, topic = path.split("/")[0], given["TopicArn"]["Ref"]
+        found.add((stack, topic))
+        expected = ("https", operations.pager_url) if "Pager" in topic else ("email", operations.ticket_email)
+        assert (given["Protocol"], given["Endpoint"]) == expected, path
+        queue = given["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0]
+        sends = [
+            statement
+            for _, policy in exchange.of_type("AWS::SQS::QueuePolicy")
+            if {"Ref": queue} in policy["Queues"]
+            for statement in policy["PolicyDocument"]["Statement"]
+            if statement["Principal"] == {"Service": "sns.amazonaws.com"}
+        ]
+        assert {"ArnEquals": {"aws:SourceArn": {"Ref": topic}}} in [each["Condition"] for each in sends], path
+    assert found == topics
+    assert {stack for stack, _ in found} >= {"Foundation", "Edge", "Custody", "Nodes"}
+
+
 def test_what_stops_trading_wakes_somebody(prod: Any) -> None:
     wakes = {
         alarm["AlarmName"].removeprefix("Bursa-prod-")
