@@ -561,7 +561,14 @@ MUTANTS: Final = (
         "an event that the bus refused is dropped",
         "runtime/price_feed/feed.py",
         "len(self._pending), error)\n",
-        "len(self._pending), error)\n                self._pending.clear()\n",
+        "len(self._pending), error)\n                    self._pending.clear()\n",
+        "tests/runtime/price_feed/test_feed.py",
+    ),
+    Mutant(
+        "a venue's message has frames without end",
+        "runtime/price_feed/feed.py",
+        "or len(self._parts) > PARTS_MAX:",
+        "or False:",
         "tests/runtime/price_feed/test_feed.py",
     ),
 )

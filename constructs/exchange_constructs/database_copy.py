@@ -59,7 +59,7 @@ class DatabaseCopy(Construct):
             self,
             "Access",
             vpc=network.vpc,
-            description="Replication from the predecessor's database",
+            description="Replication from the database of the predecessor",
             allow_all_outbound=False,
         )
         block = ec2.Peer.ipv4(config.network.cidr)

@@ -27,6 +27,8 @@ PULSE_S: Final = 60.0
 """How often the feed logs what it knows; alarms read these lines, and their absence."""
 PAUSE_MIN_S: Final = 0.5
 PAUSE_MAX_S: Final = 30.0
+PARTS_MAX: Final = 64
+"""Frames of one message; a venue sends one."""
 PENDING_EVENTS_MAX: Final = 100
 """Events kept while the bus does not take them; the oldest go first."""
 
@@ -43,18 +45,21 @@ class _Connection(WSListener):
         self.transport: WSTransport | None = None
         self._receive = receive
         self._parts: list[bytes] = []
+        self._size = 0
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.transport = transport
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
-            self._parts.append(frame.get_payload_as_bytes())
-            if sum(map(len, self._parts)) > MESSAGE_BYTES_MAX:
-                logger.warning("hung up: a message is over %d bytes", MESSAGE_BYTES_MAX)
+            part = frame.get_payload_as_bytes()
+            self._parts.append(part)
+            self._size += len(part)
+            if self._size > MESSAGE_BYTES_MAX or len(self._parts) > PARTS_MAX:
+                logger.warning("hung up: a message is over %d bytes or %d frames", MESSAGE_BYTES_MAX, PARTS_MAX)
                 transport.disconnect()
             elif frame.fin:
-                message, self._parts = b"".join(self._parts), []
+                message, self._parts, self._size = b"".join(self._parts), [], 0
                 self._receive(message)
         elif frame.msg_type == WSMsgType.CLOSE:
             transport.send_close(frame.get_close_code())
@@ -94,6 +99,7 @@ class Feed:
             for venue in self._venues:
                 group.create_task(self._follow(venue))
             group.create_task(self._tell_forever())
+            group.create_task(self._publish_forever())
             group.create_task(self._pulse_forever())
 
     # ---- in ------------------------------------------------------------------------------------------------------
@@ -149,7 +155,10 @@ class Feed:
             await asyncio.sleep(TELL_S)
 
     async def tell(self) -> None:
-        """Tell engine and bus what has to be told now. What the engine does not take grows old there by itself."""
+        """Tell the engine what it has to hear now, and note what the bus has to.
+
+        What the engine does not take grows old there by itself.
+        """
         for price in self._prices:
             command, event = price.tell(self._now_us())
             if event is not None:
@@ -157,7 +166,6 @@ class Feed:
                 self._pending = [*self._pending, event][-PENDING_EVENTS_MAX:]
             if command is not None:
                 await self._command(price, command)
-        await self._publish_pending()
 
     async def _command(self, price: MarketPrice, command: SetReferencePrice) -> None:
         try:
@@ -168,14 +176,18 @@ class Feed:
             if isinstance(reply, Rejected):
                 logger.error("the engine refuses %d ticks for %s: %s", command.price, price.market.symbol, reply.detail)
 
-    async def _publish_pending(self) -> None:
-        while self._pending:
-            try:
-                await asyncio.to_thread(self._publish, self._pending[0])
-            except (NotPublishedError, BotoCoreError, ClientError) as error:
-                logger.warning("%d events wait for the bus: %s", len(self._pending), error)
-                return
-            del self._pending[0]
+    async def _publish_forever(self) -> None:
+        """Put events on the bus, by a task of its own: a bus that hangs must not hold up prices."""
+        while True:
+            await asyncio.sleep(TELL_S)
+            while self._pending:
+                event = self._pending[0]
+                try:
+                    await asyncio.to_thread(self._publish, event)
+                except (NotPublishedError, BotoCoreError, ClientError) as error:
+                    logger.warning("%d events wait for the bus: %s", len(self._pending), error)
+                    break
+                self._pending = [each for each in self._pending if each is not event]
 
     async def _pulse_forever(self) -> None:
         while True:

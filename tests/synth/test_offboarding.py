@@ -62,7 +62,7 @@ def test_engine_ledger_and_withdrawals_are_each_reached_by_one(exchange: Any) ->
     signing_in = {role for role, action, _ in allowed(exchange) if action == "rds-db:connect"}
     ledger = {"Offboarding/Exporter", "Offboarding/Writer"}
     assert {role for role in signing_in if role.startswith("Offboarding/")} == ledger
-    assert holders(exchange, "lambda:InvokeFunction", "DoorFunction") == {"Offboarding/Clerk"}
+    assert holders(exchange, "lambda:InvokeFunction", "DoorFunction") == {"Gateway/Rest", "Offboarding/Clerk"}
 
 
 def test_a_door_for_each_who_asks_and_one_place_for_approvals(exchange: Any) -> None:

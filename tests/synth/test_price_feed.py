@@ -8,9 +8,7 @@ from runtime.price_feed.venues import VENUES
 
 
 def task(exchange: Any) -> dict[str, str]:
-    ((_, found),) = [
-        each for each in exchange.of_type("AWS::ECS::TaskDefinition") if each[0].startswith("PriceFeed/PriceFeed/")
-    ]
+    ((_, found),) = [each for each in exchange.of_type("AWS::ECS::TaskDefinition") if each[0].startswith("PriceFeed/")]
     return {each["Name"]: exchange.text(each["Value"]) for each in found["ContainerDefinitions"][0]["Environment"]}
 
 

@@ -51,6 +51,7 @@ def test_the_key_of_records_is_for_those_who_deal_with_records(exchange: Any) ->
     assert holders == {
         "Analytics/LakeDeliveryRole",
         "Foundation/CopiesRole",
+        "Gateway/RestRole",
         *(f"Deposits/{chain.name.title()}Role" for chain in exchange.config.nodes.chains),
         "MarketData/MarketDataRole",
         "Offboarding/ExporterRole",

@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from picows import WSMsgType
 
 from config.markets import CATALOGUE
 from local.simulated_venues import SimulatedVenue
@@ -15,7 +17,7 @@ from runtime.engine.follower import Follower
 from runtime.engine.leader import Leader
 from runtime.engine.server import Server
 from runtime.price_feed import feed as feed_module
-from runtime.price_feed.feed import Feed
+from runtime.price_feed.feed import PARTS_MAX, Feed
 from runtime.price_feed.main import FeedSettings, prices_of, venues_of
 from runtime.price_feed.reference import TOO_FEW, MarketPrice, Rules
 from runtime.price_feed.venues import MESSAGE_BYTES_MAX, VENUES, Quote
@@ -47,6 +49,7 @@ class World:
         self.events: list[ReferencePriceStopped] = []
         self.bus_is_down = False
         self.engine_is_down = False
+        self.hangs: threading.Event | None = None
         self.price = MarketPrice(MARKET, Rules(stale_us=STALE_US, every_us=100_000))
 
     def quote(self, bid: str, *, but: int = -1) -> None:
@@ -66,6 +69,8 @@ class World:
         return TICKS * 11 // 10
 
     def publish(self, event: ReferencePriceStopped) -> None:
+        if self.hangs:
+            self.hangs.wait(20)
         if self.bus_is_down:
             raise NotPublishedError("down")
         self.events.append(event)
@@ -159,6 +164,35 @@ def test_nonsense_of_a_venue_and_an_engine_that_is_down_end_nothing(monkeypatch:
             await quoted(world, "62000.00", lambda: world.ticks == 6_200_000)
             assert (await feed.pulse())["apart_ppm"] == (6_600_000 - 6_200_000) * 1_000_000 // 6_200_000
             await until(lambda: "kraken" in feed._connected, "found again")
+
+    asyncio.run(scenario())
+
+
+def test_a_bus_that_hangs_holds_up_no_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with following(monkeypatch) as (world, _):
+            await quoted(world, PRICE, lambda: world.ticks == TICKS)
+            hanging = threading.Event()
+            world.hangs = hanging
+            await until(lambda: world.ticks == 0, "silence ends the price, and the bus is told")
+            count = len(world.told)
+            await quoted(world, PRICE, lambda: len(world.told) > count + 5)
+            assert (world.ticks, len(world.events)) == (TICKS, 1)
+            hanging.set()
+            await quoted(world, PRICE, lambda: len(world.events) == 2)
+
+    asyncio.run(scenario())
+
+
+def test_a_message_of_endless_frames_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with following(monkeypatch) as (world, feed):
+            await until(lambda: len(feed._connected) == 3, "all venues are there")
+            (client,) = world.venues[1]._clients
+            client.send(WSMsgType.TEXT, b"{", fin=False)
+            for _ in range(PARTS_MAX + 1):
+                client.send(WSMsgType.CONTINUATION, b"", fin=False)
+            await until(lambda: "kraken" not in feed._connected, "hung up")
 
     asyncio.run(scenario())
 
