@@ -402,6 +402,7 @@ class _Client:
             self.goodbye = self.goodbye or f"no goodbye: {error}"
             return False
         if not data:
+            self.goodbye = self.goodbye or "no goodbye: cut off"
             return False
         if self._rest:
             data = self._rest + data

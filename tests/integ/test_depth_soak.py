@@ -460,8 +460,8 @@ async def scenario(exchange: Exchange, page_sources: Path, seed: int) -> None:
         f"{[each.applied for each in followers]}; {len(engine[1])} bids and {len(engine[2])} asks at {engine[0]}"
     )
     assert trouble.done[0] == trouble.done[2] == "ws"
-    assert min(each.joined for each in followers) > 3
-    assert pro.ends > 1
+    assert min(each.joined for each in followers) >= 3, "once at first, and after each gateway that was killed"
+    assert pro.ends >= 1
     assert len(engine[1]) > 5
     assert len(engine[2]) > 5
 
