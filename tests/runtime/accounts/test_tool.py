@@ -13,7 +13,7 @@ import pytest
 
 import runtime.accounts.__main__ as tool
 from config.markets import CATALOGUE
-from runtime.accounts.keys import new_ed25519_pair
+from runtime.accounts.keys import KeyRefusedError, new_ed25519_pair
 from runtime.accounts.operations import CommandRefusedError, deposit, open_account
 from runtime.engine.engine import Engine
 from runtime.ledger.history import AccountName
@@ -211,9 +211,16 @@ def test_a_variable_that_a_command_needs_is_named(run: Run, variable: str, monke
         run("key", "ana")
 
 
+def test_a_key_that_withdraws_is_held_to_addresses(run: Run) -> None:
+    run("open", "ana")
+    with pytest.raises(KeyRefusedError, match="WITHDRAW needs a list of the addresses"):
+        run("key", "ana", "--permissions", "READ,WITHDRAW")
+    assert "api_key" in run("key", "ana", "--permissions", "READ,WITHDRAW", "--ip", "198.51.100.7")
+
+
 @pytest.mark.parametrize(
     "words",
-    [("key", "a", "--ip", "1.2.3"), ("key", "a", "--permissions", "WITHDRAW"), ("status", "BTCUSDT", "off"), ()],
+    [("key", "a", "--ip", "1.2.3"), ("key", "a", "--permissions", "FLY"), ("status", "BTCUSDT", "off"), ()],
 )
 def test_a_wrong_call_is_explained(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
