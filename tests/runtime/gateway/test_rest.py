@@ -13,7 +13,6 @@ import pytest
 from runtime.gateway import rest
 from runtime.gateway.engine import Tell
 from runtime.gateway.limits import LimitSettings
-from runtime.gateway.parts import GatewaySettings
 from runtime.gateway.rest import BODY_BYTES_MAX, UNREAD_BYTES_MAX, RestApi, server, viewer_address
 from runtime.shared import messages as m
 from tests.runtime.gateway.world import World, now_ms
@@ -302,7 +301,7 @@ def test_a_server_that_ends_by_itself_is_an_error(monkeypatch: pytest.MonkeyPatc
     async def serve(*_: object, **__: object) -> None:
         pass
 
-    settings = GatewaySettings.model_construct(
+    settings = rest.RestSettings.model_construct(
         service="rest", listen_host="127.0.0.1", listen_port=0, trusted_proxy="", connections_max=1
     )
     monkeypatch.setattr(rest, "read_settings", lambda _: settings)
