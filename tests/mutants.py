@@ -427,7 +427,7 @@ MUTANTS: Final = (
     Mutant(
         "who asked may approve",
         "runtime/withdrawals/approvals.py",
-        'if approval.approver == found["asked_by"]:',
+        "if approval.approver == asked_by:",
         "if False:",
         _SAGA + "::test_a_large_withdrawal_needs_two_who_did_not_ask",
     ),

@@ -13,7 +13,6 @@ from runtime.offboarding.register import (
     SETTLING,
     STATED,
     Register,
-    StatusError,
 )
 from runtime.shared.messages import (
     FIRST_USER_ACCOUNT,
@@ -31,6 +30,7 @@ from runtime.shared.messages import (
     Rejected,
     Reply,
 )
+from runtime.shared.request_table import StatusError
 
 _STAYS: Final = frozenset({MARKET_CLOSED, UNKNOWN_ORDER})
 """A halted market keeps its orders until it opens; an order that is gone needs no cancellation."""

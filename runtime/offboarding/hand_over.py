@@ -16,10 +16,11 @@ from botocore.exceptions import ClientError
 from runtime.offboarding.approvals import NEEDED, valid
 from runtime.offboarding.clerk import NotApprovedError, UnknownStepError, outcome
 from runtime.offboarding.export import export
-from runtime.offboarding.register import ASKED, EXPORTED, REFUSED, Register, StatusError
+from runtime.offboarding.register import ASKED, EXPORTED, REFUSED, Register
 from runtime.shared.business_events import BusinessEvent, CaseOpened, HandOverChanged
 from runtime.shared.catalogue import Catalogue
 from runtime.shared.hand_over import MANIFEST
+from runtime.shared.request_table import StatusError
 
 logger = logging.getLogger(__name__)
 PREFIX: Final = "hand-over/"

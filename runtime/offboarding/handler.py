@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from runtime.offboarding.api_keys import KeyRing
-from runtime.offboarding.approvals import NEEDED, check, stored
+from runtime.offboarding.approvals import NEEDED, check
 from runtime.offboarding.clerk import Clerk, Retention, open_due
 from runtime.offboarding.payouts import Payouts
 from runtime.offboarding.register import CLOSED, CLOSURE, CUSTOMER, HAND_OVER, OPERATOR, Register
@@ -21,6 +21,7 @@ from runtime.shared.business_events import CaseOpened, DepositCredited, EventPub
 from runtime.shared.functions import logger, tracer
 from runtime.shared.messages import FIRST_USER_ACCOUNT
 from runtime.wallet_enclave.messages import Approval
+from runtime.withdrawals.approvals import stored
 from runtime.withdrawals.register import Register as WithdrawalRegister
 from runtime.withdrawals.register import UnknownWithdrawalError
 from runtime.withdrawals.rules import Rule

@@ -6,11 +6,12 @@ from typing import Any, Final
 import psycopg
 
 from runtime.offboarding.clerk import UnknownStepError, outcome
-from runtime.offboarding.register import CONFIRMED, EMPTY, STATED, Register, StatusError
+from runtime.offboarding.register import CONFIRMED, EMPTY, STATED, Register
 from runtime.portfolio.statement import final_statement
 from runtime.reporting.filing import Cabinet
 from runtime.shared.business_day import day_of
 from runtime.shared.catalogue import Catalogue
+from runtime.shared.request_table import StatusError
 
 BEHIND_WAIT_S: Final = 2
 

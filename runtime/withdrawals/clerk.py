@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from runtime.shared.business_events import BusinessEvent, CaseOpened, WithdrawalDecided
+from runtime.shared.request_table import StatusError
 from runtime.wallet_enclave.messages import Refused, Signed, SignWithdrawal, Withdrawal, decode, encode
 from runtime.withdrawals.approvals import valid
 from runtime.withdrawals.nodes import Chain
@@ -24,7 +25,6 @@ from runtime.withdrawals.register import (
     SIGNING,
     LimitError,
     Register,
-    StatusError,
     request_of,
 )
 from runtime.withdrawals.rules import Reason, Rule, above_day, reasons_against

@@ -10,16 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
-import boto3
 from botocore.exceptions import ClientError
 
+from runtime.shared.request_table import TAKEN, RequestTable, StatusError, typed
 from runtime.withdrawals.rules import DAY_S, KnownAddress, Reason, Receiver, Request, Rule
 
 HOUR_S: Final = 3600
 SWITCH: Final = "switch#halted"
-_TAKEN: Final = "ConditionalCheckFailedException"
-_CANCELED: Final = "TransactionCanceledException"
-_FAILED: Final = "ConditionalCheckFailed"
 
 ASKED: Final = "asked"
 CHECKED: Final = "checked"
@@ -42,10 +39,6 @@ class UnknownWithdrawalError(LookupError):
     """There is no request of this id."""
 
 
-class StatusError(RuntimeError):
-    """The request is not where this step begins."""
-
-
 class LimitError(Exception):
     """One more would be above a limit: `day`, `hour` (of the asset) or `count` (of all)."""
 
@@ -55,19 +48,15 @@ class LimitError(Exception):
         self.which = which
 
 
-class Register:
-    """The table. Every change is one conditional write, so a step that comes twice has its effect once."""
+class Register(RequestTable):
+    """The table."""
 
-    def __init__(self, table: str, *, client: Any = None) -> None:  # noqa: ANN401 - boto3's
-        """Use the table of this name."""
-        self._name = table
-        self._client = client or boto3.client("dynamodb")
+    noun = "withdrawal"
+    approvable = PREPARED
 
-    def item(self, name: str) -> dict[str, Any]:
-        """Return an item's attributes, empty for one that is not there."""
-        key = {"id": {"S": name}}
-        found = self._client.get_item(TableName=self._name, Key=key, ConsistentRead=True).get("Item", {})
-        return {field: _plain(value) for field, value in found.items()}
+    def found(self, name: str) -> dict[str, Any]:
+        """Return as `withdrawal`."""
+        return self.withdrawal(name)
 
     def withdrawal(self, name: str) -> dict[str, Any]:
         """Return a withdrawal's attributes. Raises UnknownWithdrawalError."""
@@ -84,20 +73,16 @@ class Register:
         try:
             self._client.put_item(
                 TableName=self._name,
-                Item={name: _typed(value) for name, value in fields.items()},
+                Item={name: typed(value) for name, value in fields.items()},
                 ConditionExpression="attribute_not_exists(id)",
             )
         except ClientError as error:
-            if error.response["Error"]["Code"] != _TAKEN:
+            if error.response["Error"]["Code"] != TAKEN:
                 raise
             if request_of(self.withdrawal(request.request_id)) != request:
                 raise StatusError(f"another withdrawal has the id {request.request_id}") from None
             return False
         return True
-
-    def move(self, name: str, origins: Iterable[str], status: str, **changes: Any) -> None:  # noqa: ANN401 - values
-        """Take a withdrawal from one of `origins` to `status`; done before, it is done. Raises StatusError."""
-        self._client_update(self._moved(name, origins, status, changes), name, status)
 
     def count(self, request: Request, rule: Rule, *, count_max: int, now_s: int) -> None:
         """Take a request from asked to checked and count it. Raises LimitError, and StatusError if it is elsewhere."""
@@ -112,12 +97,12 @@ class Register:
                     "Key": {"id": {"S": counters[which]}},
                     "UpdateExpression": "ADD units :amount",
                     "ConditionExpression": "attribute_not_exists(units) OR units <= :room",
-                    "ExpressionAttributeValues": {":amount": _typed(amount), ":room": _typed(most - amount)},
+                    "ExpressionAttributeValues": {":amount": typed(amount), ":room": typed(most - amount)},
                 }
             )
             if amount > most:
                 raise LimitError(which)
-        failed = self._transact(steps)
+        failed = self._transact([{"Update": each} for each in steps])
         if failed and failed[0]:
             if self.withdrawal(request.request_id)["status"] == CHECKED:
                 return
@@ -141,10 +126,10 @@ class Register:
                     "TableName": self._name,
                     "Key": {"id": {"S": counter}},
                     "UpdateExpression": "ADD units :amount",
-                    "ExpressionAttributeValues": {":amount": _typed(-1 if which == "count" else -found["amount"])},
+                    "ExpressionAttributeValues": {":amount": typed(-1 if which == "count" else -found["amount"])},
                 }
             )
-        if any(self._transact(steps)):
+        if any(self._transact([{"Update": each} for each in steps])):
             raise StatusError(f"withdrawal {name} went on while it was refused")
         return True
 
@@ -167,7 +152,7 @@ class Register:
             TableName=self._name,
             Key={"id": {"S": address_key(account, chain, address)}},
             UpdateExpression="SET added_at_s = if_not_exists(added_at_s, :now)",
-            ExpressionAttributeValues={":now": _typed(now_s)},
+            ExpressionAttributeValues={":now": typed(now_s)},
         )
 
     def screened(self, key: str, *, is_clear: bool) -> bool:
@@ -178,10 +163,10 @@ class Register:
                 Key={"id": {"S": key}},
                 UpdateExpression="SET is_screened = :clear",
                 ConditionExpression="attribute_exists(added_at_s)",
-                ExpressionAttributeValues={":clear": _typed(int(is_clear))},
+                ExpressionAttributeValues={":clear": typed(int(is_clear))},
             )
         except ClientError as error:
-            if error.response["Error"]["Code"] != _TAKEN:
+            if error.response["Error"]["Code"] != TAKEN:
                 raise
             return False
         return True
@@ -189,70 +174,12 @@ class Register:
     def halt(self, reason: str, now_s: int) -> None:
         """Halt every withdrawal until somebody takes the item away."""
         fields: dict[str, str | int] = {"id": SWITCH, "reason": reason, "since_s": now_s}
-        self._client.put_item(TableName=self._name, Item={name: _typed(value) for name, value in fields.items()})
+        self._client.put_item(TableName=self._name, Item={name: typed(value) for name, value in fields.items()})
 
     @property
     def is_halted(self) -> bool:
         """Whether every withdrawal is refused."""
         return bool(self.item(SWITCH))
-
-    def approve(self, name: str, approver: str, approval: str) -> int:
-        """Add an approver's word to a withdrawal that waits for it; return how many there are. Raises StatusError."""
-        try:
-            self._client.update_item(
-                TableName=self._name,
-                Key={"id": {"S": name}},
-                UpdateExpression="SET #approval = :approval",
-                ConditionExpression="#status = :prepared",
-                ExpressionAttributeNames={"#approval": f"approval#{approver}", "#status": "status"},
-                ExpressionAttributeValues={":approval": _typed(approval), ":prepared": _typed(PREPARED)},
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] != _TAKEN:
-                raise
-            raise StatusError(f"withdrawal {name} waits for no approval") from None
-        return len(approvals_of(self.withdrawal(name)))
-
-    def _moved(self, name: str, origins: Iterable[str], status: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-        values = {":status": _typed(status)}
-        values |= {f":o{number}": _typed(origin) for number, origin in enumerate(origins)}
-        allowed = ", ".join(each for each in values if each.startswith(":o"))
-        names = {"#status": "status"}
-        sets = ["#status = :status"]
-        for number, (field, value) in enumerate(changes.items()):
-            names[f"#f{number}"], values[f":f{number}"] = field, _typed(value)
-            sets.append(f"#f{number} = :f{number}")
-        return {
-            "TableName": self._name,
-            "Key": {"id": {"S": name}},
-            "UpdateExpression": "SET " + ", ".join(sets),
-            "ConditionExpression": f"#status IN ({allowed})",
-            "ExpressionAttributeNames": names,
-            "ExpressionAttributeValues": values,
-        }
-
-    def _client_update(self, update: dict[str, Any], name: str, status: str) -> None:
-        try:
-            self._client.update_item(**update)
-        except ClientError as error:
-            if error.response["Error"]["Code"] != _TAKEN:
-                raise
-            found = self.withdrawal(name)["status"]
-            if found != status:
-                raise StatusError(f"withdrawal {name} is {found}, which does not lead to {status}") from None
-
-    def _transact(self, updates: list[dict[str, Any]]) -> list[bool]:
-        """Write all or nothing; return for each whether its condition failed, empty when all was written."""
-        try:
-            self._client.transact_write_items(TransactItems=[{"Update": each} for each in updates])
-        except ClientError as error:
-            if error.response["Error"]["Code"] != _CANCELED:
-                raise
-            codes = [reason["Code"] for reason in error.response["CancellationReasons"]]
-            if _FAILED not in codes:
-                raise  # a conflict with another transaction: the step comes again
-            return [code == _FAILED for code in codes]
-        return []
 
 
 def request_of(found: Mapping[str, Any]) -> Request:
@@ -265,11 +192,6 @@ def request_of(found: Mapping[str, Any]) -> Request:
         client_id=found.get("client_id", ""),
         **fields,
     )
-
-
-def approvals_of(found: Mapping[str, Any]) -> dict[str, str]:
-    """Return the approvals of a withdrawal, by approver."""
-    return {name.partition("#")[2]: value for name, value in found.items() if name.startswith("approval#")}
 
 
 def address_key(account: int, chain: str, address: str) -> str:
@@ -288,11 +210,3 @@ def counters_of(request: Request, now_s: int) -> dict[str, str]:
 
 def _words(reasons: Iterable[Reason]) -> str:
     return "; ".join(reason.text for reason in reasons)
-
-
-def _typed(value: str | int) -> dict[str, str]:
-    return {"N": str(value)} if isinstance(value, int) else {"S": value}
-
-
-def _plain(value: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a number or a text
-    return int(value["N"]) if "N" in value else value.get("S")

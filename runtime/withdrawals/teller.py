@@ -22,8 +22,9 @@ from runtime.shared.messages import (
     Reply,
     SettleHold,
 )
+from runtime.shared.request_table import StatusError
 from runtime.withdrawals.approvals import valid
-from runtime.withdrawals.register import DECLINED, HELD, PREPARED, RELEASED, SENT, SETTLED, Register, StatusError
+from runtime.withdrawals.register import DECLINED, HELD, PREPARED, RELEASED, SENT, SETTLED, Register
 from runtime.withdrawals.rules import Reason
 
 _REFUSALS: Final = {

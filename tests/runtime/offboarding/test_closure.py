@@ -19,17 +19,19 @@ from config.environments import OFFBOARDING_APPROVERS
 from config.markets import CATALOGUE
 from runtime.engine.questions import answer
 from runtime.offboarding.api_keys import ACCOUNT_INDEX, KeyRing
-from runtime.offboarding.approvals import NEEDED, ApprovalError, approval_text, check, stored
+from runtime.offboarding.approvals import NEEDED, approval_text, check
 from runtime.offboarding.broker import Broker
 from runtime.offboarding.clerk import Clerk, NotApprovedError, Retention, after_years, open_due, pause_s
 from runtime.offboarding.flow import FLOW
 from runtime.offboarding.payouts import Payouts
-from runtime.offboarding.register import CLOSURE, CUSTOMER, OPERATOR, Register, StatusError
+from runtime.offboarding.register import CLOSURE, CUSTOMER, OPERATOR, Register
 from runtime.offboarding.writer import Writer
 from runtime.reporting.filing import Cabinet
 from runtime.shared import messages as m
 from runtime.shared.business_events import AccountClosed, BusinessEvent, CaseOpened, ClosureChanged
+from runtime.shared.request_table import StatusError
 from runtime.wallet_enclave.messages import Approval
+from runtime.withdrawals.approvals import ApprovalError, stored
 from runtime.withdrawals.rules import DAY_S, Rule
 from tests.runtime.ledger.feeds import START_US, Database, Feed, order
 

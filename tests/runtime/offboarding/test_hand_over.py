@@ -12,16 +12,18 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from config.markets import CATALOGUE
-from runtime.offboarding.approvals import approval_text, stored
+from runtime.offboarding.approvals import approval_text
 from runtime.offboarding.clerk import NotApprovedError
 from runtime.offboarding.export import export
 from runtime.offboarding.hand_over import Exporter
-from runtime.offboarding.register import HAND_OVER, OPERATOR, Register, StatusError
+from runtime.offboarding.register import HAND_OVER, OPERATOR, Register
 from runtime.reporting.day import OutOfBalanceError
 from runtime.shared.business_events import BusinessEvent, HandOverChanged
 from runtime.shared.hand_over import ACCOUNTS, BALANCES, DIFFERENCES_MAX, MANIFEST, ORDERS, Reconciliation, reconcile
 from runtime.shared.messages import BUY, SELL
+from runtime.shared.request_table import StatusError
 from runtime.wallet_enclave.messages import Approval
+from runtime.withdrawals.approvals import stored
 from tests.runtime.ledger.feeds import ANA, BUDI, START_US, Database, funded_feed, order
 
 NOW = START_US // 1_000_000 + 86_400

@@ -14,12 +14,13 @@ from moto import mock_aws
 
 from runtime.shared import messages as m
 from runtime.shared.business_events import BusinessEvent, CaseOpened, WithdrawalDecided
+from runtime.shared.request_table import StatusError
 from runtime.wallet_enclave.messages import Refused, Signed, SignWithdrawal, approval_text, decode, encode
 from runtime.withdrawals.approvals import ApprovalError, check, stored
 from runtime.withdrawals.clerk import Clerk
 from runtime.withdrawals.flow import FLOW
 from runtime.withdrawals.nodes import NodeError
-from runtime.withdrawals.register import HELD, PREPARED, Register, StatusError, address_key
+from runtime.withdrawals.register import HELD, PREPARED, Register, address_key
 from runtime.withdrawals.rules import Receiver, Request, Rule
 from runtime.withdrawals.signing import Signing
 from runtime.withdrawals.teller import NotApprovedError, Teller
