@@ -4,19 +4,17 @@ import asyncio
 import os
 import time
 from functools import cache
-from typing import Any, Final
+from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from runtime.offboarding.broker import Broker
 from runtime.offboarding.register import Register
 from runtime.shared.catalogue import Catalogue
-from runtime.shared.engine_link import EngineLink
+from runtime.shared.engine_link import EngineLink, linked
 from runtime.shared.functions import logger, tracer
 from runtime.shared.messages import Answered, Command, Question, Reply
 from runtime.shared.settings import read_catalogue_parameter
-
-CONNECT_TIMEOUT_S: Final = 5.0
 
 
 class LinkedEngine:
@@ -45,10 +43,7 @@ def do_step(request: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
 
 
 async def _done(step: str, name: str) -> dict[str, Any]:
-    link = EngineLink(os.environ["ENGINE_ADDRESS"])
-    await link.start()
-    try:
-        await link.wait_connected(CONNECT_TIMEOUT_S)
+    async with linked(os.environ["ENGINE_ADDRESS"]) as link:
         broker = Broker(
             register=_register(),
             engine=LinkedEngine(link),
@@ -57,8 +52,6 @@ async def _done(step: str, name: str) -> dict[str, Any]:
             now_s=int(time.time()),
         )
         return await broker.do(step, name)
-    finally:
-        await link.stop()
 
 
 @cache

@@ -4,7 +4,7 @@ import asyncio
 import os
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, Final
+from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -13,11 +13,9 @@ from runtime.onboarding.applications import Applications
 from runtime.onboarding.steps import Desk
 from runtime.shared.business_events import AccountOpened, EventPublisher
 from runtime.shared.catalogue import Catalogue
-from runtime.shared.engine_link import EngineLink
+from runtime.shared.engine_link import linked
 from runtime.shared.functions import logger, tracer
 from runtime.shared.settings import read_catalogue_parameter
-
-CONNECT_TIMEOUT_S: Final = 5.0
 
 
 class NotApprovedError(RuntimeError):
@@ -42,13 +40,8 @@ def open_approved(request: dict[str, Any], _context: LambdaContext) -> dict[str,
 
 
 async def _open(address: str, name: str, tier: int) -> int:
-    link = EngineLink(address)
-    await link.start()
-    try:
-        await link.wait_connected(CONNECT_TIMEOUT_S)
+    async with linked(address) as link:
         return await open_account(link, name, tier)
-    finally:
-        await link.stop()
 
 
 @cache

@@ -367,6 +367,18 @@ def _fail(waiting: Iterable["_Waiting[Replied] | _Waiting[Answered]"], error: En
         each.tell(error)
 
 
+@contextlib.asynccontextmanager
+async def linked(address: str, timeout_s: float = 5.0) -> AsyncIterator[EngineLink]:
+    """Give a link to the engine at `address` for one piece of work. Raises EngineUnavailableError after `timeout_s`."""
+    link = EngineLink(address)
+    await link.start()
+    try:
+        await link.wait_connected(timeout_s)
+        yield link
+    finally:
+        await link.stop()
+
+
 async def follow_feed(address: str, sequence: int) -> AsyncIterator[list[Happened]]:
     """Yield what happened from `sequence` on (0: everything, -1: from the next command), for ever.
 

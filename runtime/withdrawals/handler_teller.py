@@ -4,19 +4,17 @@ import asyncio
 import os
 import time
 from functools import cache
-from typing import Any, Final
+from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from runtime.shared.catalogue import Catalogue
-from runtime.shared.engine_link import EngineLink
+from runtime.shared.engine_link import EngineLink, linked
 from runtime.shared.functions import logger, tracer
 from runtime.shared.messages import Answer, Command, Question, Reply
 from runtime.shared.settings import read_catalogue_parameter
 from runtime.withdrawals.register import Register
 from runtime.withdrawals.teller import Teller
-
-CONNECT_TIMEOUT_S: Final = 5.0
 
 
 class LinkedEngine:
@@ -45,15 +43,10 @@ def do_step(request: dict[str, Any], _context: LambdaContext) -> str:
 
 
 async def _done(step: str, name: str) -> str:
-    link = EngineLink(os.environ["ENGINE_ADDRESS"])
-    await link.start()
-    try:
-        await link.wait_connected(CONNECT_TIMEOUT_S)
+    async with linked(os.environ["ENGINE_ADDRESS"]) as link:
         assets = {asset.name: asset.id for asset in _catalogue().assets}
         teller = Teller(register=_register(), engine=LinkedEngine(link), assets=assets, now_s=int(time.time()))
         return await teller.do(step, name)
-    finally:
-        await link.stop()
 
 
 @cache
