@@ -39,7 +39,10 @@ from runtime.market_maker.client import Key, Session
 SYMBOL: Final = "BTCUSDT"
 ACCOUNTS: Final = ("replay-1", "replay-2", "replay-3", "replay-4")
 """Accounts with high limits."""
-CONNECTIONS: Final = 64
+CONNECTIONS: Final = 256
+"""So many that the gateway is busy, as the echo is: with fewer it mostly waits for the journal, and is woken up anew
+for each batch that has become durable.
+"""
 IN_FLIGHT: Final = 1
 """Requests of one connection that are not answered yet. With more, a bare echo reads and writes many at a time."""
 WARM_S: Final = 2.0

@@ -162,7 +162,7 @@ async def _kill_under_load(ports: list[int], leader: subprocess.Popen[bytes]) ->
 async def _serve(folder: Path, port: int, stopping: asyncio.Event) -> None:
     """Be one of the two engine processes."""
     lease = Lease(DynamoLeaseStore(TABLE, GROUP), new_member_name())
-    await Member(Follower.of_files(folder, GROUP), lease, CATALOGUE).run("127.0.0.1", port, stopping)
+    await Member(Follower.of_files(folder, GROUP), lease, lambda: CATALOGUE).run("127.0.0.1", port, stopping)
 
 
 if __name__ == "__main__":

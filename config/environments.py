@@ -2,9 +2,13 @@
 
 from typing import Final
 
+from config.analytics import AnalyticsConfig
+from config.business import BusinessConfig
 from config.checks import Sample
+from config.controls import ControlConfig
 from config.custody import CustodyConfig, EnclaveImage
 from config.images import ImagesConfig
+from config.liquidity import LiquidityConfig, QuotePromise
 from config.markets import CATALOGUE
 from config.migration import CutOverConfig, MigrationConfig
 from config.model import (
@@ -16,6 +20,7 @@ from config.model import (
     FargateSize,
     NetworkConfig,
     OperationsConfig,
+    ScaledFargateSize,
     WebSocketConfig,
 )
 from config.nodes import ChainConfig, DepositAsset, NodeBuild, NodesConfig
@@ -31,9 +36,21 @@ from config.perimeter import (
     PartnersConfig,
     PeeredNetwork,
 )
+from config.reconciliation import HeldAddress, ReconciliationConfig
 from config.records import RecordsConfig
 from config.withdrawals import WithdrawalConfig, WithdrawalRule
 
+MAKER_PROMISES: Final = (
+    QuotePromise(
+        partner="MakerOne",
+        symbol="BTCIDR",
+        tier="market_maker",
+        spread_bips_max=50,
+        depth_min=5_000_000_000,
+        uptime_percent_min=95,
+    ),
+)
+"""What a contract with a market maker says; shown, and not judged yet."""
 PRICE_SOURCES: Final = ("ws-feed.exchange.coinbase.com", "ws.kraken.com", "ws.bitstamp.net")
 """Where the price feed listens."""
 REFERENCE_SYMBOLS: Final = ("BTCUSDT", "ETHUSDT")
@@ -65,12 +82,28 @@ WITHDRAWALS: Final = WithdrawalConfig(
     ),
     hourly_count_max=150,
 )
+RECONCILIATION: Final = ReconciliationConfig(
+    wallets=(
+        HeldAddress(name="hot-1", address=Sample("0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed")),
+        HeldAddress(name="cold-1", address=Sample("0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359")),
+    ),
+    every_minutes=15,
+)
+"""The samples are examples of EIP-55."""
 OFFBOARDING_APPROVERS: Final = (
     Sample("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"),
     Sample("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"),
     Sample("fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025"),
 )
 """Who may let an operator close an account. The samples are test vectors of RFC 8032, whose private keys all know."""
+CONTROLS: Final = ControlConfig(
+    approvers=(
+        Sample("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"),
+        Sample("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"),
+        Sample("fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025"),
+    )
+)
+"""Who may open markets and move limits. The samples are those test vectors as well."""
 WALLET_XPUB: Final = Sample(
     "xpub68Gmy5EdvgibQVfPdqkBBCHxA5htiqg55crXYuXoQRKfDBFA1WEjWgP6LHhwBZeNK1VTsfTFUHCdrfp1bgwQ9xv5ski8PX9rL2dZXvgGDnw"
 )
@@ -93,6 +126,7 @@ DEV: Final = Environment(
     edge_region="us-east-1",
     domain=Sample("dev.bursa.example"),
     hosted_zone_id=Sample("Z0DEV00000000000"),
+    mail_verified=False,
     durability=Durability.DISPOSABLE,
     log_retention_days=30,
     network=NetworkConfig(cidr="10.10.0.0/16", az_count=2, endpoint_zone_count=1),
@@ -126,12 +160,17 @@ DEV: Final = Environment(
         restore_test_days=30,
     ),
     withdrawals=WITHDRAWALS,
+    reconciliation=RECONCILIATION,
+    business=BusinessConfig(spread_bips_max=200),
+    liquidity=LiquidityConfig(promises=()),
     offboarding=OffboardingConfig(
         approvers=OFFBOARDING_APPROVERS,
         settle_days_max=7,
         files_years=1,
         transfer_out_years=1,
     ),
+    controls=CONTROLS,
+    analytics=AnalyticsConfig(),
     migration=MigrationConfig(
         landing_days=30,
         copies_database=False,
@@ -218,7 +257,8 @@ DEV: Final = Environment(
     deposits=FargateSize(cpu_units=256, memory_mib=512, task_count=1),
     price_feed=FargateSize(cpu_units=256, memory_mib=512, task_count=1),
     reference_symbols=REFERENCE_SYMBOLS,
-    rest=FargateSize(cpu_units=512, memory_mib=1024, task_count=1),
+    canary_symbol="ETHIDR",
+    rest=ScaledFargateSize(cpu_units=512, memory_mib=1024, task_count=1, task_count_max=2),
     fix=FargateSize(cpu_units=256, memory_mib=512, task_count=1),
     websocket=WebSocketConfig(instance_type="c7g.large", instance_count_min=1, instance_count_max=2),
     images=ImagesConfig(base=PYTHON),
@@ -253,6 +293,7 @@ STAGING: Final = Environment(
     edge_region="us-east-1",
     domain=Sample("staging.bursa.example"),
     hosted_zone_id=Sample("Z0STAGING0000000"),
+    mail_verified=False,
     durability=Durability.DISPOSABLE,
     log_retention_days=90,
     network=NetworkConfig(cidr="10.20.0.0/16", az_count=3, endpoint_zone_count=2),
@@ -300,12 +341,17 @@ STAGING: Final = Environment(
         restore_test_days=30,
     ),
     withdrawals=WITHDRAWALS,
+    reconciliation=RECONCILIATION,
+    business=BusinessConfig(spread_bips_max=100),
+    liquidity=LiquidityConfig(promises=()),
     offboarding=OffboardingConfig(
         approvers=OFFBOARDING_APPROVERS,
         settle_days_max=30,
         files_years=1,
         transfer_out_years=1,
     ),
+    controls=CONTROLS,
+    analytics=AnalyticsConfig(),
     migration=MigrationConfig(
         landing_days=30,
         copies_database=False,
@@ -416,7 +462,8 @@ STAGING: Final = Environment(
     deposits=FargateSize(cpu_units=256, memory_mib=512, task_count=1),
     price_feed=FargateSize(cpu_units=256, memory_mib=512, task_count=1),
     reference_symbols=REFERENCE_SYMBOLS,
-    rest=FargateSize(cpu_units=1024, memory_mib=2048, task_count=2),
+    canary_symbol="ETHIDR",
+    rest=ScaledFargateSize(cpu_units=1024, memory_mib=2048, task_count=2, task_count_max=6),
     fix=FargateSize(cpu_units=256, memory_mib=512, task_count=2),
     websocket=WebSocketConfig(instance_type="c7g.large", instance_count_min=2, instance_count_max=4),
     images=ImagesConfig(base=PYTHON),
@@ -451,6 +498,7 @@ PROD: Final = Environment(
     edge_region="us-east-1",
     domain=Sample("bursa.example"),
     hosted_zone_id=Sample("Z0PROD0000000000"),
+    mail_verified=False,
     durability=Durability.RETAINED,
     log_retention_days=1827,
     network=NetworkConfig(cidr="10.30.0.0/16", az_count=3, endpoint_zone_count=3),
@@ -498,12 +546,17 @@ PROD: Final = Environment(
         restore_test_days=7,
     ),
     withdrawals=WITHDRAWALS,
+    reconciliation=RECONCILIATION,
+    business=BusinessConfig(spread_bips_max=100),
+    liquidity=LiquidityConfig(promises=MAKER_PROMISES),
     offboarding=OffboardingConfig(
         approvers=OFFBOARDING_APPROVERS,
         settle_days_max=90,
         files_years=5,
         transfer_out_years=10,
     ),
+    controls=CONTROLS,
+    analytics=AnalyticsConfig(),
     migration=MigrationConfig(
         landing_days=90,
         copies_database=False,
@@ -609,7 +662,8 @@ PROD: Final = Environment(
     deposits=FargateSize(cpu_units=256, memory_mib=512, task_count=1),
     price_feed=FargateSize(cpu_units=256, memory_mib=512, task_count=1),
     reference_symbols=REFERENCE_SYMBOLS,
-    rest=FargateSize(cpu_units=2048, memory_mib=4096, task_count=3),
+    canary_symbol="ETHIDR",
+    rest=ScaledFargateSize(cpu_units=2048, memory_mib=4096, task_count=3, task_count_max=12),
     fix=FargateSize(cpu_units=256, memory_mib=512, task_count=2),
     websocket=WebSocketConfig(instance_type="c7g.xlarge", instance_count_min=3, instance_count_max=12),
     images=ImagesConfig(base=PYTHON),

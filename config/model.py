@@ -15,9 +15,13 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
+from config.analytics import AnalyticsConfig
+from config.business import BusinessConfig
 from config.checks import Checked, Sample, between, matching
+from config.controls import ControlConfig
 from config.custody import CustodyConfig
 from config.images import ImagesConfig
+from config.liquidity import LiquidityConfig
 from config.migration import MigrationConfig
 from config.nodes import NodesConfig
 from config.offboarding import OffboardingConfig
@@ -31,6 +35,7 @@ from config.perimeter import (
     EgressConfig,
     PartnersConfig,
 )
+from config.reconciliation import ReconciliationConfig
 from config.records import LEDGER_YEARS_MIN, RecordsConfig
 from config.withdrawals import WithdrawalConfig
 from runtime.shared.catalogue import Catalogue, first_problem
@@ -113,6 +118,13 @@ class FargateSize(Checked):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScaledFargateSize(FargateSize):
+    """A service whose tasks hold nothing: there are more of them while they are busy."""
+
+    task_count_max: Annotated[int, between(2, 200)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WebSocketConfig(Checked):
     """Hosts of the WebSocket gateway: one process each, so memory bounds the connections."""
 
@@ -168,6 +180,8 @@ class Environment(Checked):
     hosted_zone_id: Annotated[
         str, matching(r"Z[A-Z0-9]{7,31}", "the id of a public Route 53 zone, such as Z0123456789AB")
     ]
+    mail_verified: bool
+    """Whether SES has proven our mail domain and left its sandbox; until then customers get mail in Cognito's name."""
     durability: Durability
     log_retention_days: Literal[30, 90, 180, 365, 731, 1827, 3653]
     network: NetworkConfig
@@ -178,14 +192,21 @@ class Environment(Checked):
     backup: BackupConfig
     custody: CustodyConfig
     withdrawals: WithdrawalConfig
+    reconciliation: ReconciliationConfig
+    business: BusinessConfig
+    liquidity: LiquidityConfig
     offboarding: OffboardingConfig
+    controls: ControlConfig
     migration: MigrationConfig
+    analytics: AnalyticsConfig
     nodes: NodesConfig
     deposits: FargateSize
     """Of the deposit watchers, one for each chain."""
     price_feed: FargateSize
     reference_symbols: tuple[str, ...]
     """Markets whose price bands follow other venues; every venue must list them. The others follow their last trade."""
+    canary_symbol: str
+    """Market in which the canary places its orders."""
     database: DatabaseConfig
     journal_brokers: BrokerConfig | None
     """Brokers of the engine's command journal; None is MSK Serverless."""
@@ -193,7 +214,7 @@ class Environment(Checked):
     engine: FargateSize
     market_data: FargateSize
     ledger: FargateSize
-    rest: FargateSize
+    rest: ScaledFargateSize
     fix: FargateSize
     websocket: WebSocketConfig
     images: ImagesConfig
@@ -206,6 +227,21 @@ class Environment(Checked):
     def account(self) -> str:
         """The account of most stacks."""
         return self.accounts.core
+
+    @property
+    def api_name(self) -> str:
+        """The public name of the API."""
+        return f"api.{self.domain}"
+
+    @property
+    def mail_domain(self) -> str:
+        """What stands behind the @ of our mail to customers."""
+        return f"mail.{self.domain}"
+
+    @property
+    def hosts_outside(self) -> tuple[str, ...]:
+        """Everything that may be reached from inside: venues, and our own public name, for the canary."""
+        return (*self.egress.domains, self.api_name)
 
     @property
     def retained(self) -> bool:
@@ -249,21 +285,38 @@ def _broken_rules(environment: Environment) -> Iterator[tuple[str, str, object]]
     yield from _broken_perimeter(environment)
     yield from environment.custody.problems()
     yield from environment.withdrawals.problems()
+    yield from environment.reconciliation.problems()
     yield from environment.migration.problems()
+    yield from environment.analytics.problems(environment.network.az_count)
     yield from environment.offboarding.problems(environment.name)
+    yield from environment.controls.problems()
+    yield from environment.liquidity.problems(
+        partners=set(environment.partners.maker_names()),
+        symbols={market.symbol for market in environment.catalogue.markets},
+        tiers={tier.name for tier in environment.catalogue.tiers},
+    )
     known = {asset.name for asset in environment.catalogue.assets}
     for number, rule in enumerate(environment.withdrawals.rules):
         if rule.asset not in known:
             yield f"withdrawals.rules.{number}.asset", "must be an asset of the catalogue", rule.asset
+        elif rule.asset not in environment.nodes.confirmations(rule.chain):
+            allowed = f"must be an asset of nodes.chains.{rule.chain}, which tells when it is final"
+            yield f"withdrawals.rules.{number}.asset", allowed, rule.asset
     yield from environment.nodes.problems()
     yield from _broken_deposits(environment)
-    for symbol in environment.reference_symbols:
-        if symbol not in environment.catalogue.market_by_symbol:
-            allowed = f"must be markets of the catalogue: {', '.join(environment.catalogue.market_by_symbol)}"
-            yield "reference_symbols", allowed, symbol
+    yield from _broken_markets(environment)
     yield from _broken_roles(environment)
     if (size_bytes := len(environment.catalogue.to_json().encode())) > CATALOGUE_BYTES_MAX:
         yield "catalogue", f"must be at most {CATALOGUE_BYTES_MAX} bytes as JSON", size_bytes
+
+
+def _broken_markets(environment: Environment) -> Iterator[tuple[str, str, object]]:
+    markets = f"of the catalogue: {', '.join(environment.catalogue.market_by_symbol)}"
+    for symbol in environment.reference_symbols:
+        if symbol not in environment.catalogue.market_by_symbol:
+            yield "reference_symbols", f"must be markets {markets}", symbol
+    if environment.canary_symbol not in environment.catalogue.market_by_symbol:
+        yield "canary_symbol", f"must be a market {markets}", environment.canary_symbol
 
 
 def _broken_perimeter(environment: Environment) -> Iterator[tuple[str, str, object]]:
@@ -358,6 +411,9 @@ def _broken_counts(environment: Environment) -> Iterator[tuple[str, str, object]
         size: FargateSize = getattr(environment, service)
         if size.task_count != 1:
             yield f"{service}.task_count", "must be 1, since one process writes what it writes", size.task_count
+    if environment.rest.task_count >= environment.rest.task_count_max:
+        allowed = f"must be less than task_count_max {environment.rest.task_count_max}"
+        yield "rest.task_count", allowed, environment.rest.task_count
     websocket = environment.websocket
     if websocket.instance_count_min >= websocket.instance_count_max:
         allowed = f"must be less than instance_count_max {websocket.instance_count_max}"

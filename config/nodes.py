@@ -39,7 +39,9 @@ class DepositAsset(Checked):
     decimals: Annotated[int, between(0, 36)]
     """On the chain."""
     confirmations: Annotated[int, between(2, 500)]
-    """Blocks until it is credited, its own counted. Two at least, so that the block of a credit is stored before it."""
+    """Blocks until it is credited, its own counted. Two at least, so that the block of a credit is stored before it.
+
+    A withdrawal is final at the same depth."""
     contract: Annotated[str, matching(r"(0x[0-9a-fA-F]{40})?", "a token's checksummed address, or nothing")] = ""
 
 
@@ -78,6 +80,10 @@ class NodesConfig(Checked):
     snapshots_kept_days: Annotated[int, between(1, 90)]
     """Days that the daily copies of each node's disk are kept; another node starts from one."""
     chains: tuple[ChainConfig, ...]
+
+    def confirmations(self, chain: str) -> dict[str, int]:
+        """Return, by asset of a chain, the blocks until what it carries is final; empty for another chain."""
+        return {asset.name: asset.confirmations for each in self.chains if each.name == chain for asset in each.assets}
 
     def problems(self) -> Iterator[Problem]:
         """Yield what the bounds of single values cannot say."""

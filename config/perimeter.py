@@ -156,8 +156,13 @@ class PartnersConfig(Checked):
 
     def names(self) -> Iterator[str]:
         """Yield the name of each partner."""
-        for group in (self.market_makers, self.peered, self.data_centres):
-            yield from (partner.name for partner in group)
+        yield from self.maker_names()
+        yield from (partner.name for partner in self.data_centres)
+
+    def maker_names(self) -> Iterator[str]:
+        """Yield the name of each partner that may make markets."""
+        yield from (partner.name for partner in self.market_makers)
+        yield from (partner.name for partner in self.peered)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

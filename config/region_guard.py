@@ -12,7 +12,7 @@ from typing import Any, Final
 
 FACTS: Final = Path(__file__).with_name("regions.json")
 _INSTANCE: Final = re.compile(
-    r"(?:db|cache|kafka|express|ml|dms)?\.?([a-z]+\d+[a-z]*(?:-[a-z0-9]+)?)\.(?:nano|micro|small|medium|\d*x?large|metal\S*)"
+    r"(?:db|cache|kafka|express|ml|dms)?\.?([a-z]+\d+[a-z]*(?:-[a-z0-9]+)?)\.(?:nano|micro|small|medium|\d*x?large|metal\S*)(?:\.search)?"
 )
 _ENCLAVE_CONDITION: Final = "kms:RecipientAttestation:"
 

@@ -1,4 +1,4 @@
-"""`python -m local up|down|status|run-schedule|test|tiers`: the exchange on this machine."""
+"""`python -m local up|down|status|outage|run-schedule|test|tiers`: the exchange on this machine."""
 
 import argparse
 import asyncio
@@ -30,7 +30,8 @@ from local.delivery.rules import RuleError
 from local.deploy import NOT_REAL, REAL, DeployError
 from local.enclave import EnclaveError
 from local.grants.inline import UngrantedDeliveryError
-from local.launcher import HEALTHY, Launcher, PortBusyError, fetch, post, show_urls
+from local.launcher import DEGRADED, HEALTHY, Launcher, PortBusyError, fetch, post, show_urls
+from local.outages import STORES, OutageError, Outages
 from local.paths import PROJECT, Layout
 from local.recorded import RECORDED
 from local.services import ServiceError
@@ -56,6 +57,7 @@ _EXPECTED: Final = (
     FunctionError,
     LakeError,
     MappingError,
+    OutageError,
     PortBusyError,
     RuleError,
     ServiceError,
@@ -137,6 +139,9 @@ def show_status(layout: Layout, *, is_verbose: bool = False) -> int:
         (process.name, process.state, str(process.pid or ""), str(process.restarts), process.address)
         for process in status.processes
     ]
+    outages = Outages(layout.outages).present()
+    if outages and status.state == HEALTHY:
+        status.state = DEGRADED  # the launcher will say so, too, a moment later
     table(f"Bursa ({status.environment}) is {status.state}", ("process", "state", "pid", "restarts", "address"), rows)
     if status.functions:
         called = [
@@ -154,12 +159,24 @@ def show_status(layout: Layout, *, is_verbose: bool = False) -> int:
         OUT.print(layout.resources.read_text(), markup=False)
     if status.urls:
         show_urls(status.urls, layout)
+    for store, left_s in outages.items():
+        OUT.print(f"{store} is out on purpose for {left_s:.0f} s more")
     if status.state != HEALTHY or not status.is_fresh:
         OUT.print(f"{status.state}" + ("" if status.is_fresh else ", and the launcher is silent"))
         return 1
     if problem := _ping(status.urls["rest_url"]):
         OUT.print(f"the front door does not answer: {problem}")
         return 1
+    return 0
+
+
+def outage(layout: Layout, store: str, seconds: float) -> int:
+    """Take a store away for a while. Raises OutageError."""
+    if not is_running(layout):
+        OUT.print("not running; `make up` starts it")
+        return 1
+    Outages(layout.outages).begin(store, seconds)
+    OUT.print(f"{store} is out for {seconds:g} s" if seconds else f"{store} is back")
     return 0
 
 
@@ -173,7 +190,12 @@ def test(layout: Layout, arguments: list[str]) -> int:
             command,
             check=False,
             cwd=PROJECT,
-            env={**os.environ, "LOCAL_DIR": str(layout.root), "BURSA_DEMO": str(layout.demo)},
+            env={
+                **os.environ,
+                "LOCAL_DIR": str(layout.root),
+                "BURSA_DEMO": str(layout.demo),
+                "BURSA_DEMO_IS_OURS": "1",  # so the tests may stop it once none of them needs it any more
+            },
         ).returncode
     down(layout)
     OUT.print("[green]passed[/green]" if code == 0 else f"[red]failed[/red] ({code}); logs are in {layout.logs}")
@@ -247,6 +269,9 @@ def parser() -> argparse.ArgumentParser:
         "run-schedule", help="run a schedule of the running exchange now, such as a daily job"
     )
     running.add_argument("name", help="its label, or how that ends; a wrong one lists all")
+    out = commands.add_parser("outage", help="take a store of the running exchange away for a while; `status` tells")
+    out.add_argument("store", help=", ".join(STORES))
+    out.add_argument("seconds", type=float, help="how long; 0 ends it now")
     commands.add_parser("tiers", help=f"write {TIERS.relative_to(PROJECT)} anew, after a decision on a type")
     testing = commands.add_parser("test", help="start an exchange of its own, and run pytest against it")
     testing.add_argument("arguments", nargs=argparse.REMAINDER)
@@ -267,6 +292,8 @@ def main() -> int:
                 return down(layout)
             case "status":
                 return show_status(layout, is_verbose=options.verbose)
+            case "outage":
+                return outage(layout, options.store, options.seconds)
             case "run-schedule":
                 return run_schedule(layout, options.name)
             case "tiers":

@@ -7,6 +7,7 @@ run finds its own wallet and manifest again. In AWS they belong to people and ne
 import json
 import time
 import uuid
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from local.cloud import Cloud
 from local.enclave import EnclaveError, manifest_signers, public_hex
+from runtime.chain.rpc import Rpc
 from runtime.wallet_enclave.manifest import QUORUM
 from runtime.wallet_enclave.messages import (
     AssetRule,
@@ -37,6 +39,10 @@ DESTINATIONS: Final = ("0x70997970C51812dc3A010C7d01b50e0d17dc79C8", "0x3C44CdDd
 APPROVERS: Final = ("citra", "dewi", "eko")
 APPROVALS_REQUIRED: Final = 2
 WAIT_S: Final = 90.0
+COLD: Final = "0xFE3B557E8Fb62b89F4916B721be55cEb828dBd73"
+"""Cold storage of this machine."""
+WORKING_CAPITAL: Final = 100_000 * 10**18
+"""Wei in the hot wallet of this machine: more than its customers ever take out."""
 _POLL_S: Final = 0.25
 _ETHER: Final = 10**8
 """Units of the ledger."""
@@ -72,6 +78,24 @@ def hold(cloud: Cloud, table: str, wallet: str) -> str:
     )
     _put(dynamodb, table, f"manifest#{wallet}", {"manifest": encode(LoadManifest(data.hex(), signatures)).decode()})
     return address
+
+
+async def endow(chain: str, hot: str, coins: Mapping[str, int]) -> None:
+    """Give the wallets, once, what the accounts of this machine are credited with, on the simulated chain at `chain`.
+
+    `coins` are amounts in the chain's units, by contract; ether has none. Most of it is in cold storage, for which
+    nobody has a key here. So ledger and chain match from the beginning. Raises NodeError.
+    """
+    rpc = Rpc(chain)
+    if int(await rpc.call("eth_getBalance", COLD, "latest"), 16):
+        return
+    for contract, amount in coins.items():
+        if contract:
+            await rpc.call("sim_pay_token", contract, COLD, str(amount))
+        else:
+            await rpc.call("sim_pay", hot, str(WORKING_CAPITAL))
+            await rpc.call("sim_pay", COLD, str(amount - WORKING_CAPITAL))
+    await rpc.call("sim_mine", 1)
 
 
 def manifest(cloud: Cloud, wallet: str, address: str, version: int) -> Manifest:

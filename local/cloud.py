@@ -23,16 +23,20 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import boto3
 import msgspec
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HeadersDict
 from botocore.config import Config
 from cryptography.hazmat.primitives import serialization
 from moto.backends import get_backend
+from moto.core.botocore_stubber import MockRawResponse
 from moto.core.config import default_user_config
 from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.kms import models as kms_models
+from moto.kms.utils import generate_private_key
 from moto.moto_api._internal import mock_random
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.utilities.utils import PARTITION_NAMES
@@ -41,6 +45,7 @@ from werkzeug.serving import ThreadedWSGIServer
 from local.callers import Caller
 from local.grants.requests import Known, Request
 from local.machines import call_as_roles
+from local.outages import KINESIS
 from local.paths import PRIVATE_FOLDER, write_private
 from local.refusals import Answer, Refusals
 from local.request_log import LogFullError, Record, RequestLog, changes_data, is_lease, upload_id, without_superseded
@@ -55,6 +60,7 @@ SCHEDULES: Final = "/_local/schedules/"
 """Where the name of a schedule, appended and posted, runs it now."""
 BODY_BYTES_MAX: Final = 96 * 2**20
 CONNECTIONS_MAX: Final = 256
+SYMMETRIC: Final = "SYMMETRIC_DEFAULT"
 POLL_PAUSE_S: Final = 0.1
 STOP_POLL_S: Final = 0.05
 _ENVIRON_KEPT: Final = ("CONTENT_TYPE", "HTTP_")
@@ -119,6 +125,7 @@ class Cloud:
         state.chmod(PRIVATE_FOLDER)
         self._master = _master_secret(state / "master.key")
         os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
+        setattr(kms_models, "generate_private_key", _private_key)  # noqa: B010 - not a name that moto exports
         default_user_config["lambda"] = {"use_docker": False}
         default_user_config["stepfunctions"] = {"execute_state_machine": True}
         self._gate = Gate()
@@ -150,8 +157,11 @@ class Cloud:
 
     @cache  # noqa: B019 - a cloud lives as long as its process
     def client(self, service: str, region: str | None = None, caller: Caller | None = None) -> Any:  # noqa: ANN401 - boto3 makes clients at run time
-        """Return a boto3 client of this cloud: the launcher's, or one that acts as `caller`."""
-        return boto3.client(
+        """Return a boto3 client of this cloud: the launcher's, or one that acts as `caller`.
+
+        It asks the gate without the network: a deployment makes thousands of calls.
+        """
+        made = boto3.client(
             service,
             region_name=region or self.region,
             endpoint_url=self.url,
@@ -159,6 +169,8 @@ class Cloud:
             aws_secret_access_key="unchecked",  # noqa: S106 - moto checks no signature
             config=Config(retries={"total_max_attempts": 1}, proxies={}),
         )
+        made.meta.events.register("before-send", self._gate.answer_here)
+        return made
 
     def key_of(self, caller: Caller) -> str:
         """Return the access key of a caller, known from now on."""
@@ -177,6 +189,10 @@ class Cloud:
         """Let `answer` answer every call of a function, also those of moto itself, and `run_schedule` run one now."""
         self._gate.functions = answer
         self._gate.schedules = run_schedule
+
+    def take_out(self, is_out: Callable[[str], bool]) -> None:
+        """Answer no call of a service for which `is_out` is true."""
+        self._gate.is_out = is_out
 
     def seed(self, path: str) -> None:
         """Make the ids of whatever is created next depend on `path` alone."""
@@ -266,6 +282,7 @@ class Gate:
         self.callers: Mapping[str, Caller] = {}
         self.functions: Callable[[Invocation], Answer] | None = None
         self.schedules: Callable[[str], Answer] | None = None
+        self.is_out: Callable[[str], bool] = lambda _service: False
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._lock = threading.Lock()
         self._refusals = Refusals()
@@ -295,12 +312,12 @@ class Gate:
         return [answer.body]
 
     def _answer(self, environ: WSGIEnvironment) -> Answer:
-        if refused := _refused_from_afar(environ):
+        key, service, region = _scope(environ.get("HTTP_AUTHORIZATION", ""))
+        if refused := _refused_from_afar(environ) or self._refused_while_out(service):
             return refused
         body = _body(environ)
         if body is None:
             return Answer.error(413, "EntityTooLarge", f"at most {BODY_BYTES_MAX} bytes")
-        key, service, region = _scope(environ.get("HTTP_AUTHORIZATION", ""))
         target = environ.get("HTTP_X_AMZ_TARGET", "")
         if self.guard is not None and (caller := self.callers.get(key)):
             request = _request(environ, body, service, region, self.guard.known)
@@ -320,6 +337,10 @@ class Gate:
             answer = self._change(environ, body, service, region)
             self._refusals.after(service, target, body, answer)
             return answer
+
+    def _refused_while_out(self, service: str) -> Answer | None:
+        is_out = service == KINESIS and self.is_out(service)
+        return Answer.error(503, "ServiceUnavailable", f"{service} is out on purpose") if is_out else None
 
     def _change(self, environ: WSGIEnvironment, body: bytes, service: str, region: str) -> Answer:
         """Perform a change; if it succeeds, make it durable before anyone hears of it."""
@@ -350,6 +371,29 @@ class Gate:
             logger.critical("cannot write the log of changes", exc_info=True)
             os._exit(1)
         return answer
+
+    def answer_here(self, request: AWSPreparedRequest, **_event: object) -> AWSResponse:
+        """Answer a request of a client in this process, as if it had come over the network."""
+        url = urlsplit(request.url)
+        environ = _environ(request.method, unquote(url.path, "latin-1"), url.query)
+        environ["RAW_URI"] = environ["REQUEST_URI"] = f"{url.path}?{url.query}" if url.query else url.path
+        for name, value in request.headers.items():
+            variable = name.upper().replace("-", "_")
+            text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+            environ[variable if variable.startswith("CONTENT_") else f"HTTP_{variable}"] = text
+        environ["HTTP_HOST"] = url.netloc
+        body: Any = request.body or b""
+        content = body.read() if hasattr(body, "read") else body.encode() if isinstance(body, str) else bytes(body)
+        environ.pop("HTTP_TRANSFER_ENCODING", None)
+        environ |= {"wsgi.input": io.BytesIO(content), "CONTENT_LENGTH": str(len(content))}
+        try:
+            answer = self._answer(environ)
+        except Exception:  # as the server does with what moto throws
+            logger.exception("%s %s", request.method, request.url)
+            answer = Answer("500 Internal Server Error", [], b"")
+        headers: Any = HeadersDict(answer.headers)
+        raw = MockRawResponse(b"" if request.method == "HEAD" else answer.body)
+        return AWSResponse(request.url, int(answer.status.split()[0]), headers, raw)
 
     def perform_again(self, record: Record) -> bool:
         """Perform a logged change; return whether it succeeded as it did the first time."""
@@ -438,6 +482,11 @@ class _Server(ThreadedWSGIServer):
         """Report what went wrong, nothing else."""
         if type != "info":
             logger.error(message, *args)
+
+
+def _private_key(key_spec: str) -> Any:  # noqa: ANN401 - moto's own kinds of keys
+    """Return a key pair for a key that signs. moto would make one of RSA for every other, too, which takes seconds."""
+    return None if key_spec == SYMMETRIC else generate_private_key(key_spec)
 
 
 def _master_secret(path: Path) -> bytes:

@@ -7,11 +7,14 @@ import os
 import signal
 import socket
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -21,19 +24,23 @@ from local.cloud import Cloud, StandIns
 from local.console import OUT, Step, step, table
 from local.control import ProcessStatus, Status, write_status
 from local.delivery.dispatcher import Dispatcher
+from local.delivery.functions import Function
 from local.deploy import NOT_REAL, REAL, Deployment, deploy
 from local.grants.book import written
 from local.grants.guard import Guard
 from local.grants.inline import check
+from local.outages import Outages
 from local.paths import PROJECT, Layout
 from local.recorded import RECORDED
 from local.resolve import Json
 from local.supervisor import Program, Supervisor
-from runtime.accounts.keys import KeyStore
+from runtime.accounts.keys import KEY_LENGTH, KeyStore
 from runtime.chain.addresses import deposit_address
 from runtime.chain.store import Addresses
 from runtime.price_feed.venues import VENUES
 from runtime.shared.catalogue import Catalogue, read_catalogue
+from runtime.withdrawals.register import ENDED, REFUSED, Register
+from runtime.withdrawals.rules import read_rules
 
 HOST: Final = "127.0.0.1"
 HEARTBEAT_S: Final = 5.0
@@ -46,6 +53,12 @@ GRANTS: Final = "LOCAL_GRANTS"
 REPORT: Final = "report"
 DEPOSIT_KEY: Final = "EXTENDED_PUBLIC_KEY"
 """A service that names it watches deposits to the addresses that follow from it."""
+ASSETS: Final = "CHAIN_ASSETS"
+"""A watcher's assets, as JSON."""
+WITHDRAWALS: Final = "WITHDRAWAL_TABLE"
+"""A service that names it takes requests to withdraw."""
+WALLETS: Final = "WALLET_ADDRESSES"
+"""A function that names them holds the chain against the ledger."""
 STARTING: Final = "starting"
 HEALTHY: Final = "healthy"
 DEGRADED: Final = "degraded"
@@ -68,7 +81,10 @@ class Launcher:
         self._state = STARTING
         self._urls: dict[str, str] = {}
         self._addresses: dict[str, dict[str, str]] = {}
+        self._chain = ""
+        self._wallet = ""
         self._supervisor = Supervisor(layout.logs, self._report)
+        self._outages = Outages(layout.outages)
         self._cloud: Cloud | None = None
         self._dispatcher: Dispatcher | None = None
         self._guard: Guard | None = None
@@ -76,6 +92,7 @@ class Launcher:
     async def run(self) -> None:
         """Bring everything up, and stay until SIGINT or SIGTERM. Raises what a step raises, with all taken down."""
         self._layout.demo.unlink(missing_ok=True)
+        self._outages.end_all()
         if left := control.end_leftovers(self._layout):
             OUT.print(f"ended {left} processes that an earlier run left behind")
         _check_port(self._port)
@@ -122,17 +139,24 @@ class Launcher:
         self._cloud = cloud = Cloud(
             layout.state / "cloud", account=assembly.account, region=assembly.region, stand_ins=ports
         )
+        cloud.take_out(self._outages.is_out)
         cloud.start()
         superuser = cloud.derive("postgres", stand_ins.SUPERUSER, 24).hex()
         ethereum = stand_ins.free_port()
-        cloud.addresses |= dict.fromkeys(stand_ins.NODE_ADDRESSES, f"{HOST}:{ethereum}")
+        self._chain = f"{HOST}:{ethereum}"
+        cloud.addresses |= dict.fromkeys(stand_ins.NODE_ADDRESSES, self._chain)
         venues = {venue.name: stand_ins.free_port() for venue in VENUES}
         for venue in VENUES:
             cloud.addresses[urlsplit(venue.url).netloc] = f"{HOST}:{venues[venue.name]}"
         with step("start PostgreSQL, Valkey, a simulated Ethereum and simulated venues"):
             await self._supervisor.start(
-                await asyncio.to_thread(stand_ins.postgres, layout.state, superuser, ports.postgres[1]),
-                stand_ins.valkey(layout.state, ports.valkey[1]),
+                *(
+                    replace(program, is_out=partial(self._outages.is_out, program.name))
+                    for program in (
+                        await asyncio.to_thread(stand_ins.postgres, layout.state, superuser, ports.postgres[1]),
+                        stand_ins.valkey(layout.state, ports.valkey[1]),
+                    )
+                ),
                 stand_ins.ethereum(layout.state, ethereum),
                 stand_ins.venues(venues, f"ws://{HOST}:{self._port}"),
             )
@@ -168,6 +192,7 @@ class Launcher:
         ports = {each.name: [stand_ins.free_port() for _ in range(each.count)] for each in declared}
         injected = services.Injected(cloud=cloud, state=self._layout.state, ports=ports)
         vault = enclave.prepare(deployment, cloud, declared, self._layout.state, stand_ins.free_port())
+        cloud.addresses[urlsplit(deployment.output("CanaryUrl")).netloc] = f"{HOST}:{self._port}"
         addresses = services.addresses_of(declared, injected)
         with step("judge calls by the policies of the templates") as judging:
             self._guard = await asyncio.to_thread(self._judge, cloud, deployment)
@@ -178,7 +203,7 @@ class Launcher:
                 cloud,
                 logs=self._layout.logs,
                 inline=self._layout.run / "functions",
-                inject=lambda function: services.function_variables(function, addresses, injected),
+                inject=lambda function: self._variables(function, addresses, injected),
             )
             self._dispatcher.start()
             delivering.note(self._dispatcher.summary)
@@ -190,11 +215,14 @@ class Launcher:
         with step("make the wallet, sign its manifest") as holding:
             (host,) = (each for each in declared if each.name == enclave.PARENT)
             signing = host.environment["SIGNING_TABLE"], host.environment["WALLET"]
-            holding.note(await asyncio.to_thread(ceremony.hold, cloud, *signing))
+            self._wallet = await asyncio.to_thread(ceremony.hold, cloud, *signing)
+            holding.note(self._wallet)
         with step("open the front door") as opening:
             await self._supervisor.start(self._front_door(ports))
             opening.note(f"http://{HOST}:{self._port}")
         catalogue, keys = await self._seed(cloud, deployment, declared, ports)
+        with step("take up withdrawals that an earlier run left") as taking:
+            taking.note(f"{await asyncio.to_thread(_take_up, cloud, deployment, declared)} executions")
         with step("start the market maker") as quoting:
             await self._supervisor.start(self._market_maker())
             symbols = list(catalogue.market_by_symbol)
@@ -211,6 +239,15 @@ class Launcher:
         self._show(deployment)
         self._state = HEALTHY
         self._report()
+
+    def _variables(
+        self, function: Function, addresses: Mapping[str, str], injected: services.Injected
+    ) -> dict[str, str]:
+        """Return a function's environment; the wallets of this machine are known only once they are made."""
+        variables = services.function_variables(function, addresses, injected)
+        if WALLETS in variables:
+            variables[WALLETS] = f"{self._wallet},{ceremony.COLD}"
+        return variables
 
     def _judge(self, cloud: Cloud, deployment: Deployment) -> Guard:
         """Let the deployment's policies decide on every call; keep them, for those who ask afterwards."""
@@ -249,7 +286,10 @@ class Launcher:
             keys = demo.kept_keys(self._layout.state / "clients.json")
             address = ",".join(f"{HOST}:{port}" for port in ports[engine.name])
             credited, accounts = await demo.seed(address, catalogue, store, keys)
+            await asyncio.to_thread(_let_canary_trade, cloud, deployment, store, accounts[demo.CANARY])
             self._addresses = await asyncio.to_thread(_issue, cloud, declared, accounts)
+            await asyncio.to_thread(_fill_address_books, cloud, declared, accounts)
+            await ceremony.endow(self._chain, self._wallet, _coins(declared, catalogue))
             seeding.note(f"{len(keys)} accounts, {credited} deposits credited now")
         return catalogue, keys
 
@@ -304,7 +344,8 @@ class Launcher:
     def _report(self) -> None:
         """Write the status, which other commands read."""
         if self._state in {HEALTHY, DEGRADED}:
-            self._state = HEALTHY if self._supervisor.is_healthy else DEGRADED
+            is_well = self._supervisor.is_healthy and not self._outages.present()
+            self._state = HEALTHY if is_well else DEGRADED
         pid = os.getpid()
         write_status(
             self._layout,
@@ -401,6 +442,15 @@ def post(url: str) -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
+def _let_canary_trade(cloud: Cloud, deployment: Deployment, store: KeyStore, account: int) -> None:
+    """Do what docs/deploy.md asks of an operator: register the canary's public key, enter the name of its API key."""
+    api_key = cloud.derive("api key", demo.CANARY, KEY_LENGTH // 2).hex()
+    public_key = cloud.client("kms").get_public_key(KeyId=deployment.output("CanaryKey"))["PublicKey"]
+    demo.register_canary(store, public_key, api_key, account=account)
+    parameter = deployment.output("CanaryApiKeyParameter")
+    cloud.client("ssm").put_parameter(Name=parameter, Value=api_key, Overwrite=True)
+
+
 def _issue(cloud: Cloud, declared: list[services.Service], accounts: Mapping[str, int]) -> dict[str, dict[str, str]]:
     """Issue deposit addresses to the demo accounts, by account and chain; return them."""
     issued: dict[str, dict[str, str]] = {name: {} for name in accounts}
@@ -414,6 +464,51 @@ def _issue(cloud: Cloud, declared: list[services.Service], accounts: Mapping[str
             table.issue(chain, address, account)
             issued[name][chain] = address
     return issued
+
+
+def _coins(declared: list[services.Service], catalogue: Catalogue) -> dict[str, int]:
+    """Return what the demo accounts are credited with of each asset on the simulated chain, by its contract.
+
+    That is nothing in an environment whose chains are not simulated: no service of this machine follows them.
+    """
+    chains = {each.environment["CHAIN"]: each.environment[ASSETS] for each in declared if ASSETS in each.environment}
+    coins = {}
+    for asset in json.loads(chains.get(ceremony.CHAIN, "[]")):
+        units, decimals = demo.credited(catalogue, asset["name"]), catalogue.asset(asset["name"]).decimals
+        coins[asset["contract"]] = units * 10 ** asset["decimals"] // 10**decimals
+    return coins
+
+
+def _fill_address_books(cloud: Cloud, declared: list[services.Service], accounts: Mapping[str, int]) -> None:
+    """Let the demo accounts withdraw to their addresses, in the register that the gateway is told of."""
+    for service in declared:
+        if WITHDRAWALS not in service.environment:
+            continue
+        rules = read_rules(service.environment["WITHDRAWAL_RULES"])
+        register = Register(service.environment[WITHDRAWALS], client=cloud.client("dynamodb"))
+        demo.fill_address_books(register, max(rule.cooldown_s for rule in rules), accounts, int(time.time()))
+
+
+def _take_up(cloud: Cloud, deployment: Deployment, declared: list[services.Service]) -> int:
+    """Start an execution for each withdrawal that has not ended: the embedded AWS forgets executions."""
+    (machine,) = (
+        each.placed.ref
+        for path, each in deployment.resources.items()
+        if each.wanted.type == "AWS::StepFunctions::StateMachine" and "-Withdrawals/" in path
+    )
+    tables = {each.environment[WITHDRAWALS] for each in declared if WITHDRAWALS in each.environment}
+    names = [
+        item["id"]["S"]
+        for table in tables
+        for page in cloud.client("dynamodb").get_paginator("scan").paginate(TableName=table)
+        for item in page["Items"]
+        if item.get("status", {}).get("S", REFUSED) not in ENDED
+    ]
+    for name in names:
+        cloud.client("stepfunctions").start_execution(
+            stateMachineArn=machine, name=f"{name}-{time.time_ns()}"[:80], input=json.dumps({"withdrawal_id": name})
+        )
+    return len(names)
 
 
 def _unquoted(rest_url: str, symbols: list[str]) -> list[str]:

@@ -42,6 +42,11 @@ class Layout:
         return self.root / "run"
 
     @property
+    def outages(self) -> Path:
+        """Which stores are out on purpose, and until when."""
+        return self.run / "outages"
+
+    @property
     def grants(self) -> Path:
         """Each different call of a run, and which statement allowed it."""
         return self.root / "grants.jsonl"

@@ -37,8 +37,8 @@ _COMMAND: Final = re.compile(r"python3?")
 _ADDRESS: Final = re.compile(r"[\w.-]+:\d+")
 _HTTP: Final = "HTTP"
 _VSOCK: Final = "vsock:"
-_PLAIN: Final = {"rediss://": "redis://", "wss://": "ws://"}
-"""Stand-ins on loopback speak no TLS."""
+_PLAIN: Final = {"https://": "http://", "rediss://": "redis://", "wss://": "ws://"}
+"""Stand-ins on loopback speak no TLS, and know no users that sign in with tokens."""
 
 
 class ServiceError(ValueError):
@@ -144,15 +144,18 @@ def database_users(deployment: Deployment, cloud: Cloud) -> dict[str, str]:
     return {user: cloud.derive("database user", user, 24).hex() for user in sorted(set(_DATABASE_USER.findall(text)))}
 
 
-def aws_variables(cloud: Cloud, role: str, region: str) -> dict[str, str]:
+def region_variables(region: str) -> dict[str, str]:
+    """Return how Fargate and Lambda tell a process its region; on an instance nobody does but the template."""
+    return {"AWS_DEFAULT_REGION": region, "AWS_REGION": region}
+
+
+def aws_variables(cloud: Cloud, role: str) -> dict[str, str]:
     """Return how a process reaches AWS: by a key that belongs to its role, whose grants decide on its calls."""
     return {
         "AWS_ACCESS_KEY_ID": cloud.key_of(Caller(role=role or NO_ROLE)),
         "AWS_SECRET_ACCESS_KEY": "unchecked",
-        "AWS_DEFAULT_REGION": region,
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_ENDPOINT_URL": cloud.url,
-        "AWS_REGION": region,
         "NO_PROXY": "localhost,127.0.0.1",
     }
 
@@ -193,7 +196,7 @@ def _environment(service: Service, port: int, addresses: Mapping[str, str], inje
         variables["PGPASSFILE"] = str(injected.state / PASSWORDS)
     if service.health_path:
         variables["TRUSTED_PROXY"] = HOST
-    return {**base_variables(), **variables, **aws_variables(injected.cloud, service.role, service.region)}
+    return {**base_variables(), **variables, **aws_variables(injected.cloud, service.role)}
 
 
 def function_variables(function: Function, addresses: Mapping[str, str], injected: Injected) -> dict[str, str]:
@@ -208,7 +211,8 @@ def function_variables(function: Function, addresses: Mapping[str, str], injecte
         "POWERTOOLS_TRACE_DISABLED": "true",  # no daemon listens for traces here
         **base,
         **variables,
-        **aws_variables(injected.cloud, function.role, function.region),
+        **region_variables(function.region),
+        **aws_variables(injected.cloud, function.role),
     }
 
 
@@ -216,7 +220,7 @@ def _rewritten(path: str, key: str, value: str, addresses: Mapping[str, str]) ->
     """Return a value with every address of the private network replaced by the loopback port that stands for it."""
     value = _ADDRESS.sub(lambda found: addresses.get(found[0], found[0]), value)
     for secured, plain in _PLAIN.items():
-        value = value.replace(secured + HOST, plain + HOST)
+        value = re.sub(rf"{secured}([a-z0-9-]+@)?{re.escape(HOST)}", plain + HOST, value)
     zones = {address.rpartition(":")[0].partition(".")[2] for address in addresses if not address.startswith(HOST)}
     for zone in zones:
         if found := re.search(rf"[\w.-]+\.{re.escape(zone)}(:\d+)?", value):
@@ -251,7 +255,10 @@ def _on_fargate(deployment: Deployment) -> Iterator[Service]:
         yield _service(
             task,
             command=container.get("Command") or [],
-            environment={each["Name"]: each["Value"] for each in container.get("Environment", [])},
+            environment={
+                **region_variables(task.region),
+                **{each["Name"]: each["Value"] for each in container.get("Environment", [])},
+            },
             secrets={each["Name"]: each["ValueFrom"] for each in container.get("Secrets", [])},
             ports=[each["ContainerPort"] for each in container.get("PortMappings", [])],
             count=int(wanted.properties.get("DesiredCount", 1)),

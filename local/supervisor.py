@@ -29,6 +29,7 @@ PROBE_EVERY_S: Final = 5.0
 PROBE_TIMEOUT_S: Final = 3.0
 PROBES_FAILED_MAX: Final = 3
 STARTING_EVERY_S: Final = 0.1
+OUT_EVERY_S: Final = 0.1
 STARTS_MAX: Final = 3
 """How often a process may die before its first health; it is then given up and the run fails."""
 EXIT_BAD_SETTINGS: Final = 2
@@ -72,6 +73,8 @@ class Program:
     user: tuple[int, int] | None = None
     """User and group id to run as."""
     folder: Path = PROJECT
+    is_out: Callable[[], bool] = field(default=lambda: False, repr=False)
+    """Whether it is kept from running for now; it starts again when this ends."""
 
 
 class Process:
@@ -125,12 +128,16 @@ class Process:
         while True:
             began = time.monotonic()
             process = await self._spawn()
-            watch = asyncio.create_task(self._watch(process))
+            watches = [asyncio.create_task(watch(process)) for watch in (self._watch, self._end_when_out)]
             try:
                 code = await process.wait()
             finally:
-                watch.cancel()
+                for watch in watches:
+                    watch.cancel()
             self.pid = 0
+            if self.program.is_out():
+                await self._while_out()
+                continue
             if not self._first_health.done() and (self.restarts + 1 >= STARTS_MAX or code == EXIT_BAD_SETTINGS):
                 self._first_health.set_exception(self.start_error(f"ended with {_named(code)}"))
                 return
@@ -158,6 +165,24 @@ class Process:
         self.pid = self._process.pid
         self._set(State.STARTING)
         return self._process
+
+    async def _end_when_out(self, process: asyncio.subprocess.Process) -> None:
+        """Kill the process when it is to be out, as a power cut would."""
+        await self._until_out(is_out=True)
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+
+    async def _while_out(self) -> None:
+        logger.warning("%s is out on purpose", self.program.name)
+        self.restarts += 1
+        self._set(State.STOPPED)
+        await self._until_out(is_out=False)
+
+    async def _until_out(self, *, is_out: bool) -> None:
+        while True:
+            if self.program.is_out() is is_out:
+                return
+            await asyncio.sleep(OUT_EVERY_S)
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
         """Follow the health of one run; kill it when it stops answering."""

@@ -8,7 +8,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
-from config.model import ConfigError, load_environments, samples
+from config.analytics import JOB_CONNECTORS
+from config.model import ROOT, ConfigError, load_environments, samples
 
 EXIT_NOT_READY: Final = 2
 _ARGUMENTS: Final = 2
@@ -33,6 +34,8 @@ def problems(name: str, report: Path, today: date) -> list[str]:
         f"function {path} has no libraries: `make deps`, then synthesize again"
         for path in bare_functions(report.parent)
     ]
+    if environment.analytics.stream_job.on and not (ROOT / JOB_CONNECTORS).is_file():
+        found.append(f"{name}.analytics.stream_job is on but {JOB_CONNECTORS} is missing: see docs/deploy.md, switches")
     return found + [f"an accepted finding expired: {text}" for text in expired(report, today)]
 
 

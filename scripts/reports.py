@@ -143,21 +143,17 @@ def _identity(statements: list[identity.Statement]) -> str:
     text = page.table(("Role or resource", "Action", "On", "Condition", "Why"), rows)
     recorded = OUT / "unused-grants.json"
     if recorded.is_file():
-        unused = json.loads(recorded.read_text())
-        entries = unused if isinstance(unused, list) else unused.get("unused", [])
-        columns = sorted({key for each in entries for key in each})
         text += page.table(
-            columns,
-            [[_flat(each.get(key, "")) for key in columns] for each in entries],
+            ("Statement", "Action", "On", "Why it stays"),
+            [
+                (each["statement"], "\n".join(each["actions"]), "\n".join(each["resources"]), each["reason"])
+                for each in json.loads(recorded.read_text())["unused"]
+            ],
             caption="Statements that no recorded call needed",
         )
     else:
         text += "<p>Statements that a recorded run did not need: no record is committed.</p>"
     return text
-
-
-def _flat(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def _controls(rows: list[dict[str, str]]) -> str:

@@ -38,7 +38,7 @@ class DataStack(ExchangeStack):
         self.database = LedgerDatabase(self, "Database", config=config, vpc=vpc, key=keys.data, logs_key=keys.logs)
         self.cache = TickerCache(self, "Cache", config=config, vpc=vpc, key=keys.data)
         self.trades = TradeStream(self, "Trades", config=config, key=keys.records)
-        self.events = BusinessEvents(self, "Events", config=config, key=keys.messages)
+        self.events = BusinessEvents(self, "Events", config=config, key=keys.messages, logs_key=keys.logs)
         self.api_keys = ApiKeyTable(self, "ApiKeys", config=config, data_key=keys.data, secrets_key=keys.api_secrets)
         # What the operators' account tool asks for.
         CfnOutput(self, "ApiKeyTable", value=self.api_keys.table.table_name)

@@ -14,7 +14,7 @@ from config.model import Environment
 from config.nodes import ChainConfig
 from exchange_constructs.encryption_keys import EncryptionKeys
 from exchange_constructs.fargate_service import FargateService
-from exchange_constructs.log_metric import WatcherMetrics
+from exchange_constructs.log_metric import AGREED_AGE, DISAGREED, REVERSED, LogMetrics
 from exchange_constructs.node_service import node_ports
 from exchange_constructs.private_network import PrivateNetwork
 from exchange_constructs.process import NAMESPACE, Process
@@ -74,6 +74,16 @@ class DepositsStack(ExchangeStack):
             "DEPOSIT_CHAINS": json.dumps(chains),
         }
 
+    def let_ask_nodes(self, asker: ec2.IConnectable, chain: str) -> str:
+        """Let `asker` reach the nodes of `chain`; return their addresses, host:port with commas between them.
+
+        What may be asked, their sidecars decide: blocks, transactions, fees, and to pass a signed transaction on.
+        """
+        ports = node_ports(self._config.nodes, chain)
+        for each in ports:
+            asker.connections.allow_to(self.link, ec2.Port.tcp(each), f"A node of {chain}")
+        return ",".join(f"{NODES}.{NAMESPACE}:{each}" for each in ports)
+
     def _link(self, vpc: ec2.IVpc) -> ec2.InterfaceVpcEndpoint:
         """Return the nodes' balancer as it appears in this network: by an address of ours, and in no other way."""
         group = ec2.SecurityGroup(
@@ -107,7 +117,6 @@ class DepositsStack(ExchangeStack):
 
     def _watcher(self, chain: ChainConfig, port: int) -> FargateService:
         keys, data = self._keys, self._data
-        ports = node_ports(self._config.nodes, chain.name)
         watcher = FargateService(
             self,
             chain.name.title(),
@@ -120,7 +129,6 @@ class DepositsStack(ExchangeStack):
                 environment={
                     "CHAIN": chain.name,
                     "CHAIN_ASSETS": json.dumps([asdict(asset) for asset in chain.assets]),
-                    "NODE_ADDRESSES": ",".join(f"{NODES}.{NAMESPACE}:{each}" for each in ports),
                     "EXTENDED_PUBLIC_KEY": str(chain.extended_public_key),
                     "ENGINE_ADDRESS": self._engine.engine.address,
                     "ADDRESS_TABLE": self.addresses.table_name,
@@ -137,7 +145,12 @@ class DepositsStack(ExchangeStack):
         self.deposits.grant_calls(watcher.role, "BatchGetItem", "GetItem", "PutItem")
         data.events.grant_publish(watcher.role)
         watcher.connections.allow_to_default_port(self._engine.engine.connections, "credits deposits")
-        for each in ports:
-            watcher.connections.allow_to(self.link, ec2.Port.tcp(each), f"A node of {chain.name}")
-        WatcherMetrics(self, f"{chain.name.title()}Metrics", log_group=watcher.log_group, chain=chain.name)
+        watcher.add_environment({"NODE_ADDRESSES": self.let_ask_nodes(watcher, chain.name)})
+        LogMetrics(
+            self,
+            f"{chain.name.title()}Metrics",
+            log_group=watcher.log_group,
+            metrics=(AGREED_AGE, REVERSED, DISAGREED),
+            of=chain.name,
+        )
         return watcher

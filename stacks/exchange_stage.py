@@ -11,7 +11,10 @@ from exchange_constructs.stack_alarms import watch_every_stack
 from stacks.analytics_stack import AnalyticsStack
 from stacks.audit_stack import AuditStack
 from stacks.backup_stack import BackupStack
+from stacks.business_metrics_stack import BusinessMetricsStack
+from stacks.canary_stack import CanaryStack
 from stacks.connectors_stack import ConnectorsStack
+from stacks.controls_stack import ControlsStack
 from stacks.custody_stack import CustodyStack
 from stacks.data_stack import DataStack
 from stacks.deposits_stack import DepositsStack
@@ -22,6 +25,7 @@ from stacks.foundation_stack import FoundationStack
 from stacks.functions_stack import FunctionsStack
 from stacks.gateway_stack import GatewayStack
 from stacks.ledger_stack import LedgerStack
+from stacks.liquidity_stack import LiquidityStack
 from stacks.market_data_stack import MarketDataStack
 from stacks.migration_stack import MigrationStack
 from stacks.network_stack import NetworkStack
@@ -32,6 +36,7 @@ from stacks.offboarding_stack import OffboardingStack
 from stacks.onboarding_stack import OnboardingStack
 from stacks.partner_stack import PartnerStack
 from stacks.price_feed_stack import PriceFeedStack
+from stacks.reconciliation_stack import ReconciliationStack
 from stacks.reporting_stack import ReportingStack
 from stacks.security_stack import SecurityStack
 from stacks.surveillance_stack import SurveillanceStack
@@ -94,8 +99,38 @@ class ExchangeStage(Stage):
             platform=platform,
             data=self.data,
             engine=self.engine,
+            deposits=self.deposits,
             onboarding=self.onboarding,
         )
+        self.controls = ControlsStack(
+            self,
+            "Controls",
+            config=config,
+            foundation=self.foundation,
+            platform=platform,
+            data=self.data,
+            engine=self.engine,
+            withdrawals=self.withdrawals,
+        )
+        self.reconciliation = ReconciliationStack(
+            self,
+            "Reconciliation",
+            config=config,
+            platform=platform,
+            data=self.data,
+            deposits=self.deposits,
+            withdrawals=self.withdrawals,
+        )
+        self.business = BusinessMetricsStack(
+            self,
+            "BusinessMetrics",
+            config=config,
+            platform=platform,
+            data=self.data,
+            engine=self.engine,
+            withdrawals=self.withdrawals,
+        )
+        self.liquidity = LiquidityStack(self, "Liquidity", config=config, foundation=self.foundation, platform=platform)
         self.gateway = GatewayStack(
             self,
             "Gateway",
@@ -123,9 +158,12 @@ class ExchangeStage(Stage):
         self.web = WebStack(self, "Web", config=config)
         self.edge_store = EdgeStoreStack(self, "EdgeStore", config=config, foundation=self.foundation)
         self.edge = EdgeStack(self, "Edge", config=config, web=self.web, store=self.edge_store, gateway=self.gateway)
+        self.canary = CanaryStack(self, "Canary", config=config, platform=platform)
         self.custody = CustodyStack(self, "Custody", config=config)
         self.nodes = NodesStack(self, "Nodes", config=config)
-        self.analytics = AnalyticsStack(self, "Analytics", config=config, foundation=self.foundation, data=self.data)
+        self.analytics = AnalyticsStack(
+            self, "Analytics", config=config, foundation=self.foundation, network=network, data=self.data
+        )
         self.surveillance = SurveillanceStack(
             self, "Surveillance", config=config, foundation=self.foundation, data=self.data, platform=platform
         )
@@ -157,6 +195,8 @@ class ExchangeStage(Stage):
             platform=platform,
             data=self.data,
         )
+        for recorded in (self.network, self.partners, self.custody, self.nodes):
+            recorded.add_dependency(self.audit, "records of flows go to its bucket")
         self.backup = BackupStack(self, "Backup", config=config)
         back_up_every_store(self)
         need_no_backup(self.audit, self.foundation.access_logs, self.nodes, self.web, self.edge_store)

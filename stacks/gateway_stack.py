@@ -8,6 +8,7 @@ from constructs import Construct
 from config.model import Environment
 from exchange_constructs.fargate_service import FargateService
 from exchange_constructs.ledger_database import READER
+from exchange_constructs.log_metric import LIMITS_ALONE, LogMetrics
 from exchange_constructs.partner_access import PartnerFront
 from exchange_constructs.private_network import PrivateNetwork
 from exchange_constructs.process import Process
@@ -56,6 +57,7 @@ class GatewayStack(ExchangeStack):
             "DATABASE_URL": data.database.url(READER),
             "API_KEY_TABLE": data.api_keys.table.table_name,
             "VALKEY_URL": data.cache.url,
+            "VALKEY_CACHE": data.cache.name,
         }
         self.rest = FargateService(
             self,
@@ -68,6 +70,7 @@ class GatewayStack(ExchangeStack):
             catalogue=data.catalogue,
             logs_key=foundation.keys.logs,
         )
+        self.rest.scale_to(config.rest.task_count_max)
         self.web_socket = WebSocketFleet(
             self,
             "WebSocket",
@@ -85,10 +88,15 @@ class GatewayStack(ExchangeStack):
         for gateway in (self.rest, self.web_socket):
             data.api_keys.grant_verify(gateway.role)
             data.database.grant_sign_in(gateway.role, READER)
+            data.cache.grant_sign_in(gateway.role)
             gateway.connections.allow_to_default_port(engine.engine.connections, "commands to the engine")
             gateway.connections.allow_to_default_port(market_data.market_data.connections, "public market data")
             gateway.connections.allow_to_default_port(data.database.connections, "history of orders and trades")
             gateway.connections.allow_to_default_port(data.cache.connections, "tickers, rate limits")
+        for service, logged in (("rest", self.rest), ("ws", self.web_socket)):
+            LogMetrics(
+                self, f"{service.title()}Metrics", log_group=logged.log_group, metrics=(LIMITS_ALONE,), of=service
+            )
         self.fix = FargateService(
             self,
             "Fix",
@@ -116,13 +124,14 @@ class GatewayStack(ExchangeStack):
         self.stream_front = StreamFront(
             self,
             "StreamFront",
-            cut_over=config.migration.cut_over,
+            config=config,
             vpc=network.vpc,
             zone=zone,
             fleet=self.web_socket,
             port=WEB_SOCKET_PORT,
             access_logs=foundation.access_logs,
         )
+        self.web_socket.scale_on_connections(self.stream_front.balancer)
         self.partner_front = PartnerFront(
             self,
             "PartnerFront",

@@ -6,6 +6,7 @@ from config.model import Environment
 from exchange_constructs.encryption_keys import EncryptionKeys
 from exchange_constructs.fargate_service import FargateService
 from exchange_constructs.ledger_database import WRITER
+from exchange_constructs.log_metric import LEDGER_STOPPED, LogMetrics
 from exchange_constructs.process import Process
 from stacks.base_stack import ExchangeStack
 from stacks.data_stack import DataStack
@@ -52,3 +53,4 @@ class LedgerStack(ExchangeStack):
         data.database.grant_own(self.ledger.role)
         self.ledger.connections.allow_to_default_port(engine.engine.connections, "the engine's events")
         self.ledger.connections.allow_to_default_port(data.database.connections, "postings, orders, trades")
+        LogMetrics(self, "Metrics", log_group=self.ledger.log_group, metrics=(LEDGER_STOPPED,), of="ledger")

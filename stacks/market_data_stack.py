@@ -6,6 +6,7 @@ from config.model import Environment
 from exchange_constructs.encryption_keys import EncryptionKeys
 from exchange_constructs.fargate_service import FargateService
 from exchange_constructs.ledger_database import READER
+from exchange_constructs.log_metric import TRADES_GIVEN_UP, TRADES_STUCK, LogMetrics
 from exchange_constructs.process import Process
 from stacks.base_stack import ExchangeStack
 from stacks.data_stack import DataStack
@@ -51,3 +52,10 @@ class MarketDataStack(ExchangeStack):
         data.trades.grant_publish(self.market_data.role)
         self.market_data.connections.allow_to_default_port(engine.engine.connections, "the engine's events")
         self.market_data.connections.allow_to_default_port(data.database.connections, "past trades")
+        LogMetrics(
+            self,
+            "Metrics",
+            log_group=self.market_data.log_group,
+            metrics=(TRADES_STUCK, TRADES_GIVEN_UP),
+            of="market_data",
+        )

@@ -7,10 +7,11 @@ from config.model import Environment
 from exchange_constructs.database_copy import DatabaseCopy
 from exchange_constructs.event_function import EventFunction
 from exchange_constructs.function_platform import FunctionPlatform
-from exchange_constructs.landing_bucket import LandingBucket
+from exchange_constructs.landing_bucket import INCOMING, LandingBucket
 from exchange_constructs.private_network import PrivateNetwork
 from exchange_constructs.record_table import RecordTable
 from exchange_constructs.switch import Switch
+from exchange_constructs.upload_scan import UploadScan
 from exchange_constructs.workflow import Workflow
 from runtime.migration.flow import FLOW
 from stacks.base_stack import ExchangeStack
@@ -41,6 +42,7 @@ class MigrationStack(ExchangeStack):
             key=foundation.keys.data,
             access_logs=foundation.access_logs,
         )
+        UploadScan(self, "LandingScan", bucket=self.landing, key=foundation.keys.data, prefixes=(INCOMING,))
         self.runs = RecordTable(self, "Runs", config=config, key=foundation.keys.data, item_key="id")
         importer = EventFunction(
             self,

@@ -5,11 +5,13 @@ from constructs import Construct
 
 from config.model import Environment
 from exchange_constructs.business_events import BusinessEvents
+from exchange_constructs.customer_mail import CustomerMail
 from exchange_constructs.customer_pool import CustomerPool
 from exchange_constructs.customer_tables import ApplicationTable, WithdrawalLockTable
 from exchange_constructs.event_function import EventFunction
 from exchange_constructs.function_platform import FunctionPlatform
 from exchange_constructs.private_bucket import PrivateBucket
+from exchange_constructs.upload_scan import UploadScan
 from exchange_constructs.workflow import Workflow
 from runtime.onboarding.applications import LIST_KEY
 from runtime.onboarding.flow import FLOW
@@ -47,6 +49,7 @@ class OnboardingStack(ExchangeStack):
             access_logs=foundation.access_logs,
             copied=foundation.copies.of(),
         )
+        UploadScan(self, "DocumentScan", bucket=self.documents, key=key)
         stores = {
             "APPLICATION_TABLE": self.applications.name,
             "KYC_BUCKET": self.documents.bucket_name,
@@ -106,7 +109,8 @@ class OnboardingStack(ExchangeStack):
         )
         self.locks.grant(locker.role, "dynamodb:UpdateItem")
         data.events.grant_publish(locker.role)
-        self.customers = CustomerPool(self, "Customers", config=config, on_credentials=locker)
+        self.mail = CustomerMail(self, "Mail", config=config, platform=platform)
+        self.customers = CustomerPool(self, "Customers", config=config, sender=self.mail.sender, on_credentials=locker)
 
     def _function(
         self,

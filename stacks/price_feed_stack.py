@@ -7,7 +7,7 @@ from constructs import Construct
 from config.model import Environment
 from exchange_constructs.encryption_keys import EncryptionKeys
 from exchange_constructs.fargate_service import FargateService
-from exchange_constructs.log_metric import PriceFeedMetrics
+from exchange_constructs.log_metric import APART, STOPPED, LogMetrics
 from exchange_constructs.process import Process
 from exchange_constructs.tiers import EGRESS
 from runtime.price_feed.venues import VENUES
@@ -58,4 +58,4 @@ class PriceFeedStack(ExchangeStack):
         )
         data.events.grant_publish(self.price_feed.role)
         self.price_feed.connections.allow_to_default_port(engine.engine.connections, "reference prices")
-        PriceFeedMetrics(self, "Metrics", log_group=self.price_feed.log_group)
+        LogMetrics(self, "Metrics", log_group=self.price_feed.log_group, metrics=(STOPPED, APART))

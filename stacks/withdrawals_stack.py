@@ -20,12 +20,13 @@ from runtime.shared.business_events import PartnerAnswered
 from runtime.withdrawals.flow import FLOW
 from stacks.base_stack import ExchangeStack
 from stacks.data_stack import DataStack
+from stacks.deposits_stack import DepositsStack
 from stacks.engine_stack import EngineStack
 from stacks.foundation_stack import FoundationStack
 from stacks.onboarding_stack import OnboardingStack
 
-NODES: Final[tuple[str, ...]] = ()
-"""Addresses of Ethereum nodes. Without one a signed transaction is kept, with its funds held."""
+CHAIN: Final = "ethereum"
+"""The only one that is signed for."""
 
 
 class WithdrawalsStack(ExchangeStack):
@@ -41,9 +42,10 @@ class WithdrawalsStack(ExchangeStack):
         platform: FunctionPlatform,
         data: DataStack,
         engine: EngineStack,
+        deposits: DepositsStack,
         onboarding: OnboardingStack,
     ) -> None:
-        """Create them. Only the clerk reaches the wallet account, and only the teller reaches the engine."""
+        """Create them. Only the clerk reaches the wallet account and the nodes, only the teller the engine."""
         super().__init__(scope, construct_id, config=config, description="Withdrawals, from request to transaction")
         self._config, self._platform = config, platform
         self.register = RecordTable(
@@ -62,7 +64,7 @@ class WithdrawalsStack(ExchangeStack):
             "Checks, has signed and sends",
             {
                 **stores,
-                "ETHEREUM_NODES": ",".join(NODES),
+                "CONFIRMATIONS": json.dumps(config.nodes.confirmations(CHAIN)),
                 "HOURLY_COUNT_MAX": str(config.withdrawals.hourly_count_max),
                 "LOCK_TABLE": onboarding.locks.name,
                 "RULES": json.dumps([asdict(rule) for rule in config.withdrawals.rules]),
@@ -70,6 +72,7 @@ class WithdrawalsStack(ExchangeStack):
             role_name=asker_name(config),
         )
         clerk.function.add_environment("SIGNING_TABLE", grant_ask(clerk.role, config=config, partition=self.partition))
+        clerk.function.add_environment("NODE_ADDRESSES", deposits.let_ask_nodes(clerk, CHAIN))
         accept(
             clerk.role.policy,
             f"AwsSolutions-IAM5[Resource::arn:aws:kms:{config.region}:{config.accounts.wallet}:key/*]",

@@ -95,6 +95,23 @@ def new_app(folder: Path) -> Any:
     return cdk.App(outdir=str(folder), context=context | {"aws:cdk:bundling-stacks": []})
 
 
+def pack_reports(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the rule packs' report on an assembly by the name of the pack; nothing if it got none."""
+    path = folder / "validation-report.json"
+    whole = json.loads(path.read_text()) if path.exists() else {"pluginReports": []}
+    return {plugin["pluginName"]: plugin for plugin in whole["pluginReports"]}
+
+
+def open_findings(folder: Path) -> list[str]:
+    """Return each finding of the rule packs that nobody has accepted."""
+    return [
+        f"{violation['ruleName']}: {place.get('constructPath')}"
+        for plugin in pack_reports(folder).values()
+        for violation in plugin.get("violations", [])
+        for place in violation.get("violatingConstructs", [])
+    ]
+
+
 @pytest.fixture(scope="session")
 def synth_app() -> Callable[[Path], Any]:
     """Return what makes an empty app, for tests that synthesize something of their own."""
@@ -103,8 +120,14 @@ def synth_app() -> Callable[[Path], Any]:
 
 @pytest.fixture(scope="session")
 def exchanges(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exchange]:
-    """Every environment by name, made by the very Stage that is deployed, whether `make deps` has run here or not."""
+    """Every environment by name, made by the very Stage that is deployed, whether `make deps` has run here or not.
+
+    Under every rule pack: their report lies in the folder above. Fails on an open finding.
+    """
+    import aws_cdk as cdk  # noqa: PLC0415 - as above
+
     from exchange_constructs import runtime_code  # noqa: PLC0415 - as above
+    from exchange_constructs.nag import rule_packs  # noqa: PLC0415 - as above
     from stacks.exchange_stage import ExchangeStage  # noqa: PLC0415 - as above
 
     folder = tmp_path_factory.mktemp("assembly")
@@ -114,9 +137,11 @@ def exchanges(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exchange]:
     try:
         for config in environments:
             ExchangeStage(app, config.name.title(), config=config)
+        cdk.Validations.of(app).add_plugins(*rule_packs(app))
         app.synth()
     except RuntimeError as error:
-        pytest.fail(f"synth: {error}", pytrace=False)  # a trace through jsii costs seconds for each test, and says less
+        told = "\n".join([f"synth: {error}", *open_findings(folder)])
+        pytest.fail(told, pytrace=False)  # a trace through jsii costs seconds for each test, and says less
     return {config.name: read(config, folder / f"assembly-{config.name.title()}") for config in environments}
 
 

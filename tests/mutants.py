@@ -23,6 +23,7 @@ _BOOK: Final = "tests/runtime/engine/test_book.py"
 _ENGINE: Final = "tests/runtime/engine/test_engine.py"
 _LOGS: Final = "tests/runtime/engine/test_logs.py"
 _REPLICA: Final = "tests/runtime/engine/test_replica.py"
+_SESSIONS: Final = "tests/runtime/engine/test_sessions.py"
 _BOOKS: Final = "tests/runtime/market_data/test_book_builder.py"
 _STREAMS: Final = "tests/runtime/gateway/test_streams.py"
 _SIGNING: Final = "tests/runtime/gateway/test_auth.py"
@@ -45,6 +46,27 @@ MUTANTS: Final = (
         "if n <= session.last:",
         "if False:",
         _REPLICA,
+    ),
+    Mutant(
+        "a batch takes all its entries for those of one session",
+        "runtime/engine/sessions.py",
+        "if session is None or entry.session != name:",
+        "if session is None:",
+        _SESSIONS,
+    ),
+    Mutant(
+        "a batch forgets no reply before its end",
+        "runtime/engine/sessions.py",
+        "    if acknowledged > session.pruned:\n        session.prune(acknowledged)\n",
+        "",
+        _SESSIONS,
+    ),
+    Mutant(
+        "events that nobody is told of do not count",
+        _TRADING,
+        "return len(self._events) + self._untold < EVENTS_MAX",
+        "return len(self._events) < EVENTS_MAX",
+        _SESSIONS,
     ),
     Mutant(
         "a reply leaves before its batch is written",
@@ -126,8 +148,8 @@ MUTANTS: Final = (
     Mutant(
         "the newest order of a level is served first",
         "runtime/engine/book.py",
-        "level.queue.append(order)\n        level.live",
-        "level.queue.appendleft(order)\n        level.live",
+        "level.append(order)\n        terms",
+        "level.last, order.behind, level.first = level.last or order, level.first, order\n        terms",
         _BOOK,
     ),
     Mutant(
@@ -182,8 +204,8 @@ MUTANTS: Final = (
     Mutant(
         "an iceberg keeps its place when it shows itself anew",
         "runtime/engine/book.py",
-        "level.queue.append(order)\n            return",
-        "level.queue.appendleft(order)\n            return",
+        "level.append(order)\n            return",
+        "level.last, order.behind, level.first = level.last or order, level.first, order\n            return",
         _NAIVE,
     ),
     Mutant(
@@ -252,8 +274,8 @@ MUTANTS: Final = (
     Mutant(
         "the journal keeps effects only: a reject leaves no trace",
         "runtime/engine/sessions.py",
-        "    session.remember(replied)",
-        "    session.remember(replied) if not isinstance(reply, Rejected) else None",
+        "    session.remember(replied, n)",
+        "    session.remember(replied, n) if not isinstance(reply, Rejected) else None",
         _CUTS,
     ),
     Mutant(
@@ -570,5 +592,110 @@ MUTANTS: Final = (
         "or len(self._parts) > PARTS_MAX:",
         "or False:",
         "tests/runtime/price_feed/test_feed.py",
+    ),
+    Mutant(
+        "a withdrawal is final on one node's word",
+        "runtime/withdrawals/nodes.py",
+        "if len(views) < QUORUM:",
+        "if not views:",
+        "tests/runtime/withdrawals/test_chain_way.py::test_one_node_away_delays_the_end_and_not_the_sending",
+    ),
+    Mutant(
+        "the node that sees more depth decides",
+        "runtime/withdrawals/nodes.py",
+        "min(view.depth for view in views)",
+        "max(view.depth for view in views)",
+        "tests/runtime/withdrawals/test_chain_way.py::test_only_what_two_nodes_say_alike_counts",
+    ),
+    Mutant(
+        "what nodes lost is not sent again",
+        "runtime/withdrawals/clerk.py",
+        "if fate is Fate.UNKNOWN:",
+        "if False:",
+        "tests/runtime/withdrawals/test_chain_way.py::test_what_the_nodes_lost_is_sent_again_and_paid_once",
+    ),
+    Mutant(
+        "a foreign transaction halts nothing",
+        "runtime/withdrawals/clerk.py",
+        'self.register.halt(f"replaced/{name}", self.now_s)',
+        "pass",
+        "tests/runtime/withdrawals/test_chain_way.py::test_another_transaction_under_its_number_halts_everything_and_frees_nothing",
+    ),
+    Mutant(
+        "a refusal that broke off goes on as a withdrawal",
+        "runtime/withdrawals/clerk.py",
+        'self.register.move(name, (found["status"],), RELEASED)',
+        "pass",
+        "tests/runtime/withdrawals/test_saga.py::test_a_refusal_that_broke_off_never_lends_its_place_twice",
+    ),
+    Mutant(
+        "fees of the network are nobody's",
+        "runtime/reconciliation/rules.py",
+        " - self.network_fees)",
+        ")",
+        "tests/runtime/reconciliation/test_reconciliation.py",
+    ),
+    Mutant(
+        "payments after the height count",
+        "runtime/reconciliation/sources.py",
+        "number is not None and number <= height",
+        "number is not None",
+        "tests/runtime/reconciliation/test_reconciliation.py",
+    ),
+    Mutant(
+        "trades missing in the stream are not told",
+        "runtime/rebuild/__main__.py",
+        "elif (self._first or self._begins.get(trade.market, 0)) <= trade.sequence <= to:",
+        "elif False:",
+        "tests/runtime/rebuild/test_rebuild.py",
+    ),
+    Mutant(
+        "a trade is lost on the way to the stream",
+        "runtime/market_data/main.py",
+        "publisher.offer(trades)",
+        "publisher.offer(trades[1:])",
+        "tests/runtime/market_data/test_archive.py::test_what_is_published_once_more_is_what_was_published",
+    ),
+    Mutant(
+        "an unusual minute counts a trade twice",
+        "runtime/anomaly/scorer.py",
+        "if trade.trade_id <= memory.last_trade_id:",
+        "if trade.trade_id < memory.last_trade_id:",
+        "tests/runtime/anomaly/test_scores.py::test_trades_that_come_again_change_nothing_wherever_the_batch_was_cut",
+    ),
+    Mutant(
+        "the job forgets what the detectors saw",
+        "runtime/surveillance/stream_job.py",
+        "Watch(part.market) if memory is None else _decode_watch(memory)",
+        "Watch(part.market)",
+        "tests/runtime/surveillance/test_stream_job.py::test_the_job_finds_what_the_function_finds_however_the_trades_are_cut",
+    ),
+    Mutant(
+        "the canary believes that its order rests",
+        "runtime/canary/walk.py",
+        '    if order["status"] != status:',
+        "    if False:",
+        "tests/runtime/canary/test_walk.py::test_the_step_that_fails_is_named",
+    ),
+    Mutant(
+        "an older turn is taken as told",
+        "runtime/controls/register.py",
+        'ConditionExpression="turn = :turn"',
+        'ConditionExpression="turn >= :turn"',
+        "tests/runtime/controls/test_carrier.py::test_a_halt_that_comes_while_an_opening_is_told_is_told_last",
+    ),
+    Mutant(
+        "a yes counts for a later halt",
+        "runtime/controls/register.py",
+        'condition = "turn = :seen"',
+        'condition = "turn >= :seen"',
+        "tests/runtime/controls/test_carrier.py::test_a_yes_is_of_the_halt_that_was_looked_at_and_of_no_later_one",
+    ),
+    Mutant(
+        "one signature opens a market",
+        "runtime/controls/carrier.py",
+        "if count < NEEDED:",
+        "if count < NEEDED - 1:",
+        "tests/runtime/controls/test_carrier.py::test_two_signatures_open_and_one_does_not",
     ),
 )

@@ -63,8 +63,8 @@ def test_constructs_stays_a_source_root() -> None:
     assert not (ROOT / "tests" / "constructs").exists()
 
 
-def text_files() -> Iterator[tuple[Path, str]]:
-    """Yield every file that is or would be committed, as git sees it."""
+def committed() -> list[Path]:
+    """Return every file that is or would be committed, as git sees it."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -72,9 +72,18 @@ def text_files() -> Iterator[tuple[Path, str]]:
         text=True,
         check=True,
     )
-    for name in listed.stdout.splitlines():
-        path = ROOT / name
-        if path.is_file() and not SKIPPED & set(Path(name).parts):
+    return [ROOT / name for name in listed.stdout.splitlines()]
+
+
+def test_no_file_is_a_link() -> None:
+    """A link names a place of one machine, or says a thing twice."""
+    assert [path for path in committed() if path.is_symlink()] == []
+
+
+def text_files() -> Iterator[tuple[Path, str]]:
+    """Yield each of these that is text."""
+    for path in committed():
+        if path.is_file() and not SKIPPED & set(path.relative_to(ROOT).parts):
             try:
                 yield path, path.read_text()
             except UnicodeDecodeError:

@@ -21,7 +21,7 @@ from aws_cdk import aws_elasticache as elasticache
 from aws_cdk import aws_elasticloadbalancingv2 as elb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_kinesis as kinesis
-from aws_cdk import aws_kinesisanalytics as kinesisanalytics
+from aws_cdk import aws_kinesisanalyticsv2 as kinesisanalytics
 from aws_cdk import aws_kinesisfirehose as firehose
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
@@ -36,7 +36,35 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as stepfunctions
 
-from exchange_constructs.log_metric import AGREED_AGE, APART, CHAIN, DISAGREED, REVERSED, STOPPED
+from exchange_constructs.log_metric import (
+    AGREED_AGE,
+    ANOMALIES,
+    APART,
+    ASSETS_APART,
+    BOOKS,
+    CANARY,
+    CANARY_FAILED,
+    CANARY_SLOW,
+    CHAIN,
+    CONTROLS,
+    CONTROLS_AMISS,
+    DISAGREED,
+    DRIFT,
+    LEDGER_STOPPED,
+    LEDGER_UNBALANCED,
+    LIMITS_ALONE,
+    MARKETS_CLOSED,
+    MARKETS_WIDE,
+    PRICES,
+    RESERVES_SHORT,
+    REVERSED,
+    SERVICES,
+    STOPPED,
+    TRADES_GIVEN_UP,
+    TRADES_STUCK,
+    WITHDRAWN_SHARE,
+)
+from runtime.shared.gauges import BUSINESS
 
 USAGE_PERCENT_MAX: Final = 80
 MINUTES_OF_LAG_MAX: Final = 15
@@ -322,7 +350,7 @@ def _delivery(stream: firehose.CfnDeliveryStream) -> Watch:
 
 
 @_of("AWS::KinesisAnalyticsV2::Application")
-def _flink(application: kinesisanalytics.CfnApplicationV2) -> Watch:
+def _flink(application: kinesisanalytics.CfnApplication) -> Watch:
     """Watch for a job that stands still."""
     return Watch(
         runbook="stream",
@@ -453,18 +481,51 @@ LOG_BOUNDS: Final = MappingProxyType(
         DISAGREED: Bound(name="any", metric="", statistic="Sum", above=0, periods=1, wakes=True),
         STOPPED: Bound(name="any", metric="", above=0, periods=5, silence_is_bad=True),
         APART: Bound(name="unfair", metric="", above=50_000, periods=5, wakes=True),
+        CANARY_FAILED: Bound(name="any", metric="", above=0, periods=3, silence_is_bad=True, wakes=True),
+        # Three looks in a row: while a standby takes over, one may fail. Silence may hide a market that is open.
+        CONTROLS_AMISS: Bound(name="any", metric="", above=0, periods=3, silence_is_bad=True, wakes=True),
+        CANARY_SLOW: Bound(name="slow", metric="", above=2_000, periods=5),
+        # An hour, so that a comparison that fails to run is noticed as well; it runs more often.
+        ASSETS_APART: Bound(name="any", metric="", above=0, minutes=60, periods=1, silence_is_bad=True, wakes=True),
+        RESERVES_SHORT: Bound(name="any", metric="", above=0, minutes=60, periods=1, wakes=True),
+        LEDGER_UNBALANCED: Bound(name="any", metric="", above=0, minutes=5, periods=1, silence_is_bad=True, wakes=True),
+        # Some market at every look of five minutes: an auction is shorter than that.
+        MARKETS_CLOSED: Bound(
+            name="any", metric="", statistic="Minimum", above=0, periods=5, silence_is_bad=True, wakes=True
+        ),
+        MARKETS_WIDE: Bound(name="any", metric="", statistic="Minimum", above=0, periods=5),
+        # The halt of all withdrawals comes by itself at 1,000,000.
+        WITHDRAWN_SHARE: Bound(name="fast", metric="", above=800_000, periods=1, wakes=True),
+        LIMITS_ALONE: Bound(name="not-shared", metric="", above=0, periods=5),
+        TRADES_STUCK: Bound(name="not-published", metric="", above=120),
+        TRADES_GIVEN_UP: Bound(name="any", metric="", above=0, periods=1),
+        LEDGER_STOPPED: Bound(name="standstill", metric="", above=120, silence_is_bad=True, wakes=True),
+        DRIFT: Bound(name="high", metric="", statistic="Average", above=200_000, minutes=60, periods=2),
     }
 )
-"""Metric that is read from log lines, without the chain in its name → what is too much."""
+"""Metric that is read from log lines, without the chain or service in its name → what is too much."""
+LOG_RUNBOOKS: Final = MappingProxyType(
+    {
+        ANOMALIES: "model",
+        BOOKS: "ledger-sum",
+        BUSINESS: "business",
+        CANARY: "canary",
+        CHAIN: "chain",
+        CONTROLS: "market-controls",
+        PRICES: "price-feed",
+        SERVICES: "degraded",
+    }
+)
+"""Namespace of metrics that are read from log lines → the page for them."""
 
 
 @_of("AWS::Logs::MetricFilter")
 def _log_metric(made: logs.CfnMetricFilter) -> Watch:
-    """Watch what the lines of a deposit watcher, or of the price feed, tell."""
+    """Watch what log lines tell: the pulse of services, and what functions found."""
     (given,) = cast(list[logs.CfnMetricFilter.MetricTransformationProperty], made.metric_transformations)
     bound = LOG_BOUNDS[given.metric_name.partition("-")[0]]
     return Watch(
-        runbook="chain" if given.metric_namespace == CHAIN else "price-feed",
+        runbook=LOG_RUNBOOKS[given.metric_namespace],
         namespace=given.metric_namespace,
         dimensions={},
         bounds=(replace(bound, metric=given.metric_name),),

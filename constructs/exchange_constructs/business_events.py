@@ -9,17 +9,21 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_eventschemas as schemas
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from config.model import Environment
 from exchange_constructs.dead_letters import DeadLetters
+from exchange_constructs.service_logs import ServiceLogs
 from runtime.shared.business_events import EVENTS, BusinessEvent, draft4_schema
 
 
 class BusinessEvents(Construct):
     """The bus. Never on the order path: what a trader waits for does not go through here."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, config: Environment, key: kms.IKey) -> None:
+    def __init__(
+        self, scope: Construct, construct_id: str, *, config: Environment, key: kms.IKey, logs_key: kms.IKey
+    ) -> None:
         """Create the bus, keep every event as long as logs are kept, and let this account alone publish."""
         super().__init__(scope, construct_id)
         self._key = key
@@ -32,6 +36,8 @@ class BusinessEvents(Construct):
             description=f"{config.name}: business events",
             kms_key=key,
             dead_letter_queue=self.undelivered,
+            # Without what an event says: the log tells what went wrong, the archive has the event.
+            log_config=events.LogConfig(level=events.Level.ERROR, include_detail=events.IncludeDetail.NONE),
         )
         self.undelivered.add_to_resource_policy(
             iam.PolicyStatement(
@@ -52,6 +58,7 @@ class BusinessEvents(Construct):
             # By its ARN alone: CDK would otherwise write this bus into the policy of the key, in an earlier stack.
             kms_key=kms.Key.from_key_arn(self, "ArchiveKey", key.key_arn),
         )
+        self._log_failures(config, logs_key)
         EventContracts(self, "Contracts", config=config)
         self.bus.add_to_resource_policy(
             iam.PolicyStatement(
@@ -63,6 +70,32 @@ class BusinessEvents(Construct):
                 conditions={"StringNotEquals": {"aws:PrincipalAccount": Stack.of(self).account}},
             )
         )
+
+    def _log_failures(self, config: Environment, logs_key: kms.IKey) -> None:
+        """Write down each delivery that failed, with rule, target and reason; a retry that helped leaves no letter."""
+        # Under this prefix log delivery may write by AWS's own policy; other names would each need one of ours.
+        name = f"/aws/vendedlogs/events/event-bus/bursa-{config.name}"
+        group = ServiceLogs(self, "Failures", config=config, key=logs_key, name=name)
+        source = logs.CfnDeliverySource(
+            self,
+            "FailureSource",
+            name=f"bursa-{config.name}-events",
+            log_type="ERROR_LOGS",
+            resource_arn=self.bus.event_bus_arn,
+        )
+        destination = logs.CfnDeliveryDestination(
+            self,
+            "FailureDestination",
+            name=f"bursa-{config.name}-events",
+            destination_resource_arn=group.log_group_arn,
+        )
+        delivery = logs.CfnDelivery(
+            self,
+            "FailureDelivery",
+            delivery_source_name=source.name,
+            delivery_destination_arn=destination.attr_arn,
+        )
+        delivery.add_resource_dependency(source)
 
     @staticmethod
     def pattern(

@@ -37,3 +37,9 @@ class CatalogueParameter(Construct):
         iam.Grant.add_to_principal(
             grantee=grantee, actions=["ssm:GetParameter"], resource_arns=[self._parameter.parameter_arn]
         )
+
+    def grant_write(self, grantee: iam.IGrantable) -> None:
+        """Let `grantee` put another catalogue in its place; a deployment that changes it puts its own again."""
+        iam.Grant.add_to_principal(
+            grantee=grantee, actions=["ssm:PutParameter"], resource_arns=[self._parameter.parameter_arn]
+        )

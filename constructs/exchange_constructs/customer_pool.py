@@ -18,9 +18,18 @@ class CustomerPool(Construct):
     """A user pool and the one client of the trading page, which keeps no secret and never sends a password."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, config: Environment, on_credentials: EventFunction
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: Environment,
+        sender: cognito.UserPoolEmail | None,
+        on_credentials: EventFunction,
     ) -> None:
-        """Create pool and client; `on_credentials` is called when a forgotten password was replaced."""
+        """Create pool and client; `on_credentials` is called when a forgotten password was replaced.
+
+        Without a `sender` Cognito mails in its own name, 50 times a day at most.
+        """
         super().__init__(scope, construct_id)
         self.pool = cognito.UserPool(
             self,
@@ -28,6 +37,7 @@ class CustomerPool(Construct):
             self_sign_up_enabled=True,
             sign_in_aliases=cognito.SignInAliases(email=True),
             sign_in_case_sensitive=False,
+            email=sender,
             auto_verify=cognito.AutoVerifiedAttrs(email=True),
             keep_original=cognito.KeepOriginalAttrs(email=True),
             mfa=cognito.Mfa.REQUIRED,

@@ -75,4 +75,4 @@ def _allowed(config: Environment) -> list[str]:
         f"*.{region}.rds.amazonaws.com",
         "*.cache.amazonaws.com",  # ElastiCache names its regions in another way
     ]
-    return [*ours, *aws, *config.egress.domains]
+    return [*ours, *aws, *config.hosts_outside]

@@ -70,13 +70,28 @@ class EncryptionKeys(AccountKeys):
         self.api_secrets = self._key("ApiSecrets", "secrets of customers' API keys")
         self.records = self._key("Records", "trades with their accounts, evidence, reports, copies of the ledger")
         self.copies = self._key("Copies", "copies of records: whoever loses the key of a store still has them")
+        stack = Stack.of(self)
+        # The bus seals what it logs of an event, and log delivery opens it; both name the logs of this account.
+        for service in ("events.amazonaws.com", "delivery.logs.amazonaws.com"):
+            self.messages.add_to_resource_policy(
+                _use(
+                    iam.ServicePrincipal(service),
+                    {
+                        "StringLike": {
+                            "kms:EncryptionContext:SourceArn": (
+                                f"arn:{stack.partition}:logs:{stack.region}:{stack.account}:*"
+                            )
+                        }
+                    },
+                )
+            )
 
 
 class AuditKeys(Construct):
     """The key of the audit records of every account of one environment."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Environment) -> None:
-        """Let the trails and recorders of our accounts write with it; they know it by its alias."""
+        """Let the trails, recorders and networks of our accounts write with it; they know it by its alias."""
         super().__init__(scope, construct_id)
         stack = Stack.of(self)
         accounts = list(config.accounts.distinct().values())
@@ -105,6 +120,14 @@ class AuditKeys(Construct):
                 actions=["kms:Decrypt", "kms:GenerateDataKey*"],
                 resources=["*"],
                 principals=[iam.ServicePrincipal("config.amazonaws.com")],
+                conditions={"StringEquals": {"aws:SourceAccount": accounts}},
+            )
+        )
+        self.audit.add_to_resource_policy(
+            iam.PolicyStatement(
+                actions=["kms:Decrypt", "kms:GenerateDataKey*"],
+                resources=["*"],
+                principals=[iam.ServicePrincipal("delivery.logs.amazonaws.com")],
                 conditions={"StringEquals": {"aws:SourceAccount": accounts}},
             )
         )

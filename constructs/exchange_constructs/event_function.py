@@ -33,7 +33,7 @@ RECORD_ATTEMPTS_MAX: Final = 5
 
 
 class EventFunction(Construct):
-    """Runs `runtime.<service>.<handler>` inside the application subnets, as itself, a few at a time, traced and logged.
+    """Runs `runtime.<service>.<handler>` inside private subnets, as itself, a few at a time, traced and logged.
 
     Whatever wakes it is retried a bounded number of times and then left in `undelivered`, never dropped. A delivery can
     come twice, so a handler must not mind; `idempotent` gives it the shared table to remember by.
@@ -55,12 +55,14 @@ class EventFunction(Construct):
         concurrency: int = 5,
         idempotent: bool = False,
         role_name: str | None = None,
+        tier: str = APPLICATION,
     ) -> None:
         """Create the function; nothing wakes it yet.
 
         `handler` is module and function within the service. `timeout` is 30 seconds unless given. `concurrency` is
         reserved from what the account has, so the sum over all functions must stay 100 below its quota. Give a
-        `role_name` only where another account must know the role beforehand.
+        `role_name` only where another account must know the role beforehand. The function runs in subnets of `tier`;
+        EGRESS is for one that calls hosts outside.
         """
         super().__init__(scope, construct_id)
         self._key = platform.keys.messages
@@ -69,8 +71,8 @@ class EventFunction(Construct):
             self, "Role", service="lambda.amazonaws.com", description=f"What {service} may do", name=role_name
         )
         self.role.add_managed_policy(platform.network_access)
-        logs = ServiceLogs(self, "Logs", config=config, key=platform.keys.logs)
-        logs.grant_write(self.role)
+        self.log_group = ServiceLogs(self, "Logs", config=config, key=platform.keys.logs)
+        self.log_group.grant_write(self.role)
         group = ec2.SecurityGroup(
             self, "Access", vpc=platform.vpc, description=f"Function {construct_id}", allow_all_outbound=False
         )
@@ -99,9 +101,9 @@ class EventFunction(Construct):
             reserved_concurrent_executions=concurrency,
             role=self.role,
             vpc=platform.vpc,
-            vpc_subnets=ec2.SubnetSelection(subnet_group_name=APPLICATION),
+            vpc_subnets=ec2.SubnetSelection(subnet_group_name=tier),
             security_groups=[group],
-            log_group=logs,
+            log_group=self.log_group,
             logging_format=lambda_.LoggingFormat.JSON,
             dead_letter_queue=self.undelivered,
         )

@@ -23,6 +23,8 @@ from exchange_constructs.service_logs import ServiceLogs
 from exchange_constructs.service_role import ServiceRole
 
 TASKS: Final = "ecs-tasks.amazonaws.com"
+BUSY_PERCENT: Final = 50
+"""Of its CPU, above which a service that scales gets another task: half is left for the minutes until it is there."""
 
 
 class FargateService(Construct):
@@ -54,6 +56,7 @@ class FargateService(Construct):
         """
         super().__init__(scope, construct_id)
         self.process = process
+        self._task_count = size.task_count
         self.image = RuntimeImage(self, "Image", config=config, service=process.package)
         self.role = ServiceRole(self, "Role", service=TASKS, description=f"What {process.service} may do")
         if reads_catalogue:
@@ -86,6 +89,19 @@ class FargateService(Construct):
             ),
         )
         self.connections = ec2.Connections(security_groups=[group], default_port=ec2.Port.tcp(process.port))
+
+    def scale_to(self, task_count_max: int) -> None:
+        """Run up to `task_count_max` tasks while they are busy, and never fewer than the service's own number.
+
+        Only for a process that holds nothing. A deployment sets the number back, so it is made in a quiet hour.
+        """
+        count = self.service.auto_scale_task_count(min_capacity=self._task_count, max_capacity=task_count_max)
+        count.scale_on_cpu_utilization(
+            "Cpu",
+            target_utilization_percent=BUSY_PERCENT,
+            scale_out_cooldown=Duration.minutes(1),
+            scale_in_cooldown=Duration.minutes(10),
+        )
 
     @property
     def address(self) -> str:

@@ -32,7 +32,7 @@ class FixedEgress(Construct):
         """Create firewall, NAT gateway and routes, both ways, in the first `config.egress.zone_count` zones."""
         super().__init__(scope, construct_id)
         self.addresses: list[str] = []
-        policy = InspectionPolicy(self, "Inspection", rules=list(_rules(config.egress.domains)))
+        policy = InspectionPolicy(self, "Inspection", rules=list(_rules(config.hosts_outside)))
         for number, zone in enumerate(vpc.availability_zones[: config.egress.zone_count], start=1):
             egress, inspection, outside = (_subnet(vpc, tier, zone) for tier in (EGRESS, INSPECTION, PUBLIC))
             firewall = ZoneFirewall(

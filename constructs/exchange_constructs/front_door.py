@@ -43,7 +43,7 @@ class FrontDoor(Construct):
     ) -> None:
         """Create the distribution with its names, and send its log to `access_logs`."""
         super().__init__(scope, construct_id)
-        self.names = (config.domain, f"api.{config.domain}")
+        self.names = (config.domain, config.api_name)
         certificate = acm.Certificate(
             self,
             "Certificate",

@@ -10,6 +10,7 @@ from constructs import Construct
 from config.model import Environment
 from exchange_constructs.dns_firewall import DnsFirewall
 from exchange_constructs.fixed_egress import FixedEgress
+from exchange_constructs.flow_records import LockedFlows
 from exchange_constructs.nag import HIPAA, NIST, PCI, accept
 from exchange_constructs.public_tier import PublicTier
 from exchange_constructs.service_logs import ServiceLogs
@@ -70,6 +71,7 @@ class PrivateNetwork(Construct):
             ],
         )
         self._record_flows(config, logs_key)
+        LockedFlows(self, "LockedFlows", config=config, vpc=self.vpc)
         self._add_endpoints(endpoint_zones)
         public = PublicTier(
             self,

@@ -14,6 +14,7 @@ from aws_cdk import IgnoreMode
 from aws_cdk import aws_ecr_assets as ecr_assets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
 from config.model import Environment
@@ -21,6 +22,7 @@ from exchange_constructs.nag import accept
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 ENGINE: Final = "engine"
+MODEL: Final = "anomaly"
 LIBRARIES = ROOT / ".build" / "lambda"
 """Where `make deps` puts what functions import; absent until a deployment needs it."""
 
@@ -39,7 +41,7 @@ class RuntimeImage(ecr_assets.DockerImageAsset):
             construct_id,
             directory=str(ROOT),
             file="runtime/Dockerfile",
-            target=ENGINE if compiled else "service",
+            target=ENGINE if compiled else "model" if service == MODEL else "service",
             build_args={"BASE": str(config.images.base)},
             # Beyond what `.dockerignore` leaves out.
             exclude=[
@@ -72,27 +74,54 @@ class ImagePull(iam.ManagedPolicy):
         )
 
 
+class JobArchive(s3_assets.Asset):
+    """The code of a Flink job: as a function's, with what lies in `.build/flink`."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, service: str) -> None:
+        """Describe the archive of `runtime/<service>`. Raises ValueError if there is none."""
+        super().__init__(
+            scope,
+            construct_id,
+            path=str(ROOT),
+            ignore_mode=IgnoreMode.GIT,
+            exclude=[
+                *_all_but(service),
+                "!/.build",
+                "/.build/*",
+                "!/.build/flink",
+            ],
+        )
+
+    def grant_fetch(self, grantee: iam.IGrantable) -> None:
+        """Let `grantee` read this archive, and nothing else of the bucket."""
+        iam.Grant.add_to_principal(
+            grantee=grantee,
+            actions=["s3:GetObject", "s3:GetObjectVersion"],
+            resource_arns=[self.bucket.arn_for_objects(self.s3_object_key)],
+        )
+
+
 def function_code(service: str) -> lambda_.Code:
     """Return `runtime/<service>` and every package of `runtime/` that it imports, under the same import paths.
 
     A change to a service that it does not import leaves the code, and so the function, as it is.
     Raises ValueError for a service that is not there.
     """
-    packages = sorted(_needed(service))
-    return lambda_.Code.from_asset(
-        str(ROOT),
-        ignore_mode=IgnoreMode.GIT,
-        exclude=[
-            "/*",
-            "!/runtime",
-            "/runtime/*",
-            "!/runtime/__init__.py",
-            *(f"!/runtime/{package}" for package in packages),
-            "__pycache__",
-            "*.so",
-            "*.md",
-        ],
-    )
+    return lambda_.Code.from_asset(str(ROOT), ignore_mode=IgnoreMode.GIT, exclude=_all_but(service))
+
+
+def _all_but(service: str) -> list[str]:
+    """Return the patterns that leave out everything but `service` and what it imports."""
+    return [
+        "/*",
+        "!/runtime",
+        "/runtime/*",
+        "!/runtime/__init__.py",
+        *(f"!/runtime/{package}" for package in sorted(_needed(service))),
+        "__pycache__",
+        "*.so",
+        "*.md",
+    ]
 
 
 def function_libraries() -> lambda_.Code | None:

@@ -7,6 +7,7 @@ from aws_cdk import ArnFormat, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_accessanalyzer as accessanalyzer
 from aws_cdk import aws_cloudtrail as cloudtrail
 from aws_cdk import aws_config as awsconfig
+from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_guardduty as guardduty
@@ -132,6 +133,22 @@ class SecurityBaseline(Construct):
             standard = securityhub.CfnStandard(self, f"Standard{number}", standards_arn=arn)
             standard.add_resource_dependency(hub)
         accessanalyzer.CfnAnalyzer(self, "Analyzer", type="ACCOUNT")
+        # Inspector looks at every image when it is pushed, and again whenever a weakness becomes known.
+        ecr.CfnRegistryScanningConfiguration(
+            self,
+            "ImageScans",
+            scan_type="ENHANCED",
+            rules=[
+                ecr.CfnRegistryScanningConfiguration.ScanningRuleProperty(
+                    scan_frequency="CONTINUOUS_SCAN",
+                    repository_filters=[
+                        ecr.CfnRegistryScanningConfiguration.RepositoryFilterProperty(
+                            filter="*", filter_type="WILDCARD"
+                        )
+                    ],
+                )
+            ],
+        )
         inspector.CfnCisScanConfiguration(
             self,
             "CisScan",

@@ -59,7 +59,8 @@ class StackAlarms(Construct):
         )
         for resource, watch in watched.items():
             self._watch(facade, _name(stack, resource), watch)
-        self.names = tuple(each.alarm_name for each in facade.created_alarms())
+        inside = self.node.find_all()
+        self.names = tuple(str(each.alarm_name) for each in inside if isinstance(each, cloudwatch.CfnAlarm))
 
     def _watch(self, facade: monitoring.MonitoringFacade, name: str, watch: Watch) -> None:
         facade.monitor_custom(

@@ -1,9 +1,9 @@
 """The public end of the WebSocket gateway: one TLS network load balancer that keeps the client's address."""
 
 from datetime import date
-from typing import Final
+from typing import Final, cast
 
-from aws_cdk import Duration
+from aws_cdk import CfnOutput, Duration, IResolvable, RemovalPolicy
 from aws_cdk import aws_certificatemanager as acm
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_elasticloadbalancingv2 as elb
@@ -12,7 +12,7 @@ from aws_cdk import aws_route53_targets as targets
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from config.migration import CutOverConfig
+from config.model import Environment
 from exchange_constructs.cut_over_name import CutOverName
 from exchange_constructs.nag import accept
 from exchange_constructs.private_network import PUBLIC
@@ -29,7 +29,7 @@ class StreamFront(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        cut_over: CutOverConfig,
+        config: Environment,
         vpc: ec2.IVpc,
         zone: route53.IHostedZone,
         fleet: WebSocketFleet,
@@ -60,6 +60,7 @@ class StreamFront(Construct):
             cross_zone_enabled=True,
             deletion_protection=True,
         )
+        self._fix_addresses(vpc, config)
         self.balancer.set_attribute("zonal_shift.config.enabled", "true")
         self.balancer.log_access_logs(access_logs, "stream")
         self.target_group = elb.NetworkTargetGroup(
@@ -96,9 +97,24 @@ class StreamFront(Construct):
         CutOverName(
             self,
             "Name",
-            cut_over=cut_over,
+            cut_over=config.migration.cut_over,
             zone=zone,
             name=name,
             target=route53.RecordTarget.from_alias(targets.LoadBalancerTarget(self.balancer)),
             has_ipv6=False,
         )
+
+    def _fix_addresses(self, vpc: ec2.IVpc, config: Environment) -> None:
+        """Give the balancer one address in each zone that never changes: clients have them in their firewalls."""
+        balancer = cast(elb.CfnLoadBalancer, self.balancer.node.default_child)
+        mappings: list[IResolvable | elb.CfnLoadBalancer.SubnetMappingProperty] = []
+        for number, subnet in enumerate(vpc.select_subnets(subnet_group_name=PUBLIC).subnets, start=1):
+            address = ec2.CfnEIP(self, f"Address{number}", domain="vpc")
+            address.apply_removal_policy(RemovalPolicy.RETAIN if config.retained else RemovalPolicy.DESTROY)
+            mappings.append(
+                elb.CfnLoadBalancer.SubnetMappingProperty(
+                    subnet_id=subnet.subnet_id, allocation_id=address.attr_allocation_id
+                )
+            )
+            CfnOutput(self, f"FixedAddress{number}", value=address.attr_public_ip)
+        balancer.subnets, balancer.subnet_mappings = None, mappings

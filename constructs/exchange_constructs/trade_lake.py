@@ -34,13 +34,27 @@ from runtime.shared.trade_records import TradeBatch, TradeRecord
 TABLE: Final = "trade_batches"
 FIRST_DAY: Final = "2026-11-01"
 ANSWERS_DAYS: Final = 30
+TRAINING: Final = "answers/training/"
+"""Where the query `training` lays out trades; like every answer they go after ANSWERS_DAYS."""
+MODELS: Final = "models/"
 GIB: Final = 1024**3
 ENGINE: Final = "Athena engine version 3"
+VIEW_NAME: Final = "trades"
 VIEW: Final = f"""\
-CREATE OR REPLACE VIEW trades AS
+CREATE OR REPLACE VIEW {VIEW_NAME} AS
 SELECT DISTINCT {", ".join(f"trade.{name}" for name in columns(TradeRecord))}
 FROM {TABLE} CROSS JOIN UNNEST(trades) AS unnested (trade)
 """  # noqa: S608 - names of our own struct
+
+TRAINING_DAYS: Final = 30
+
+
+def unload(where: str) -> str:
+    """Return the query that lays out the trades of TRAINING_DAYS at `where`, which must be empty."""
+    names = ", ".join(columns(TradeRecord))
+    since = f"to_unixtime(current_timestamp - INTERVAL '{TRAINING_DAYS}' DAY) * 1000000"
+    chosen = f"SELECT {names} FROM trades WHERE time_us >= {since}"  # noqa: S608 - names of our own struct
+    return f"UNLOAD ({chosen}) TO '{where}' WITH (format = 'JSON')"
 
 
 class TradeLake(Construct):
@@ -95,6 +109,74 @@ class TradeLake(Construct):
     def database_name(self) -> str:
         """Name of the catalogue's database."""
         return self._database.ref
+
+    def grant_train(self, grantee: ServiceRole) -> None:
+        """Let `grantee` read what the query `training` laid out, and write and read models."""
+        iam.Grant.add_to_principal(grantee=grantee, actions=["s3:ListBucket"], resource_arns=[self.raw.bucket_arn])
+        objects = {TRAINING: ("s3:GetObject",), MODELS: ("s3:GetObject", "s3:PutObject")}
+        for prefix, actions in objects.items():
+            arns = [self.raw.arn_for_objects(f"{prefix}*")]
+            iam.Grant.add_to_principal(grantee=grantee, actions=list(actions), resource_arns=arns)
+        self._key.grant(grantee, "kms:Decrypt", "kms:GenerateDataKey")
+        self._accept_objects(grantee, *objects, why="Athena names files of trades, and SageMaker those of a model")
+
+    def grant_read(self, grantee: ServiceRole) -> None:
+        """Let `grantee` read trades, and how they are laid out."""
+        stack, raw = Stack.of(self), self.raw
+        iam.Grant.add_to_principal(
+            grantee=grantee, actions=["s3:GetBucketLocation", "s3:ListBucket"], resource_arns=[raw.bucket_arn]
+        )
+        iam.Grant.add_to_principal(
+            grantee=grantee, actions=["s3:GetObject"], resource_arns=[raw.arn_for_objects("trades/*")]
+        )
+        iam.Grant.add_to_principal(
+            grantee=grantee,
+            actions=["glue:GetDatabase", "glue:GetPartitions", "glue:GetTable", "glue:GetTables"],
+            resource_arns=[
+                stack.format_arn(service="glue", resource=resource)
+                for resource in (
+                    "catalog",
+                    Fn.join("/", ["database", self._database.ref]),
+                    Fn.join("/", ["table", self._database.ref, TABLE]),
+                    Fn.join("/", ["table", self._database.ref, VIEW_NAME]),
+                )
+            ],
+        )
+        self._key.grant(grantee, "kms:Decrypt")
+        self._accept_objects(grantee, "trades/", why="Firehose names each object by the time it is written")
+
+    def grant_ask(self, grantee: ServiceRole) -> None:
+        """Let `grantee` ask the lake in its workgroup, which bounds what a question reads."""
+        self.grant_read(grantee)
+        stack, answers = Stack.of(self), self.raw.arn_for_objects("answers/*")
+        actions = ("GetQueryExecution", "GetQueryResults", "GetWorkGroup", "StartQueryExecution", "StopQueryExecution")
+        iam.Grant.add_to_principal(
+            grantee=grantee,
+            actions=[f"athena:{action}" for action in actions],
+            resource_arns=[
+                stack.format_arn(service="athena", resource="workgroup", resource_name=str(self.workgroup.name))
+            ],
+        )
+        iam.Grant.add_to_principal(
+            grantee=grantee,
+            actions=["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"],
+            resource_arns=[answers],
+        )
+        self._key.grant(grantee, "kms:Decrypt", "kms:GenerateDataKey")
+        self._accept_objects(grantee, "answers/", why="Athena names an answer by its question")
+
+    def _accept_objects(self, grantee: ServiceRole, *prefixes: str, why: str) -> None:
+        accept(
+            grantee.policy,
+            *(f"AwsSolutions-IAM5[Resource::<{self._raw_id}.Arn>/{prefix}*]" for prefix in prefixes),
+            reason=f"{why}; no name is known before it is there",
+            expires=date(2027, 11, 20),
+        )
+
+    @property
+    def _raw_id(self) -> str:
+        stack = Stack.of(self)
+        return str(stack.resolve(stack.get_logical_id(cast(CfnElement, self.raw.node.default_child))))
 
     def _create_table(self) -> glue.CfnTable:
         return glue.CfnTable(
@@ -221,10 +303,9 @@ class TradeLake(Construct):
             ],
         )
         self._key.grant(role, "kms:Decrypt", "kms:GenerateDataKey")
-        raw_id = stack.resolve(stack.get_logical_id(cast(CfnElement, self.raw.node.default_child)))
         accept(
             role.policy,
-            f"AwsSolutions-IAM5[Resource::<{raw_id}.Arn>/*]",
+            f"AwsSolutions-IAM5[Resource::<{self._raw_id}.Arn>/*]",
             reason="Firehose names each object by the time it is written; the bucket holds nothing but the lake",
             expires=date(2027, 11, 20),
         )
@@ -256,10 +337,20 @@ class TradeLake(Construct):
             self,
             "View",
             database=self._database.ref,
-            name="trades",
+            name=VIEW_NAME,
             description="Run once: the view of trades, each once however often its record came",
             query_string=VIEW,
             work_group=workgroup.ref,
         )
         view.node.add_dependency(self._table)
+        training = athena.CfnNamedQuery(
+            self,
+            "Training",
+            database=self._database.ref,
+            name="training",
+            description="Before the model is trained: lays out the trades of the last days, a JSON document each",
+            query_string=unload(f"s3://{self.raw.bucket_name}/{TRAINING}"),
+            work_group=workgroup.ref,
+        )
+        training.node.add_dependency(self._table)
         return workgroup

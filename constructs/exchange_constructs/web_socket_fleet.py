@@ -5,6 +5,7 @@ from typing import Final
 from aws_cdk import Duration
 from aws_cdk import aws_autoscaling as autoscaling
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_elasticloadbalancingv2 as elb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
@@ -20,7 +21,10 @@ from exchange_constructs.runtime_code import RuntimeImage
 from exchange_constructs.service_logs import ServiceLogs
 from exchange_constructs.service_role import ServiceRole
 
+MetricQuery = autoscaling.CfnScalingPolicy.TargetTrackingMetricDataQueryProperty
 BOOT_MINUTES: Final = 5
+CONNECTIONS_AIM: Final = 12_000
+"""For each instance; a process refuses those past its `connections_max`, and a new instance takes BOOT_MINUTES."""
 
 
 class WebSocketFleet(Construct):
@@ -43,7 +47,7 @@ class WebSocketFleet(Construct):
         """Create the launch template and the group; operators hear of every instance that comes or goes."""
         super().__init__(scope, construct_id)
         image = RuntimeImage(self, "Image", config=config, service=process.package)
-        log_group = ServiceLogs(self, "Logs", config=config, key=logs_key)
+        self.log_group = log_group = ServiceLogs(self, "Logs", config=config, key=logs_key)
         self.role = ServiceRole(
             self, "Role", service="ec2.amazonaws.com", description=f"What {process.service} instances may do"
         )
@@ -66,8 +70,8 @@ class WebSocketFleet(Construct):
             user_data=boot_script(
                 self,
                 process=process,
-                # Fargate tells a process its region; on an instance nobody does.
-                variables={**process.variables(catalogue.name), "AWS_REGION": config.region},
+                # Fargate tells a process its region; on an instance nobody does. This is the one name that boto3 reads.
+                variables={**process.variables(catalogue.name), "AWS_DEFAULT_REGION": config.region},
                 image=image.image_uri,
                 log_group=log_group.log_group_name,
             ),
@@ -86,6 +90,7 @@ class WebSocketFleet(Construct):
                 grace_period=Duration.minutes(BOOT_MINUTES),
             ),
             max_instance_lifetime=Duration.days(30),
+            group_metrics=[autoscaling.GroupMetrics(autoscaling.GroupMetric.IN_SERVICE_INSTANCES)],
             notifications=[autoscaling.NotificationConfiguration(topic=operators)],
             update_policy=autoscaling.UpdatePolicy.rolling_update(
                 max_batch_size=1,
@@ -94,3 +99,47 @@ class WebSocketFleet(Construct):
             ),
         )
         self.group.scale_on_cpu_utilization("Cpu", target_utilization_percent=50)
+
+    def scale_on_connections(self, balancer: elb.NetworkLoadBalancer) -> None:
+        """Add instances before connections fill them, as silent subscribers cost memory and next to no CPU."""
+        name = self.group.auto_scaling_group_name
+
+        def measured(id_: str, namespace: str, metric: str, dimension: tuple[str, str]) -> MetricQuery:
+            return MetricQuery(
+                id=id_,
+                return_data=False,
+                metric_stat=autoscaling.CfnScalingPolicy.TargetTrackingMetricStatProperty(
+                    metric=autoscaling.CfnScalingPolicy.MetricProperty(
+                        namespace=namespace,
+                        metric_name=metric,
+                        dimensions=[
+                            autoscaling.CfnScalingPolicy.MetricDimensionProperty(name=dimension[0], value=dimension[1])
+                        ],
+                    ),
+                    stat="Average",
+                ),
+            )
+
+        autoscaling.CfnScalingPolicy(
+            self,
+            "Connections",
+            auto_scaling_group_name=name,
+            policy_type="TargetTrackingScaling",
+            target_tracking_configuration=autoscaling.CfnScalingPolicy.TargetTrackingConfigurationProperty(
+                target_value=CONNECTIONS_AIM,
+                customized_metric_specification=autoscaling.CfnScalingPolicy.CustomizedMetricSpecificationProperty(
+                    metrics=[
+                        measured(
+                            "connections",
+                            "AWS/NetworkELB",
+                            "ActiveFlowCount_TLS",
+                            ("LoadBalancer", balancer.load_balancer_full_name),
+                        ),
+                        measured(
+                            "instances", "AWS/AutoScaling", "GroupInServiceInstances", ("AutoScalingGroupName", name)
+                        ),
+                        MetricQuery(id="each", expression="connections / instances", return_data=True),
+                    ]
+                ),
+            ),
+        )

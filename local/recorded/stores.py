@@ -6,6 +6,7 @@ from typing import Final
 from local.recorded.forms import Recorded, of_service
 
 STORE: Final = "a local server stands in, at the address that the template's own references give"
+NO_USERS: Final = "the local server knows no users: it cannot check tokens"
 JOURNAL: Final = "the engine's file journal stands in"
 
 TYPES: Final[Mapping[str, Recorded]] = {
@@ -16,7 +17,13 @@ TYPES: Final[Mapping[str, Recorded]] = {
         name_limit=40,
         attributes={"ARN": "arn:aws:elasticache:{region}:{account}:serverlesscache:{ref}"},
     ),
-    **of_service("ElastiCache", STORE, "ParameterGroup", "SubnetGroup", "User", "UserGroup"),
+    "AWS::ElastiCache::User": Recorded(
+        reason=NO_USERS, attributes={"Arn": "arn:aws:elasticache:{region}:{account}:user:{ref}"}
+    ),
+    "AWS::ElastiCache::UserGroup": Recorded(
+        reason=NO_USERS, attributes={"Arn": "arn:aws:elasticache:{region}:{account}:usergroup:{ref}"}
+    ),
+    **of_service("ElastiCache", STORE, "ParameterGroup", "SubnetGroup"),
     "AWS::MSK::Cluster": Recorded(
         reason=JOURNAL,
         ref="arn:aws:kafka:{region}:{account}:cluster/{name}/{uuid}-1",

@@ -1,4 +1,4 @@
-"""`python -m runtime.accounts`: open accounts, give out API keys, credit deposits, open and close markets."""
+"""`python -m runtime.accounts`: open accounts, give out API keys, credit deposits."""
 
 import argparse
 import asyncio
@@ -27,12 +27,12 @@ from runtime.accounts.keys import (
     new_public_key,
     store_api_key,
 )
-from runtime.accounts.operations import CommandRefusedError, ask_totals, deposit, open_account, set_market_status
+from runtime.accounts.operations import CommandRefusedError, ask_totals, deposit, open_account
 from runtime.ledger.history import AccountName, HistoryUnavailableError, open_history
 from runtime.shared.business_events import AccountOpened, BusinessEvent, EventPublisher, NotPublishedError
 from runtime.shared.catalogue import Catalogue, CatalogueError
 from runtime.shared.engine_link import EngineError, EngineLink
-from runtime.shared.messages import CANCEL_ONLY, EXTERNAL_ACCOUNT, HALT, TRADING, AskAccount
+from runtime.shared.messages import EXTERNAL_ACCOUNT, AskAccount
 from runtime.shared.money import MoneyError, format_decimal, parse_decimal
 from runtime.shared.settings import (
     ADDRESSES_PATTERN,
@@ -43,7 +43,6 @@ from runtime.shared.settings import (
 )
 
 CONNECT_TIMEOUT_S: Final = 10.0
-STATUSES: Final = {"trading": TRADING, "halt": HALT, "cancel-only": CANCEL_ONLY}
 _NOTES: Final = """
 environment:
   ENGINE_ADDRESS       host:port of the engine
@@ -148,15 +147,6 @@ class Tool:
             raise ToolError(f"a row does not sum to zero: money was made or lost\n{table}")
         return table
 
-    async def status(self, arguments: argparse.Namespace) -> str:
-        """Open or close a market."""
-        market = self._catalogue.market_by_symbol.get(arguments.symbol)
-        if market is None:
-            known = ", ".join(self._catalogue.market_by_symbol)
-            raise ToolError(f"unknown symbol {arguments.symbol!r}; known: {known}")
-        await set_market_status(self._link, market.id, STATUSES[arguments.status])
-        return f"{market.symbol} is {arguments.status}"
-
     async def _account(self, name: str) -> AccountName:
         """Look `name` up in the ledger, once that holds all the engine has done by now."""
         sequence = (await self._link.ask(AskAccount(EXTERNAL_ACCOUNT))).sequence
@@ -256,9 +246,6 @@ def parser() -> argparse.ArgumentParser:
         "--reference", required=True, help="unique for ever; the same again is refused, so a retry is safe"
     )
     commands.add_parser("totals", help="what all accounts hold, per asset; fails unless each row sums to zero")
-    one = commands.add_parser("status", help="open or close a market")
-    one.add_argument("symbol", metavar="SYMBOL", help="such as BTCUSDT")
-    one.add_argument("status", choices=tuple(STATUSES))
     return top
 
 

@@ -1,4 +1,4 @@
-"""What the operator asks of the engine: open accounts, credit deposits, open and close markets."""
+"""What the operator asks of the engine: open accounts, credit deposits."""
 
 from typing import Final
 
@@ -9,7 +9,6 @@ from runtime.shared.messages import (
     DUPLICATE_TRANSFER,
     UNKNOWN_ACCOUNT,
     UNKNOWN_ASSET,
-    UNKNOWN_MARKET,
     UNKNOWN_TIER,
     AccountOpened,
     AskTotals,
@@ -19,13 +18,11 @@ from runtime.shared.messages import (
     OpenAccount,
     Rejected,
     Reply,
-    SetMarketStatus,
     Totals,
 )
 
 _REASONS: Final = {
     UNKNOWN_ACCOUNT: "there is no such account",
-    UNKNOWN_MARKET: "the engine has no such market",
     UNKNOWN_ASSET: "the engine has no such asset",
     UNKNOWN_TIER: "the engine has no such tier",
     BAD_AMOUNT: "the amount is not more than zero, or makes the balance too large",
@@ -67,11 +64,6 @@ async def deposit(link: EngineLink, account: int, asset: int, amount: int, refer
         raise
     assert isinstance(reply, Done)
     return True
-
-
-async def set_market_status(link: EngineLink, market: int, status: int) -> None:
-    """Set TRADING, HALT or CANCEL_ONLY. Raises CommandRefusedError, and what `EngineLink.send` raises."""
-    await _sent(link, SetMarketStatus(market, status))
 
 
 async def ask_totals(link: EngineLink) -> Totals:

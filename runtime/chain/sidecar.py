@@ -24,7 +24,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from runtime.chain.health import BitcoinState, EthereumState, bitcoin_faults, ethereum_faults
-from runtime.chain.rpc import NodeError, Rpc
+from runtime.chain.rpc import REFUSED, NodeError, NodeRefusedError, Rpc
 from runtime.shared import log, shell
 from runtime.shared.settings import ADDRESS_PATTERN, read_settings
 from runtime.shared.web import Server
@@ -224,6 +224,8 @@ class Sidecar:
         async with self._in_flight:
             try:
                 result = await self._node.rpc.call(method, *params)
+            except NodeRefusedError as error:
+                return _refused(number, REFUSED, error.words)
             except NodeError as error:
                 return _refused(number, _UNBELIEVED, str(error))
         return _Exact({"jsonrpc": "2.0", "id": number, "result": result})

@@ -119,6 +119,16 @@ class Deposits:
         puts = [{"Put": {"TableName": self._table, "Item": _item(values)}} for values in items]
         self._client.transact_write_items(TransactItems=puts)
 
+    def all(self) -> Iterator[Deposit]:
+        """Yield every deposit of the chain, in no order. Reads the whole table."""
+        pages = self._client.get_paginator("scan").paginate(
+            TableName=self._table,
+            ConsistentRead=True,
+            FilterExpression="begins_with(id, :kind)",
+            ExpressionAttributeValues={":kind": {"S": f"deposit/{self._chain}/"}},
+        )
+        return (read_deposit(item) for page in pages for item in page["Items"])
+
     def deposit(self, place: str) -> Deposit | None:
         """Return what is known of a deposit."""
         item = self._get(f"deposit/{self._chain}/{place}")

@@ -163,8 +163,8 @@ class Accounts:
         self.touch(holding, sequence)
         holding.free += amount
 
-    def collect_changes(self, time_us: int) -> list[BalanceChanged]:
-        """Return each holding touched since the last call, once, and note the time in its account.
+    def collect_changes(self, time_us: int, *, is_told: bool) -> list[BalanceChanged]:
+        """Note the time in the account of each holding touched since the last call; return each, once, if it `is_told`.
 
         A negative amount anywhere but in EXTERNAL_ACCOUNT stops the engine: it must never be published.
         """
@@ -174,6 +174,7 @@ class Accounts:
                 msg = f"account {holding.account}, asset {holding.asset}: free {holding.free}, held {holding.held}"
                 raise AssertionError(msg)
             self.accounts[holding.account].updated_us = time_us
-            changes.append(BalanceChanged(holding.account, holding.asset, holding.free, holding.held))
+            if is_told:
+                changes.append(BalanceChanged(holding.account, holding.asset, holding.free, holding.held))
         self._touched.clear()
         return changes

@@ -1,13 +1,12 @@
 """One market's order book: price, then time. Integer ticks and lots, nothing else; knows nothing of money or clocks.
 
 Per side a dict of price levels and one sorted list of keys with the best at the end (asks negated), so that the best
-price is `[-1]` and an exhausted level is popped in constant time. A cancel is lazy: the order's remaining lots become
-0 and the dead entry is skipped when it reaches the front of its queue, or dropped when dead entries pile up. An
-iceberg shows `remaining` lots and keeps the rest in `reserve`; shown anew, it goes to the end of its level.
+price is `[-1]` and an exhausted level is popped in constant time. The orders of a level are linked to each other, so
+that a cancel takes one out wherever it stands, and nothing is allocated for a place in the queue. An iceberg shows
+`remaining` lots and keeps the rest in `reserve`; shown anew, it goes to the end of its level.
 """
 
 from bisect import bisect_left, insort
-from collections import deque
 from typing import Final
 
 from runtime.shared.messages import (
@@ -26,9 +25,6 @@ from runtime.shared.messages import (
     PlaceOrder,
 )
 
-_QUEUE_MIN: Final = 64
-_QUEUE_FACTOR: Final = 4
-"""A queue is compacted when longer than _QUEUE_MIN and than _QUEUE_FACTOR times its live orders."""
 SIDES: Final = (BUY, SELL)
 FILLS_MAX: Final = 10_000
 """Fills of one order; what remains after so many expires. Keeps the events of one command below what a batch holds."""
@@ -42,11 +38,14 @@ class BookOrder:
     """An order while it lives.
 
     `remaining` lots are still to be filled, those of an iceberg's `reserve` besides; 0 once it is gone from the book.
-    Orders of one `owner`, an account or a group of them, do not trade with each other unless they ask to.
+    Orders of one `owner`, an account or a group of them, do not trade with each other unless they ask to. `ahead` and
+    `behind` are its neighbours at its level.
     """
 
     __slots__ = (
         "account",
+        "ahead",
+        "behind",
         "client_order_id",
         "created_us",
         "executed_lots",
@@ -95,6 +94,8 @@ class BookOrder:
         self.created_us: int = time_us
         self.updated_us: int = time_us
         self.level: Level | None = None
+        self.ahead: BookOrder | None = None
+        self.behind: BookOrder | None = None
         self.terms: OrderTerms | None = None
 
     @property
@@ -127,20 +128,53 @@ class BookOrder:
 
 
 class Level:
-    """Orders at one price in order of arrival.
+    """Orders at one price in order of arrival, from `first` to `last`.
 
-    `live` counts those still alive, `lots` what they show, `hidden` what they do not.
+    `lots` is what they show, `hidden` what they do not.
     """
 
-    __slots__ = ("hidden", "live", "lots", "price", "queue")
+    __slots__ = ("first", "hidden", "last", "lots", "price")
 
     def __init__(self, price: int) -> None:
         """Open an empty level."""
         self.price: int = price
         self.lots: int = 0
         self.hidden: int = 0
-        self.live: int = 0
-        self.queue: deque[BookOrder] = deque()
+        self.first: BookOrder | None = None
+        self.last: BookOrder | None = None
+
+    def append(self, order: BookOrder) -> None:
+        """Queue `order` behind all others."""
+        last = self.last
+        order.ahead = last
+        if last is None:
+            self.first = order
+        else:
+            last.behind = order
+        self.last = order
+
+    def unlink(self, order: BookOrder) -> None:
+        """Take `order` out of the queue, wherever it stands."""
+        ahead = order.ahead
+        behind = order.behind
+        if ahead is None:
+            self.first = behind
+        else:
+            ahead.behind = behind
+        if behind is None:
+            self.last = ahead
+        else:
+            behind.ahead = ahead
+        order.ahead = order.behind = None
+
+    def orders(self) -> "list[BookOrder]":
+        """Return the orders, oldest first."""
+        found: list[BookOrder] = []
+        order = self.first
+        while order is not None:
+            found.append(order)
+            order = order.behind
+        return found
 
 
 class Prevention:
@@ -217,12 +251,7 @@ class OrderBook:
 
     def resting(self, side: int) -> list[BookOrder]:
         """Return every live order of `side`, best price first, oldest first within a price."""
-        return [
-            order
-            for price, _ in self.levels(side)
-            for order in self._levels[side][price].queue
-            if order.remaining and order.level is not None
-        ]
+        return [order for price, _ in self.levels(side) for order in self._levels[side][price].orders()]
 
     def rest(self, order: BookOrder) -> int:
         """Put `order`, which must not cross, at the end of its level; return the lots of that level."""
@@ -232,8 +261,7 @@ class OrderBook:
         if level is None:
             level = self._levels[side][price] = Level(price)
             insort(self._keys[side], price if side == BUY else -price)
-        level.queue.append(order)
-        level.live += 1
+        level.append(order)
         terms = order.terms
         if terms is not None and terms.iceberg_lots:
             hidden = max(0, order.remaining - terms.iceberg_lots)
@@ -253,14 +281,12 @@ class OrderBook:
             raise ValueError(msg)
         level.lots -= order.remaining
         level.hidden -= order.reserve
-        level.live -= 1
+        level.unlink(order)
         order.remaining = order.reserve = 0
         order.level = None
         del self.orders[order.order_id]
-        if not level.live:
+        if level.first is None:
             self._close_level(order.side, level.price)
-        elif len(level.queue) > _QUEUE_MIN and len(level.queue) > _QUEUE_FACTOR * level.live:
-            level.queue = deque([entry for entry in level.queue if entry.remaining])
         return level.lots
 
     def reduce(self, order: BookOrder, lots: int) -> int:
@@ -279,10 +305,7 @@ class OrderBook:
         keys = self._keys[side]
         if not keys:
             return None
-        queue = self._levels[side][keys[-1] if side == BUY else -keys[-1]].queue
-        while not queue[0].remaining:
-            queue.popleft()
-        return queue[0]
+        return self._levels[side][keys[-1] if side == BUY else -keys[-1]].first
 
     def serve(self, order: BookOrder, lots: int) -> None:
         """Take `lots` off the order at the front of its side, at most what it shows; close its level if it was last."""
@@ -292,7 +315,7 @@ class OrderBook:
         order.remaining -= lots
         if not order.remaining:
             self._exhausted(order, level)
-            if not level.live:
+            if level.first is None:
                 self._close_level(order.side, level.price)
 
     def lots_at(self, side: int, price: int) -> int:
@@ -338,37 +361,37 @@ class OrderBook:
             self._take_level(taker, level, taken)
             if level.lots != before:
                 taken.touched.append((price, level.lots))
-            if not level.live:
+            if level.first is None:
                 keys.pop()
                 del levels[price]
         return taken
 
     def _take_level(self, taker: BookOrder, level: Level, taken: Taken) -> None:
-        queue = level.queue
         remaining = taker.remaining
-        while remaining and level.live and len(taken.fills) < FILLS_MAX:
-            maker = queue[0]
-            lots = maker.remaining
-            if not lots:
-                queue.popleft()
-                continue
+        fills = taken.fills
+        while remaining and len(fills) < FILLS_MAX:
+            maker = level.first
+            if maker is None:
+                break
             if maker.owner == taker.owner and taker.stp != STP_NONE:
                 remaining -= self.prevent(taker, remaining, maker, taken)
                 if taken.prevented:
                     break
                 continue
-            lots = min(lots, remaining)
+            lots = maker.remaining
+            if lots > remaining:  # noqa: PLR1730 - compiled, `min` would be a call
+                lots = remaining
             remaining -= lots
             level.lots -= lots
             maker.remaining -= lots
             if not maker.remaining:
                 self._exhausted(maker, level)
-            taken.fills.append((maker, lots))
+            fills.append((maker, lots))
         taker.remaining = remaining
 
     def _exhausted(self, order: BookOrder, level: Level) -> None:
         """Show more of the order at the front of its queue, at the end of it; or take it off if that was all."""
-        level.queue.popleft()
+        level.unlink(order)
         if order.reserve:
             assert order.terms is not None
             shown = min(order.reserve, order.terms.iceberg_lots)
@@ -376,9 +399,8 @@ class OrderBook:
             order.remaining = shown
             level.hidden -= shown
             level.lots += shown
-            level.queue.append(order)
+            level.append(order)
             return
-        level.live -= 1
         order.level = None
         del self.orders[order.order_id]
 
@@ -412,8 +434,7 @@ class OrderBook:
         """Take the order at the front of its queue off; a level without orders is left to the caller."""
         level = maker.level
         assert level is not None
-        level.queue.popleft()
-        level.live -= 1
+        level.unlink(maker)
         level.lots -= maker.remaining
         level.hidden -= maker.reserve
         maker.level = None
@@ -458,9 +479,7 @@ class OrderBook:
             price = key if opposite == BUY else -key
             if limit and (price > limit if taker.side == BUY else price < limit):
                 return False
-            for maker in self._levels[opposite][price].queue:
-                if not maker.remaining:
-                    continue
+            for maker in self._levels[opposite][price].orders():
                 if maker.owner == taker.owner and taker.stp != STP_NONE:
                     if taker.stp != STP_EXPIRE_MAKER:
                         return False
@@ -477,11 +496,11 @@ class OrderBook:
 def _lots_of_others(level: Level, owner: int, wanted: int) -> int:
     """Return the lots in a level that are not of `owner`, counting no further than `wanted`."""
     lots = 0
-    for order in level.queue:
-        if order.remaining and order.owner != owner:
+    order = level.first
+    while order is not None and lots < wanted:
+        if order.owner != owner:
             lots += order.remaining + order.reserve
-            if lots >= wanted:
-                break
+        order = order.behind
     return lots
 
 

@@ -14,7 +14,7 @@ from runtime.engine.auction import equilibrium
 from runtime.engine.book import BookOrder
 from runtime.engine.market import Market, Spec
 from runtime.engine.rules import is_text
-from runtime.engine.trading import EVENTS_MAX, NEVER_US, PPM, Trading
+from runtime.engine.trading import NEVER_US, PPM, Trading
 from runtime.engine.triggers import BASIS_POINTS
 from runtime.shared.messages import (
     ALL_MARKETS,
@@ -127,13 +127,16 @@ class Engine(Trading):
         """Carry out `command`, the next in sequence, at `time_us`; return its reply and what happened.
 
         A command that is refused changes nothing but the sequence; but auctions whose time has come are ended first.
+        Unless the engine `is_telling`, what happened is not complete: the events that most commands cause are counted,
+        not made.
         """
         self.skip(sequence, time_us)
+        self._untold = 0
         if time_us >= self.auction_due_us:
             self._end_auctions()
         reply = self._dispatch(command)
         events = self._events
-        events.extend(self.accounts.collect_changes(time_us))
+        events.extend(self.accounts.collect_changes(time_us, is_told=self.is_telling))
         self._events = []
         return reply, events
 
@@ -397,7 +400,7 @@ class Engine(Trading):
             market.auction_price, _ = equilibrium(book.supply(BUY), book.supply(SELL), reference)
         touched: dict[tuple[int, int], None] = {}
         is_done = False
-        while not is_done and len(self._events) < EVENTS_MAX:
+        while not is_done and self._has_room():
             bid, ask = book.front(BUY), book.front(SELL)
             if bid is None or ask is None or bid.price < market.auction_price or ask.price > market.auction_price:
                 is_done = True

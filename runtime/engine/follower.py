@@ -18,7 +18,7 @@ from runtime.engine.event_log import EventLog, LogError, Mark
 from runtime.engine.file_log import FileLog
 from runtime.engine.replica import Replica
 from runtime.engine.snapshots import Snapshot, Snapshots, describe
-from runtime.shared.messages import Entry, encode
+from runtime.shared.messages import Entry
 
 logger = logging.getLogger(__name__)
 
@@ -188,12 +188,12 @@ class Follower:
         return self.replica.sequence - before
 
     def _apply(self, batch: Batch) -> None:
-        for entry in _decode_entries(batch.body) if batch.count else ():
-            _, happened = self.replica.apply(batch.time_us, entry)
-            if happened.sequence > self.published:
-                data = encode(happened)
-                self.unpublished.append(Unpublished(happened.sequence, happened.time_us, data))
-                self._unpublished_bytes += len(data)
+        if not batch.count:
+            return
+        applied = self.replica.apply_batch(batch.time_us, _decode_entries(batch.body), self.published)
+        for sequence, data in enumerate(applied.happened, batch.next_sequence - len(applied.happened)):
+            self.unpublished.append(Unpublished(sequence, batch.time_us, data))
+            self._unpublished_bytes += len(data)
 
     @property
     def is_full(self) -> bool:

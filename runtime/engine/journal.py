@@ -162,9 +162,9 @@ def verify(log: EventLog, options: argparse.Namespace, out: TextIO, progress: Pr
         batches += 1
         commands += batch.count
         if options.log == COMMANDS:
-            for entry in entries_of(batch):
-                if options.replay:
-                    replica.apply(batch.time_us, entry)
+            entries = entries_of(batch)
+            if options.replay:
+                replica.apply_batch(batch.time_us, entries, batch.next_sequence)
     torn = log.torn_bytes()
     out.write(f"verified: {batches:,} batches, {commands:,} commands, epoch {log.chain.epoch}, {_torn(torn)}\n")
     if not options.replay:
@@ -182,7 +182,7 @@ def verify(log: EventLog, options: argparse.Namespace, out: TextIO, progress: Pr
 
 def export(log: EventLog, options: argparse.Namespace, out: TextIO, progress: Progress) -> int:
     """Write one JSON object a command."""
-    with _output(options.output, out) as file:
+    with output(options.output, out) as file:
         for batch in read(log, progress):
             if batch.first_sequence > options.to:
                 break
@@ -207,7 +207,8 @@ def _line(batch: Batch, sequence: int, entry: Entry) -> dict[str, Any]:
 
 
 @contextmanager
-def _output(path: Path | None, out: TextIO) -> Iterator[TextIO]:
+def output(path: Path | None, out: TextIO) -> Iterator[TextIO]:
+    """Give the file at `path` to write to; without one, `out`."""
     if path is None:
         yield out
         return
@@ -225,12 +226,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     for name, run in (("inspect", inspect), ("verify", verify), ("export", export)):
         each = commands.add_parser(name, help=(run.__doc__ or "").rstrip("."))
-        place = each.add_mutually_exclusive_group(required=True)
-        place.add_argument(
-            "--directory", type=Path, help="folder of the file journal, such as .local/state/journal/main"
-        )
-        place.add_argument("--cluster-arn", help="ARN of the MSK cluster")
-        each.add_argument("--group", default="main", help="market group (default: %(default)s)")
+        add_place(each)
         each.add_argument(
             "--log", choices=(COMMANDS, "events"), default=COMMANDS, help="which log (default: %(default)s)"
         )
@@ -244,6 +240,14 @@ def parser() -> argparse.ArgumentParser:
             each.add_argument("--to", type=int, default=sys.maxsize, help="last sequence (default: the end)")
             each.add_argument("--output", type=Path, help="a file (default: standard output)")
     return top
+
+
+def add_place(command: argparse.ArgumentParser) -> None:
+    """Let a command name the journal that `open_log` opens."""
+    place = command.add_mutually_exclusive_group(required=True)
+    place.add_argument("--directory", type=Path, help="folder of the file journal, such as .local/state/journal/main")
+    place.add_argument("--cluster-arn", help="ARN of the MSK cluster")
+    command.add_argument("--group", default="main", help="market group (default: %(default)s)")
 
 
 def open_log(options: argparse.Namespace) -> EventLog:

@@ -19,7 +19,7 @@ from runtime.engine.replica import Replica
 from runtime.engine.snapshots import Snapshot
 from runtime.shared.catalogue import Catalogue
 from runtime.shared.frames import pack_list
-from runtime.shared.messages import RULES_NEWEST, Configure, Done, Entry, Happened, Rejected, Replied, encode
+from runtime.shared.messages import RULES_NEWEST, Configure, Done, Entry, Rejected, Replied, encode
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class Leader:
             applied = self._follower.read_journal()
             total += applied
             if unpublished := self._follower.take_unpublished():
-                self._publish_encoded(unpublished)
+                self._publish(unpublished)
             if not applied:
                 return total
 
@@ -143,27 +143,13 @@ class Leader:
 
     def apply(self, time_us: int, entries: list[Entry]) -> list[Replied]:
         """Apply what is durable now, publish its events, and return the replies."""
-        replies: list[Replied] = []
-        happened: list[Happened] = []
-        for entry in entries:
-            replied, event = self.replica.apply(time_us, entry)
-            replies.append(replied)
-            happened.append(event)
-        self._publish(happened)
-        return replies
+        first = self.replica.sequence + 1
+        applied = self.replica.apply_batch(time_us, entries, first - 1)
+        self._publish([Unpublished(sequence, time_us, data) for sequence, data in enumerate(applied.happened, first)])
+        return applied.replies
 
-    def _publish(self, happened: list[Happened]) -> None:
-        """Log and keep events, encoded together; halved while that is more than PUBLISH_BYTES."""
-        payload = encode(happened)
-        if len(payload) > PUBLISH_BYTES and len(happened) > 1:
-            middle = len(happened) // 2
-            self._publish(happened[:middle])
-            self._publish(happened[middle:])
-        else:
-            self._publish_part(happened[0].sequence, happened[-1].time_us, len(happened), payload)
-
-    def _publish_encoded(self, happened: list[Unpublished]) -> None:
-        """Log and keep events that were encoded one by one, in batches of about PUBLISH_BYTES."""
+    def _publish(self, happened: list[Unpublished]) -> None:
+        """Log and keep events, in batches of about PUBLISH_BYTES."""
         part: list[bytes] = []
         size = 0
         first = happened[0].sequence

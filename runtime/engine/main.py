@@ -15,6 +15,7 @@ from runtime.engine.lease import DynamoLeaseStore, Lease
 from runtime.engine.member import Member, new_member_name
 from runtime.engine.snapshots import S3Store, Snapshots
 from runtime.shared import log, shell
+from runtime.shared.catalogue import Catalogue
 from runtime.shared.settings import ServiceSettings, read_catalogue_parameter, read_settings
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,10 @@ def follower_of(settings: EngineSettings) -> Follower:
 
 async def serve(settings: EngineSettings, stopping: asyncio.Event) -> None:
     """Take part in the group until told to stop."""
-    catalogue = read_catalogue_parameter(settings.catalogue_parameter)
+
+    def catalogue() -> Catalogue:
+        return read_catalogue_parameter(settings.catalogue_parameter)
+
     lease = Lease(DynamoLeaseStore(settings.lease_table, settings.group), new_member_name())
     logger.info("starts with the %s core", "compiled" if IS_COMPILED else "interpreted")
     member = Member(follower_of(settings), lease, catalogue)

@@ -22,7 +22,7 @@ from runtime.engine.lease import RENEW_S, Lease, LeaseStoreError
 from runtime.engine.server import Server
 from runtime.engine.snapshots import Snapshot, Snapshots
 from runtime.engine.tenure import Tenure
-from runtime.shared.catalogue import Catalogue
+from runtime.shared.catalogue import Catalogue, CatalogueError
 
 logger = logging.getLogger(__name__)
 Outcome = TypeVar("Outcome")
@@ -74,15 +74,20 @@ class Member:
         self,
         follower: Follower,
         lease: Lease,
-        catalogue: Catalogue,
+        catalogue: Callable[[], Catalogue],
         *,
         timer: SnapshotTimer | None = None,
         renew_s: float = RENEW_S,
     ) -> None:
-        """Take part in the group of `follower` through `lease`; configure the group by `catalogue` when leading."""
+        """Take part in the group of `follower` through `lease`; configure the group by `catalogue` when leading.
+
+        It is read now, so that one that nobody can use shows at the start, and again whenever this process begins to
+        lead: limits may have been moved since.
+        """
         self._follower = follower
         self._lease = lease
-        self._catalogue = catalogue
+        self._read_catalogue = catalogue
+        self._catalogue = catalogue()
         self._timer = timer or SnapshotTimer()
         self._renew_s = renew_s
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="follow")
@@ -181,7 +186,7 @@ class Member:
         try:
             if not await self._take_over(leader, tenure, stopping):
                 return
-            leader.configure(self._catalogue)
+            leader.configure(await self._newest_catalogue())
             await tenure.confirm()
             server.lead(leader, tenure)
             if not server.is_listening:
@@ -196,6 +201,14 @@ class Member:
             leader.close()
             await tenure.end()
             server.close()
+
+    async def _newest_catalogue(self) -> Catalogue:
+        """Return the catalogue as it is now, or, where it cannot be read, as it was last: trading comes first."""
+        try:
+            self._catalogue = await asyncio.to_thread(self._read_catalogue)
+        except (BotoCoreError, ClientError, CatalogueError):
+            logger.exception("leads by the catalogue of the start, as the newest cannot be read; limits may be older")
+        return self._catalogue
 
     async def _take_over(self, leader: Leader, tenure: Tenure, stopping: asyncio.Event) -> bool:
         """Own the logs, waiting for a leader that lost its lease to let go of them. Return False when told to stop."""

@@ -13,7 +13,7 @@ from runtime.engine.audit import check_conservation
 from runtime.engine.book import SIDES, BookOrder
 from runtime.engine.engine import Engine
 from runtime.engine.market import ListOfOrders, Market
-from runtime.engine.sessions import Session, apply_once
+from runtime.engine.sessions import Applied, Session, apply_batch, apply_one
 from runtime.shared.messages import (
     FEE_FROM_RECEIVED,
     LIST_EXECUTING,
@@ -134,7 +134,11 @@ class Replica:
 
     def apply(self, time_us: int, entry: Entry) -> tuple[Replied, Happened]:
         """Apply `entry` as the next sequence; a repeated one changes nothing and gets its first reply again."""
-        return apply_once(self.engine, self.sessions, time_us, entry)
+        return apply_one(self.engine, self.sessions, time_us, entry)
+
+    def apply_batch(self, time_us: int, entries: list[Entry], published: int = 0) -> Applied:
+        """Apply `entries` as the next sequences; the events of those up to `published` are not made."""
+        return apply_batch(self.engine, self.sessions, time_us, entries, published)
 
     # ---- snapshots ---------------------------------------------------------------------------------------------
 

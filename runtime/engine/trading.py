@@ -114,6 +114,8 @@ from runtime.shared.messages import (
 PPM: Final = 1_000_000
 EVENTS_MAX: Final = 20_000
 """Once a command has caused so many events, triggered orders wait for the next command in their market."""
+EVENTS_OF_TRADE: Final = 3
+"""The trade, and what it made of either order."""
 NEVER_US: Final = 2**63 - 1
 
 
@@ -134,7 +136,11 @@ class Trading:
         self.time_us: int = 0
         self.auction_due_us: int = NEVER_US
         """When the next auction ends."""
+        self.is_telling: bool = True
+        """Whether anyone is told of what happens; nobody is of what is replayed and published already."""
         self._events: list[Event] = []
+        self._untold: int = 0
+        """Events of the command that were not made, as nobody is told."""
         self._ended: deque[BookOrder] = deque()
         """Orders of lists that ended, for their lists to follow."""
 
@@ -168,7 +174,10 @@ class Trading:
             view = order.view()
         else:
             view = order.view()
-            self._events.append(OrderChanged(EXEC_NEW, view))
+            if self.is_telling:
+                self._events.append(OrderChanged(EXEC_NEW, view))
+            else:
+                self._untold += 1
             fills = self._match(order, account, market, source, hold)
             if order.level is None or fills or order.prevented:  # else it rests as it came
                 view = order.view()
@@ -382,36 +391,47 @@ class Trading:
             received = (spec.base, spec.quote) if taker is buy else (spec.quote, spec.base)
             fees = self._charge_both(account, taker_ppm, other, maker_ppm, amounts, received)
             (taker_fee, taker_asset), (maker_fee, maker_asset) = fees
-            is_buy = taker is buy
-            buyer_fee, buyer_asset = (taker_fee, taker_asset) if is_buy else (maker_fee, maker_asset)
-            seller_fee, seller_asset = (maker_fee, maker_asset) if is_buy else (taker_fee, taker_asset)
+            buyer_fee, buyer_asset = (taker_fee, taker_asset) if taker is buy else (maker_fee, maker_asset)
+            seller_fee, seller_asset = (maker_fee, maker_asset) if taker is buy else (taker_fee, taker_asset)
         market.last_trade_id += 1
-        for order in (maker, taker):
-            order.executed_lots += lots
-            order.executed_quote += quote_amount
-            order.status = FILLED if order.executed_lots + order.prevented == order.lots else PARTIALLY_FILLED
-            order.updated_us = self.time_us
+        self._execute(maker, lots, quote_amount)
+        self._execute(taker, lots, quote_amount)
         if maker.status == FILLED:
             self._close(maker, other)
-        traded = Traded(
-            spec.id,
-            market.last_trade_id,
-            price,
-            lots,
-            maker is buy,
-            buy.order_id,
-            sell.order_id,
-            buy.account,
-            sell.account,
-            buyer_fee,
-            seller_fee,
-            buyer_asset,
-            seller_asset,
-        )
-        fill = self._report(traded, maker, taker, spec)
+        if self.is_telling:
+            self._tell_trade(
+                Traded(
+                    spec.id,
+                    market.last_trade_id,
+                    price,
+                    lots,
+                    maker is buy,
+                    buy.order_id,
+                    sell.order_id,
+                    buy.account,
+                    sell.account,
+                    buyer_fee,
+                    seller_fee,
+                    buyer_asset,
+                    seller_asset,
+                ),
+                maker,
+                taker,
+                spec,
+            )
+        else:
+            self._untold += EVENTS_OF_TRADE
         if price != market.last_price:
             self._on_price(market, price)
-        return fill
+        if taker is buy:
+            return Fill(market.last_trade_id, price, lots, buyer_fee, spec.base if buyer_asset < 0 else buyer_asset)
+        return Fill(market.last_trade_id, price, lots, seller_fee, spec.quote if seller_asset < 0 else seller_asset)
+
+    def _execute(self, order: BookOrder, lots: int, quote_amount: int) -> None:
+        order.executed_lots += lots
+        order.executed_quote += quote_amount
+        order.status = FILLED if order.executed_lots + order.prevented == order.lots else PARTIALLY_FILLED
+        order.updated_us = self.time_us
 
     def _collect(self, base: int, base_fee: int, quote: int, quote_fee: int) -> None:
         """Credit the house with the fees of a trade."""
@@ -421,8 +441,8 @@ class Trading:
         if quote_fee:
             self.accounts.credit(house.holding(quote), quote_fee, self.sequence)
 
-    def _report(self, traded: Traded, maker: BookOrder, taker: BookOrder, spec: Spec) -> Fill:
-        """Tell of a trade, to everyone and to the owners of the two orders; return it as the taker sees it."""
+    def _tell_trade(self, traded: Traded, maker: BookOrder, taker: BookOrder, spec: Spec) -> None:
+        """Tell of a trade, to everyone and to the owners of the two orders."""
         events = self._events
         trade_id, price, lots = traded.trade_id, traded.price, traded.lots
         buyer_asset, seller_asset = traded.buyer_fee_asset, traded.seller_fee_asset
@@ -437,7 +457,6 @@ class Trading:
             OrderChanged(EXEC_TRADE, maker.view(), trade_id, price, lots, maker_fee, maker_asset, is_maker=True)
         )
         events.append(OrderChanged(EXEC_TRADE, taker.view(), trade_id, price, lots, fee, asset))
-        return Fill(trade_id, price, lots, fee, asset)
 
     def _charge_both(
         self,
@@ -636,9 +655,16 @@ class Trading:
         if order.terms is not None and order.terms.list_id:
             self._ended.append(order)
 
+    def _has_room(self) -> bool:
+        """Tell whether the command may still cause more; told or not, its events count."""
+        return len(self._events) + self._untold < EVENTS_MAX
+
     def _level_changed(self, market: Market, side: int, price: int, lots: int) -> None:
         market.update_id += 1
-        self._events.append(LevelChanged(market.spec.id, market.update_id, side, price, lots))
+        if self.is_telling:
+            self._events.append(LevelChanged(market.spec.id, market.update_id, side, price, lots))
+        else:
+            self._untold += 1
 
     def _end(
         self, order: BookOrder, market: Market, status: int, execution: int, *, cancel_id: str = "", reason: int = 0
@@ -659,7 +685,10 @@ class Trading:
         order.status = status
         order.updated_us = self.time_us
         view = order.view()
-        self._events.append(OrderChanged(execution, view, cancel_id=cancel_id, reason=reason))
+        if self.is_telling:
+            self._events.append(OrderChanged(execution, view, cancel_id=cancel_id, reason=reason))
+        else:
+            self._untold += 1
         if is_on_book:
             self._level_changed(market, order.side, order.price, left)
         return view
@@ -684,7 +713,7 @@ class Trading:
         while True:
             if self._ended:
                 self._follow(self._ended.popleft(), market)
-            elif due and market.status == TRADING and len(self._events) < EVENTS_MAX:
+            elif due and market.status == TRADING and self._has_room():
                 order = next(iter(due.values()))
                 del due[order.order_id]
                 if order.status == PENDING_NEW:

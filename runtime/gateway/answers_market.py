@@ -6,7 +6,13 @@ import msgspec
 from msgspec import Struct
 
 from runtime.gateway.dispatch import Call, Exchange, now_us
-from runtime.gateway.errors import BAD_COMBINATION, BAD_SYMBOL_STATUS, ONE_OF_TWO
+from runtime.gateway.errors import (
+    BAD_COMBINATION,
+    BAD_SYMBOL_STATUS,
+    NO_REFERENCE_PRICE,
+    ONE_OF_TWO,
+    STATUS_MISMATCH,
+)
 from runtime.gateway.limits import RateLimit
 from runtime.gateway.listings import PLACES, Listing
 from runtime.gateway.orders import PREVENTION_DEFAULT
@@ -247,7 +253,25 @@ SCHEMAS[symbol_status] = {"type": "string", "enum": [*STATUSES]}
 
 async def depth(exchange: Exchange, call: Call) -> bytes:
     """Answer the book."""
-    return await exchange.ask_market(AskDepth(0, call.values["symbol"].symbol, call.values["limit"]))
+    (listing,) = await _of_status(exchange, call.values, [call.values["symbol"]])
+    return await exchange.ask_market(AskDepth(0, listing.symbol, call.values["limit"]))
+
+
+class ReferencePrice(Struct, rename="camel"):
+    """What a market is worth elsewhere: price bands refer to it. Null while those who tell it are silent."""
+
+    symbol: str
+    reference_price: str | None
+    timestamp: int
+
+
+async def reference_price(exchange: Exchange, call: Call) -> bytes:
+    """Answer the price that bands refer to, and when it was set."""
+    listing: Listing = call.values["symbol"]
+    ticks, set_us = await exchange.reference_price(listing.id)
+    if not set_us:
+        raise NO_REFERENCE_PRICE.error()
+    return encode(ReferencePrice(listing.symbol, listing.price_text(ticks) if ticks else None, set_us // call.unit))
 
 
 async def trades(exchange: Exchange, call: Call) -> bytes:
@@ -318,9 +342,28 @@ async def _tickers(kind: str, exchange: Exchange, call: Call, *, minutes: int = 
         raise BAD_COMBINATION.error()
     is_single = "symbol" in values
     listings: list[Listing] = [values["symbol"]] if is_single else values.get("symbols", [])
+    if "symbolStatus" in values:
+        listings = await _of_status(exchange, values, listings or list(exchange.listings.by_id.values()))
+        if not listings:
+            return b"[]"
     names = [listing.symbol for listing in listings]
     question = AskTickers(0, kind, names, is_single, values.get("type", False), minutes)
     return _in_unit(await exchange.ask_market(question), call)
+
+
+async def _of_status(exchange: Exchange, values: Values, listings: list[Listing]) -> list[Listing]:
+    """Return those of `listings` whose status is `symbolStatus`, if it is given.
+
+    Raises -1220 where a client names one market and it has another status.
+    """
+    wanted = values.get("symbolStatus")
+    if wanted is None:
+        return listings
+    statuses = await exchange.market_statuses()
+    kept = [each for each in listings if MARKET_STATUS_NAMES.get(statuses.get(each.id, -1), BREAK) == wanted]
+    if "symbol" in values and not kept:
+        raise STATUS_MISMATCH.error()
+    return kept
 
 
 def _span_ms(values: Values) -> tuple[int, int]:

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from functools import cached_property
 from typing import Any, Final, Protocol
 
 from msgspec import Struct
@@ -173,8 +174,14 @@ class Exchange:
         self.keys = keys
         self.limiter = limiter
         self._statuses: dict[int, int] = {}
+        self._references: dict[int, tuple[int, int]] = {}
         self._statuses_read_s = float("-inf")
         self._reading_statuses = asyncio.Lock()
+
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that serves. It is kept, as Python asks the kernel for the process id whenever it looks it up."""
+        return asyncio.get_running_loop()
 
     @property
     def is_ready(self) -> bool:
@@ -185,7 +192,9 @@ class Exchange:
 
     async def serve(self, operation: Operation, request: Request) -> Outcome:
         """Carry out a request. Raises ApiError for everything that can go wrong in a way that is known."""
-        return await self.carry_out(await self.admit(operation, request))
+        key = self.keys.cached(request.api_key) if request.api_key else None
+        call = self.admit_now(operation, request, key) if key else await self.admit(operation, request)
+        return await self.carry_out(call)
 
     async def admit(self, operation: Operation, request: Request) -> Call:
         """Read, weigh and authenticate a request. Raises ApiError."""
@@ -230,7 +239,7 @@ class Exchange:
         return Outcome(body, call.used_weight)
 
     async def _sent(self, call: Call) -> Outcome:
-        answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        answered: asyncio.Future[Outcome] = self._loop.create_future()
 
         def settle(outcome: Outcome | Exception) -> None:
             if answered.done():  # whoever waited was cancelled
@@ -308,10 +317,20 @@ class Exchange:
                         raise
             return self._statuses
 
+    async def reference_price(self, market: int) -> tuple[int, int]:
+        """Return the reference price of a market in ticks, 0 while there is none, and when it was set; 0 for never.
+
+        At most STATUS_AGE_S old, or the last known while there is no engine.
+        """
+        await self.market_statuses()
+        return self._references.get(market, (0, 0))
+
     async def _read_statuses(self) -> None:
         answers = await asyncio.gather(*(self.engine.ask(AskMarket(number)) for number in self.listings.by_id))
         states = [answered.answer for answered in answers]
-        self._statuses = {state.market: state.status for state in states if isinstance(state, MarketState)}
+        known = [state for state in states if isinstance(state, MarketState)]
+        self._statuses = {state.market: state.status for state in known}
+        self._references = {state.market: (state.reference_price, state.reference_us) for state in known}
         self._statuses_read_s = time.monotonic()
 
 

@@ -58,6 +58,7 @@ def _ticker_weight(values: Values) -> int:
 _LIMIT: Final = Parameter("limit", params.limit(ROWS_MAX), default=ROWS)
 _FROM_ID: Final = Parameter("fromId", params.long)
 _SPAN: Final = (Parameter("startTime", params.time_us), Parameter("endTime", params.time_us))
+_STATUS: Final = Parameter("symbolStatus", answers_market.symbol_status)
 _SYMBOLS: Final = (Parameter("symbol", params.symbol), Parameter("symbols", params.symbols))
 _TIME_ZONE: Final = Parameter("timeZone", params.one_of(_UTC, NOT_SUPPORTED))
 _TICKER_TYPE: Final = Parameter("type", params.one_of({"FULL": False, "MINI": True}, BAD_TICKER_TYPE))
@@ -144,7 +145,7 @@ OPERATIONS: Final = (
         *_SYMBOLS,
         Parameter("permissions", params.permissions),
         Parameter("showPermissionSets", params.flag, default=True),
-        Parameter("symbolStatus", answers_market.symbol_status),
+        _STATUS,
         answers=(answers_market.ExchangeInfo,),
     ),
     # ---- market data
@@ -155,6 +156,7 @@ OPERATIONS: Final = (
         answers_market.depth,
         SYMBOL,
         Parameter("limit", params.limit(DEPTH_MAX), default=100),
+        _STATUS,
         answers=(payloads.DepthBody,),
     ),
     _public(
@@ -191,6 +193,7 @@ OPERATIONS: Final = (
         answers_market.ticker_day,
         *_SYMBOLS,
         _TICKER_TYPE,
+        _STATUS,
         answers=_each(payloads.DayTicker, payloads.MiniTicker),
     ),
     _public(
@@ -201,6 +204,7 @@ OPERATIONS: Final = (
         *_SYMBOLS,
         Parameter("windowSize", params.window, default=1_440),
         _TICKER_TYPE,
+        _STATUS,
         answers=_each(payloads.WindowTicker, payloads.MiniTicker),
     ),
     _public(
@@ -211,6 +215,7 @@ OPERATIONS: Final = (
         *_SYMBOLS,
         _TIME_ZONE,
         _TICKER_TYPE,
+        _STATUS,
         answers=_each(payloads.WindowTicker, payloads.MiniTicker),
     ),
     _public(
@@ -219,6 +224,7 @@ OPERATIONS: Final = (
         _ticker_weight,
         answers_market.ticker_price,
         *_SYMBOLS,
+        _STATUS,
         answers=_each(payloads.PriceTicker),
     ),
     _public(
@@ -227,7 +233,16 @@ OPERATIONS: Final = (
         _ticker_weight,
         answers_market.ticker_book,
         *_SYMBOLS,
+        _STATUS,
         answers=_each(payloads.BookTicker),
+    ),
+    _public(
+        "/api/v3/referencePrice",
+        "referencePrice",
+        2,
+        answers_market.reference_price,
+        SYMBOL,
+        answers=(answers_market.ReferencePrice,),
     ),
     # ---- orders
     _command(
@@ -555,13 +570,12 @@ _NOT_BUILT_ROUTES: Final = (
     ("POST", "/api/v3/sor/order"),
     ("POST", "/api/v3/sor/order/test"),
     ("GET", "/api/v3/executionRules"),
-    ("GET", "/api/v3/referencePrice"),
     ("GET", "/api/v3/referencePrice/calculation"),
 )
 _NOT_BUILT_METHODS: Final = (
     *("sor.order.place", "sor.order.test"),
     *("orderList.place", "orderList.place.opo", "orderList.place.opoco"),
-    *("executionRules", "referencePrice", "referencePrice.calculation", "blockTrades.historical"),
+    *("executionRules", "referencePrice.calculation", "blockTrades.historical"),
 )
 REFUSED: Final = (
     *(_refused(not_supported, route, None) for route in _NOT_BUILT_ROUTES),

@@ -19,7 +19,9 @@ from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from redis.maint_notifications import MaintNotificationsConfig
 
+from runtime.gateway.cache_login import cache_login
 from runtime.gateway.errors import IP_BANNED, TOO_MANY_ORDERS, TOO_MUCH_WEIGHT
 from runtime.shared.catalogue import Catalogue, Tier
 
@@ -181,7 +183,13 @@ class Limiter:
         self.orders_day = Counter("orders", DAY_S)
         self.connects = Counter("connects", CONNECTS_S)
         self.counters = (self.weights, self.orders_short, self.orders_day, self.connects)
+        self.is_alone = False
+        """Whether other gateways' counts are out of reach, so that the limits hold here and not across them."""
         self._offenders: OrderedDict[str, Offender] = OrderedDict()
+
+    def pulse(self) -> dict[str, int]:
+        """Return 1 while the limits are not shared, else 0."""
+        return {"limits_alone": int(self.is_alone)}
 
     # ---- addresses -----------------------------------------------------------------------------------------------
 
@@ -320,9 +328,22 @@ class CountStore(Protocol):
 class ValkeyCounts:
     """The counts in Valkey."""
 
-    def __init__(self, url: str) -> None:
-        """Connect to `url` (rediss://host:port) when first needed; every call is bounded in time."""
-        self._redis: Redis = Redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0, max_connections=2)
+    def __init__(self, url: str, cache: str) -> None:
+        """Connect to `url` when first needed, which is bounded in time as every call is.
+
+        The user of `url` (rediss://user@host:port), if it has one, signs in with a token for the cache called `cache`.
+        """
+        address, login = cache_login(url, cache)
+        self._redis: Redis = Redis.from_url(
+            address,
+            credential_provider=login,
+            socket_timeout=1.0,
+            socket_connect_timeout=1.0,
+            max_connections=2,
+            # Neither tell the name of the library nor ask for news of maintenance: our user may send counts only.
+            driver_info=None,
+            maint_notifications_config=MaintNotificationsConfig(enabled=False),
+        )
 
     async def add(self, counts: list[tuple[str, int, int]]) -> list[int]:
         """Add each (key, count, seconds to live) in one round trip; return the totals. Raises RedisError, OSError."""
@@ -340,20 +361,19 @@ class ValkeyCounts:
 
 async def share_counts(limiter: Limiter, store: CountStore) -> None:
     """Exchange counts with the other gateways, for ever; on trouble go on alone and try again later."""
-    is_alone = False
     while True:
-        await asyncio.sleep(SHARE_RETRY_S if is_alone else SHARE_INTERVAL_S)
+        await asyncio.sleep(SHARE_RETRY_S if limiter.is_alone else SHARE_INTERVAL_S)
         try:
             for counter in limiter.counters:
                 await _share(counter, store)
         except TROUBLE as error:
-            if not is_alone:
+            if not limiter.is_alone:
                 logger.warning("limits are enforced by each gateway alone: %s", type(error).__name__)
-            is_alone = True
+            limiter.is_alone = True
         else:
-            if is_alone:
+            if limiter.is_alone:
                 logger.info("limits are shared between gateways again")
-            is_alone = False
+            limiter.is_alone = False
 
 
 async def _share(counter: Counter, store: CountStore) -> None:

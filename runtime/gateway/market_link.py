@@ -7,7 +7,6 @@ Errors:
 """
 
 import asyncio
-import contextlib
 import logging
 from typing import Final
 
@@ -28,6 +27,7 @@ from runtime.shared.market_messages import (
 )
 from runtime.shared.messages import encode
 from runtime.shared.settings import split_address
+from runtime.shared.tasks import end
 
 logger = logging.getLogger(__name__)
 
@@ -72,9 +72,7 @@ class MarketLink:
     async def stop(self) -> None:
         """Close the link; whoever still waits gets MarketUnavailableError."""
         if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
         self._fail("the link to market data was closed")
 
     async def ask(self, question: MarketQuestion, timeout_s: float = ANSWER_TIMEOUT_S) -> tuple[int, bytes]:
@@ -139,9 +137,7 @@ class MarketLink:
                         if future is not None and not future.done():
                             future.set_result(message)
         finally:
-            writing.cancel()
-            with contextlib.suppress(asyncio.CancelledError, OSError):  # a broken pipe shows on the reading side
-                await writing
+            await end(writing, OSError)  # a broken pipe shows on the reading side
 
     async def _write(self, writer: asyncio.StreamWriter) -> None:
         while True:

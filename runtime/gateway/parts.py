@@ -10,12 +10,14 @@ from typing import Final, Self
 from pydantic import Field, model_validator
 
 from runtime.gateway.api_keys import ApiKeys, AwsKeySource
+from runtime.gateway.cache_login import VALKEY_URL_PATTERN
 from runtime.gateway.dispatch import Exchange
 from runtime.gateway.limits import Limiter, LimitSettings, ValkeyCounts, share_counts
 from runtime.gateway.listings import Listings
 from runtime.gateway.market_link import MarketLink
 from runtime.ledger.history import History, open_history
 from runtime.shared.engine_link import EngineLink
+from runtime.shared.pulse import beat
 from runtime.shared.settings import (
     ADDRESS_PATTERN,
     ADDRESSES_PATTERN,
@@ -25,8 +27,12 @@ from runtime.shared.settings import (
     database_login,
     read_catalogue_parameter,
 )
+from runtime.shared.tasks import end
 
 logger = logging.getLogger(__name__)
+
+GARBAGE_MIN: Final = 20_000
+"""Objects made and not freed before the collector looks: a request leaves no cycles, so that is rarely worth it."""
 
 DRAIN_TIMEOUT_S: Final = 10.0
 """How long requests under way may take when the service is told to stop."""
@@ -39,7 +45,9 @@ class GatewaySettings(ServiceSettings):
     market_data_address: str = Field(pattern=ADDRESS_PATTERN)
     database_url: str = Field(pattern=DATABASE_URL_PATTERN)
     api_key_table: str = Field(min_length=1)
-    valkey_url: str = Field(pattern=r"^(rediss?|unix)://.+")
+    valkey_url: str = Field(pattern=VALKEY_URL_PATTERN)
+    valkey_cache: str = Field(min_length=1)
+    """Name of the cache, which a token is made for."""
     request_weight_per_minute: int = Field(default=LimitSettings().weight_per_minute, ge=1)
     refusals_before_ban: int = Field(default=LimitSettings().refusals_before_ban, ge=1)
     connects_per_5_minutes: int = Field(default=LimitSettings().connects_per_5_minutes, ge=1)
@@ -69,7 +77,7 @@ async def open_exchange(settings: GatewaySettings, stopping: asyncio.Event) -> A
     """Open everything behind the API, and close it in the end. Gives None when told to stop before all was there."""
     catalogue = read_catalogue_parameter(settings.catalogue_parameter)
     limiter = Limiter(settings.limits, catalogue)
-    counts = ValkeyCounts(settings.valkey_url)
+    counts = ValkeyCounts(settings.valkey_url, settings.valkey_cache)
     keys = ApiKeys(AwsKeySource(settings.api_key_table))
     engine = EngineLink(settings.engine_address)
     market = MarketLink(settings.market_data_address)
@@ -80,7 +88,7 @@ async def open_exchange(settings: GatewaySettings, stopping: asyncio.Event) -> A
         stack.push_async_callback(engine.stop)
         await market.start()
         stack.push_async_callback(market.stop)
-        await stack.enter_async_context(running(share_counts(limiter, counts)))
+        await stack.enter_async_context(running(share_counts(limiter, counts), beat(limiter.pulse)))
         history = await _history(database_login(settings.database_url), stopping)
         if history is None:
             yield None
@@ -91,6 +99,7 @@ async def open_exchange(settings: GatewaySettings, stopping: asyncio.Event) -> A
         )
         gc.collect()
         gc.freeze()  # what exists by now stays for good: the collector need not look at it again
+        gc.set_threshold(GARBAGE_MIN)
         yield exchange
 
 
@@ -99,9 +108,9 @@ async def _history(login: Login, stopping: asyncio.Event) -> History | None:
     opening = asyncio.create_task(open_history(login))
     stopped = asyncio.create_task(stopping.wait())
     await asyncio.wait((opening, stopped), return_when=asyncio.FIRST_COMPLETED)
-    await cancelled(stopped)
+    await end(stopped)
     if not opening.done():
-        await cancelled(opening)
+        await end(opening)
         return None
     return opening.result()
 
@@ -124,10 +133,3 @@ async def running(*endless: Coroutine[object, object, None]) -> AsyncIterator[No
 async def _without_end(endless: Coroutine[object, object, None]) -> None:
     await endless
     raise RuntimeError(f"a background task has ended: {endless!r}")
-
-
-async def cancelled(task: "asyncio.Task[object]") -> None:
-    """End a task that runs for ever."""
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task

@@ -1,15 +1,14 @@
-"""The REST API: Starlette on uvicorn. Everything it serves is in the table of `endpoints`."""
+"""The REST API: an ASGI application on uvicorn. Everything it serves is in the table of `endpoints`."""
 
 import asyncio
 import logging
 import socket
 from functools import cache
-from typing import Final
+from typing import Any, Final, cast
 
 import msgspec
 import uvicorn
 from msgspec import Struct
-from starlette.routing import Router
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -51,6 +50,9 @@ DOCUMENTS: Final = {"/api/openapi.json": openapi, "/api/asyncapi.json": asyncapi
 
 Header = tuple[bytes, bytes]
 
+_HEAD: Final = b"HTTP/1.1 "
+_HEAD_END: Final = b"\r\n\r\n"
+_CONTINUE: Final = b"HTTP/1.1 100 "
 _JSON: Final = (b"content-type", b"application/json;charset=UTF-8")
 
 
@@ -207,10 +209,56 @@ async def _send(send: Send, status: int, body: bytes, headers: list[Header]) -> 
     await send({"type": "http.response.body", "body": body})
 
 
+class _OneWrite:
+    """A transport that sends the head of an answer with its body: uvicorn writes each, a system call and a packet."""
+
+    __slots__ = ("_head", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        """Keep a head until its body comes; send everything else."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif data.endswith(_HEAD_END) and data.startswith(_HEAD) and not data.startswith(_CONTINUE):
+            self._head = data
+            return
+        self._transport.write(data)
+
+    def flush(self) -> None:
+        """Send a head whose answer has no body."""
+        if self._head:
+            self.write(b"")
+
+    def is_closing(self) -> bool:
+        """Tell whether the connection is closing; asked at every answer."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        """Close once everything is sent."""
+        self.flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the transport has
+        return getattr(self._transport, name)
+
+
 class BoundedHttp(HttpToolsProtocol):
     """uvicorn's protocol, but a request that does not end has a limit, and a malformed one gets a documented answer."""
 
     _bytes_since_head = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Answer by one write each."""
+        self._answers = _OneWrite(transport)
+        super().connection_made(cast(asyncio.Transport, self._answers))
+
+    def on_response_complete(self) -> None:
+        """Leave an answer, which may have had no body."""
+        self._answers.flush()
+        super().on_response_complete()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of a request; refuse one whose head does not end."""
@@ -240,8 +288,7 @@ def server(api: RestApi, connections_max: int) -> Server:
     """Return a server for `api`, which has still to be given a socket."""
     return Server(
         uvicorn.Config(
-            # One table holds every route, and every error is told by `RestApi`: the router has nothing but a default.
-            Router(default=api),
+            api,  # one table holds every route, and every error is told by `RestApi`: a router would have nothing to do
             http=BoundedHttp,
             ws="none",
             lifespan="off",

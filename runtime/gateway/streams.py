@@ -10,7 +10,6 @@ long, the client is disconnected and told why, and starts from a snapshot.
 """
 
 import asyncio
-import contextlib
 import logging
 import re
 import time
@@ -35,6 +34,7 @@ from runtime.shared.market_messages import (
 from runtime.shared.messages import encode
 from runtime.shared.settings import split_address
 from runtime.shared.stream_names import DIFFERENTIAL, UnknownStreamError, parse_stream
+from runtime.shared.tasks import end
 
 logger = logging.getLogger(__name__)
 
@@ -333,9 +333,7 @@ class StreamHub:
     async def stop(self) -> None:
         """Close the link and disconnect every client that has a stream."""
         if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
 
     def connection(self, path: str, query: str, outlet: Outlet) -> StreamConnection:
         """Take a client that has just connected to `path?query`, and subscribe it to what those name.

@@ -7,6 +7,7 @@ is waited for; a feed that contradicts the ledger ends the process.
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final
 
@@ -22,6 +23,7 @@ from runtime.ledger.store import PositionMovedError, read_standing, write
 from runtime.shared import log, shell
 from runtime.shared.engine_link import EngineLink, EngineUnavailableError, follow_feed
 from runtime.shared.messages import EXTERNAL_ACCOUNT, AskAccount, Happened
+from runtime.shared.pulse import beat
 from runtime.shared.settings import (
     ADDRESSES_PATTERN,
     DATABASE_URL_PATTERN,
@@ -57,9 +59,15 @@ class Ledger:
     def __init__(self, engine_address: str, database_url: str, owner_secret_arn: str) -> None:
         """Prepare; `run` does the work."""
         self.position = -1
+        self._waiting_since_s = 0.0
+        """When the database was first waited for, on the monotonic clock; 0 when nothing waits for it."""
         self._engine_address = engine_address
         self._database_url = database_url
         self._owner_secret_arn = owner_secret_arn
+
+    def pulse(self) -> dict[str, int]:
+        """Return for how long the database has not taken what it should, in whole seconds."""
+        return {"ledger_stopped_s": int(time.monotonic() - self._waiting_since_s) if self._waiting_since_s else 0}
 
     async def run(self) -> None:
         """Follow the feed for ever. Raises LedgerError when feed and ledger contradict each other."""
@@ -75,6 +83,7 @@ class Ledger:
 
     async def _follow(self) -> None:
         """Follow the feed until the database goes away."""
+        self._waiting_since_s = self._waiting_since_s or time.monotonic()
         # The secret is read each time: its password may have been rotated.
         owner = await asyncio.to_thread(owner_conninfo, self._database_url, self._owner_secret_arn)
         async with await AsyncConnection.connect(owner, autocommit=True) as connection:
@@ -84,6 +93,7 @@ class Ledger:
             standing = await read_standing(connection, GROUP)
             await refuse_other_history(self._engine_address, standing.sequence)
             self.position = standing.sequence
+            self._waiting_since_s = 0.0
             logger.info("at sequence %d, with %d markets", standing.sequence, len(standing.markets))
             feed = follow_feed(self._engine_address, standing.sequence + 1)
             async with contextlib.aclosing(gathered(feed)) as batches:
@@ -94,7 +104,9 @@ class Ledger:
     ) -> None:
         async for batch in batches:
             rows = project(batch, self.position, markets)
+            self._waiting_since_s = time.monotonic()
             await write(connection, GROUP, self.position, rows)
+            self._waiting_since_s = 0.0
             markets |= rows.markets
             self.position = rows.sequence
 
@@ -157,10 +169,12 @@ async def main(stopping: asyncio.Event) -> None:
     ledger = Ledger(settings.engine_address, settings.database_url, settings.database_owner_secret_arn)
     server = await asyncio.start_server(ledger.answer, settings.listen_host, settings.listen_port)
     running = asyncio.create_task(ledger.run())
+    pulse = asyncio.create_task(beat(ledger.pulse))
     told = asyncio.create_task(stopping.wait())
     async with server:
         await asyncio.wait((running, told), return_when=asyncio.FIRST_COMPLETED)
     told.cancel()
+    pulse.cancel()
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running

@@ -27,10 +27,11 @@ from runtime.market_data.market import PastTrades
 from runtime.market_data.trades import TRADES_KEPT, AggTrade, Trade, aggregate
 from runtime.shared.market_messages import INTERVALS
 from runtime.shared.settings import Login
+from runtime.shared.trade_records import TradeRecord
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_NEEDED: Final = 1
+SCHEMA_NEEDED: Final = 3
 """Version of the ledger's schema from which on the tables read here are as expected."""
 GROUP: Final = "main"
 QUERY_TIMEOUT_S: Final = 5.0
@@ -42,6 +43,12 @@ WAITING_MAX: Final = 64
 _START_RETRY_S: Final = 0.5
 
 _TRADE: Final = "SELECT trade_id, price, lots, time_us / 1000, buyer_is_maker, sequence FROM trades WHERE market = %s"
+_WHOLE_TRADES: Final = (
+    "SELECT market, trade_id, price, lots, buyer_is_maker, buy_order_id, sell_order_id, buyer, seller, buyer_fee,"
+    " seller_fee, time_us, sequence, buyer_fee_asset, seller_fee_asset FROM trades"
+    " WHERE market = %s AND time_us >= %s AND sequence <= %s ORDER BY time_us DESC, trade_id DESC LIMIT %s"
+)
+"""Columns in the order of `TradeRecord`, without the symbol."""
 _BARS: Final = """
 SELECT bucket * %(step_us)s / 1000, opening.price, high, low, closing.price, volume, turnover,
        taker_buy_volume, taker_buy_turnover, trades, first_id, last_id
@@ -136,6 +143,17 @@ class Archive:
             raise ArchiveError(_first_line(error)) from error
         except TimeoutError:
             raise ArchiveError(f"history could not be read within {RESTORE_TIMEOUT_S:g} s") from None
+
+    async def repeated(self, symbols: Mapping[int, str], position: int, since_us: int, most: int) -> list[TradeRecord]:
+        """Return the newest up to `most` trades from `since_us` to sequence `position`, in the engine's order.
+
+        Raises ArchiveError.
+        """
+        rows = [
+            row for market in symbols for row in await self._rows(_WHOLE_TRADES, (market, since_us, position, most))
+        ]
+        records = [TradeRecord(row[0], symbols[row[0]], *row[1:]) for row in rows]
+        return sorted(records, key=lambda each: (each.sequence, each.market, each.trade_id))[-most:]
 
     async def trades(self, market: int, from_id: int, limit: int) -> list[Trade]:
         """Return up to `limit` trades from `from_id` on. Raises ArchiveError."""

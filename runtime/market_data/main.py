@@ -26,6 +26,7 @@ from runtime.shared.engine_link import EngineLink, EngineUnavailableError, follo
 from runtime.shared.frames import FrameError, read_frame
 from runtime.shared.market_messages import Follow, FromGateway, Told, Unfollow, decode_from_gateway
 from runtime.shared.messages import TRADING, AskMarket, MarketState
+from runtime.shared.pulse import beat
 from runtime.shared.settings import (
     ADDRESSES_PATTERN,
     DATABASE_URL_PATTERN,
@@ -39,6 +40,10 @@ from runtime.shared.settings import (
 logger = logging.getLogger(__name__)
 
 TICK_MS: Final = 100
+REPEATED_MS: Final = 3_600_000
+REPEATED_MAX: Final = 50_000
+"""Trades of the last hour, at most so many, are published once more after a start: which of them the run before has
+published, nobody knows."""
 LINKS_MAX: Final = 256
 ARCHIVE_QUESTIONS_MAX: Final = 32
 """Questions about older trades under way at once; more are refused."""
@@ -184,6 +189,18 @@ async def restore(engine: EngineLink, archive: Archive, catalogue: Catalogue, no
     return Restored(MarketData(views), position, book_sequence)
 
 
+async def repeat(archive: Archive, restored: Restored, publisher: TradePublisher, now_ms: int) -> None:
+    """Publish once more what the last run may have left unpublished; readers drop what they have."""
+    symbols = {view.instrument.market_id: symbol for symbol, view in restored.market_data.markets.items()}
+    since_us = (now_ms - REPEATED_MS) * 1000
+    try:
+        trades = await archive.repeated(symbols, restored.position, since_us, REPEATED_MAX)
+    except ArchiveError as error:
+        logger.warning("trades up to sequence %d are not published once more: %s", restored.position, error)
+        return
+    publisher.offer(trades)
+
+
 async def follow(
     restored: Restored, address: str, publisher: TradePublisher, clock_ms: Clock, caught_up: asyncio.Event
 ) -> None:
@@ -264,6 +281,7 @@ async def main(stopping: asyncio.Event) -> None:
         wall_clock_ms() - started_ms,
     )
     publisher = TradePublisher(kinesis_put(settings.trade_stream, GROUP), GROUP)
+    await repeat(archive, restored, publisher, started_ms)
     publishing = asyncio.create_task(publisher.run())
     gateways = Gateways(restored.market_data, archive, wall_clock_ms)
     caught_up = asyncio.Event()
@@ -272,6 +290,7 @@ async def main(stopping: asyncio.Event) -> None:
             stopping,
             follow(restored, settings.engine_address, publisher, wall_clock_ms, caught_up),
             tick(restored.market_data, wall_clock_ms),
+            beat(publisher.pulse),
             listen(gateways, settings.listen_host, settings.listen_port, caught_up),
         )
     finally:

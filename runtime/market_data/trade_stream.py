@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
@@ -54,8 +55,15 @@ class TradePublisher:
         self._waiting: deque[TradeRecord] = deque()
         self._gone = 0
         """Trades that have left the front of the queue, ever."""
+        self._stuck_since_s = 0.0
+        """When the stream first refused what is on its way, on the monotonic clock; 0 while it takes everything."""
         self._wake = asyncio.Event()
         self._is_stopping = False
+
+    def pulse(self) -> dict[str, int]:
+        """Return how long trades have waited for the stream, in whole seconds, how many wait, and were given up."""
+        stuck_s = int(time.monotonic() - self._stuck_since_s) if self._stuck_since_s else 0
+        return {"trades_stuck_s": stuck_s, "trades_waiting": len(self._waiting), "trades_given_up": self.given_up}
 
     def offer(self, trades: list[TradeRecord]) -> None:
         """Queue trades."""
@@ -100,8 +108,9 @@ class TradePublisher:
         backoff_s = BACKOFF_MIN_S
         while True:
             try:
-                return await asyncio.to_thread(self._put, data, after)
+                number = await asyncio.to_thread(self._put, data, after)
             except (BotoCoreError, ClientError) as error:
+                self._stuck_since_s = self._stuck_since_s or time.monotonic()
                 logger.warning(
                     "the trade stream takes nothing: %s; %d trades wait, %d were given up, next try in %.1f s",
                     error,
@@ -109,5 +118,8 @@ class TradePublisher:
                     self.given_up,
                     backoff_s,
                 )
+            else:
+                self._stuck_since_s = 0.0
+                return number
             await asyncio.sleep(backoff_s)
             backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)

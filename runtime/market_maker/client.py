@@ -120,10 +120,15 @@ class _Connection(WSListener):
         self._lost()
 
 
-async def _connect(url: str, receive: Callable[[bytes], None], lost: Callable[[], None]) -> _Connection:
-    """Open a WebSocket. Raises UnavailableError."""
+async def _connect(
+    url: str, receive: Callable[[bytes], None], lost: Callable[[], None], local_address: str = ""
+) -> _Connection:
+    """Open a WebSocket, from `local_address` where one is given. Raises UnavailableError."""
+    source = (local_address, 0) if local_address else None
     try:
-        _, connection = await ws_connect(lambda: _Connection(receive, lost), url, enable_auto_ping=True)
+        _, connection = await ws_connect(
+            lambda: _Connection(receive, lost), url, enable_auto_ping=True, local_addr=source
+        )
     except (OSError, WSError, TimeoutError) as error:
         raise UnavailableError(f"{url}: {error or type(error).__name__}") from error
     assert isinstance(connection, _Connection)
@@ -139,10 +144,15 @@ class Session:
         on_event: Callable[[dict[str, Any]], None] | None = None,
         *,
         in_flight_max: int = IN_FLIGHT_MAX,
+        local_address: str = "",
     ) -> None:
-        """Prepare; `open` connects. `on_event`, where given, hears of orders and balances."""
+        """Prepare; `open` connects. `on_event`, where given, hears of orders and balances.
+
+        `local_address` is what to connect from on a machine that has several: limits count by address.
+        """
         self._key = key
         self._in_flight_max = in_flight_max
+        self._local_address = local_address
         self._on_event = on_event
         self._connection: _Connection | None = None
         self._waiting: dict[int, tuple[str, asyncio.Future[Any]]] = {}
@@ -158,7 +168,7 @@ class Session:
 
         Raises UnavailableError or RefusedError.
         """
-        self._connection = await _connect(url, self._receive, self._lost)
+        self._connection = await _connect(url, self._receive, self._lost, self._local_address)
         if self._key.logs_on:
             await self.request("session.logon", self._signed({}))
         if self._on_event is None:

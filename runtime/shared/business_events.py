@@ -214,7 +214,7 @@ class WithdrawalDecided(AccountEvent):
     withdrawal_id: Identifier
     asset: AssetName
     amount: Amount
-    decision: Literal["waiting", "approved", "signed", "sent", "refused"]
+    decision: Literal["waiting", "approved", "signed", "sent", "final", "refused"]
     reasons: tuple[Identifier, ...] = ()
 
 
@@ -228,6 +228,18 @@ class MarketStatusChanged(BusinessEvent):
     reason: Identifier
 
 
+class ControlChanged(BusinessEvent):
+    """A market control waits for operators to approve it, or was carried out."""
+
+    source = "bursa.controls"
+    detail_type = "control.changed"
+    control_id: Identifier
+    kind: Literal["status", "limits", "withdrawals"]
+    state: Literal["waiting", "done"]
+    symbol: Symbol | None = None
+    """A market, or `ALL`; none for withdrawals."""
+
+
 class CaseOpened(BusinessEvent):
     """Surveillance, reconciliation or security found something that a person has to look at."""
 
@@ -235,7 +247,7 @@ class CaseOpened(BusinessEvent):
     detail_type = "case.opened"
     case_id: Identifier
     kind: Identifier
-    severity: Literal["low", "medium", "high"]
+    severity: Literal["low", "medium", "high", "critical"]
     account_ids: tuple[Account, ...] = ()
     symbol: Symbol | None = None
     evidence: Annotated[str, Field(max_length=1024)] = ""
@@ -291,6 +303,7 @@ EVENTS: Final[tuple[type[BusinessEvent], ...]] = (
     WithdrawalRequested,
     WithdrawalDecided,
     MarketStatusChanged,
+    ControlChanged,
     CaseOpened,
     PriceNotice,
     ReferencePriceStopped,

@@ -44,6 +44,7 @@ from runtime.shared.messages import (
     encode,
 )
 from runtime.shared.settings import split_address
+from runtime.shared.tasks import end
 
 logger = logging.getLogger(__name__)
 Outcome = TypeVar("Outcome")
@@ -322,12 +323,12 @@ class EngineLink:
         self._wake.set()
         writing = asyncio.create_task(self._write(writer))
         try:
-            while True:
-                self._receive(await asyncio.wait_for(read_frame(reader), SILENCE_S))
+            async with _while_heard() as heard:
+                while True:
+                    self._receive(await read_frame(reader))
+                    heard()
         finally:
-            writing.cancel()
-            with contextlib.suppress(asyncio.CancelledError, OSError):  # a broken pipe shows on the reading side
-                await writing
+            await end(writing, OSError)  # a broken pipe shows on the reading side
 
     async def _write(self, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -360,6 +361,17 @@ class EngineLink:
         self._session = secrets.token_hex(8)
         self._next = 1
         _fail(forgotten.values(), gone)
+
+
+@contextlib.asynccontextmanager
+async def _while_heard() -> AsyncIterator[Callable[[], None]]:
+    """Give what is called at each sign of life. Raises TimeoutError in the body after SILENCE_S without one.
+
+    One timer that moves costs much less than a `wait_for`, and so a task, for every frame.
+    """
+    clock = asyncio.get_running_loop().time
+    async with asyncio.timeout(SILENCE_S) as silence:
+        yield lambda: silence.reschedule(clock() + SILENCE_S)
 
 
 def _fail(waiting: Iterable["_Waiting[Replied] | _Waiting[Answered]"], error: EngineError) -> None:
@@ -399,13 +411,11 @@ async def follow_feed(address: str, sequence: int) -> AsyncIterator[list[Happene
             following = welcome.sequence + 1
         try:
             while True:
-                batch = [
-                    event
-                    for event in decode_feed(await asyncio.wait_for(read_frame(reader), SILENCE_S))
-                    if event.sequence >= following
-                ]
-                if not batch:
-                    continue
+                async with _while_heard() as heard:
+                    while not (
+                        batch := [each for each in decode_feed(await read_frame(reader)) if each.sequence >= following]
+                    ):
+                        heard()
                 if batch[0].sequence > max(following, 1):
                     msg = f"the feed went from sequence {following - 1} to {batch[0].sequence}"
                     raise ConnectionAbortedError(msg)

@@ -23,6 +23,8 @@ ADDRESSES_PATTERN = r"^[A-Za-z0-9.\-]+:[0-9]{1,5}(,[A-Za-z0-9.\-]+:[0-9]{1,5})*$
 """host:port, or several with commas between them: the processes of one group"""
 DATABASE_URL_PATTERN = r"^postgresql://[a-z_]+@[A-Za-z0-9.\-]+:[0-9]{1,5}/[a-z_]+$"
 """postgresql://user@host:port/database, without a password"""
+_KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
+"""A database whose host is gone without a goodbye is noticed within half a minute, not after hours."""
 
 
 class ServiceSettings(BaseSettings):
@@ -97,16 +99,18 @@ def database_conninfo(url: str) -> str:
     """
     parts = urlsplit(url)
     if is_loopback(parts.hostname or ""):
-        return make_conninfo(url, sslmode="disable", connect_timeout=5)
+        return make_conninfo(url, sslmode="disable", connect_timeout=5, **_KEEPALIVES)
     token = _rds().generate_db_auth_token(parts.hostname, parts.port, parts.username)
-    return make_conninfo(url, password=token, sslmode="verify-full", connect_timeout=5)
+    return make_conninfo(url, password=token, sslmode="verify-full", connect_timeout=5, **_KEEPALIVES)
 
 
 def owner_conninfo(url: str, secret_arn: str) -> str:
     """Return libpq's connection string for the owner of the database of `url`, by the secret that Aurora rotates."""
     login = json.loads(boto3.client("secretsmanager").get_secret_value(SecretId=secret_arn)["SecretString"])
     tls = "disable" if is_loopback(urlsplit(url).hostname or "") else "verify-full"
-    return make_conninfo(url, user=login["username"], password=login["password"], sslmode=tls, connect_timeout=5)
+    return make_conninfo(
+        url, user=login["username"], password=login["password"], sslmode=tls, connect_timeout=5, **_KEEPALIVES
+    )
 
 
 @cache

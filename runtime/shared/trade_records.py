@@ -4,6 +4,8 @@ A record may come twice, and after a failure trades may be missing from the stre
 ids, which count by one per market. The ledger holds every trade.
 """
 
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import Final
 
 import msgspec
@@ -44,7 +46,7 @@ class Place(Struct, frozen=True):
 
 
 class TradeBatch(Struct, frozen=True):
-    """One record of the stream, as JSON. Refuse one whose `schema` is not known."""
+    """One record of the stream, as JSON."""
 
     schema: str
     group: str
@@ -83,4 +85,30 @@ def encode_batch(group: str, trades: list[TradeRecord]) -> bytes:
     )
 
 
-decode_batch: Final = msgspec.json.Decoder(TradeBatch).decode
+class SchemaError(ValueError):
+    """A record of a schema that is not known here."""
+
+    def __init__(self, schema: str) -> None:
+        """Keep the `schema` that was given."""
+        super().__init__(f"schema must be {TRADES_SCHEMA!r}, was {schema!r}")
+        self.schema = schema
+
+
+_decode: Final = msgspec.json.Decoder(TradeBatch).decode
+
+
+def decode_batch(data: bytes | str) -> TradeBatch:
+    """Return the batch in a record. Raises SchemaError, or msgspec's errors for what is no batch at all."""
+    batch = _decode(data)
+    if batch.schema != TRADES_SCHEMA:
+        raise SchemaError(batch.schema)
+    return batch
+
+
+def by_market(trades: Iterable[TradeRecord]) -> Iterator[tuple[int, Iterator[TradeRecord]]]:
+    """Yield each market and its trades, in their order."""
+    return groupby(sorted(trades, key=_place), key=lambda trade: trade.market)
+
+
+def _place(trade: TradeRecord) -> tuple[int, int]:
+    return trade.market, trade.trade_id

@@ -1,89 +1,33 @@
 """Surveillance at work: trades from the stream and orders from the ledger go in, cases and price notices come out."""
 
-from collections.abc import Iterable, Mapping
-from itertools import groupby
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
-import msgspec
 import psycopg
-from botocore.exceptions import ClientError
 
 from runtime.shared.business_events import EventPublisher, PriceNotice
 from runtime.shared.catalogue import Catalogue
 from runtime.shared.functions import logger, metrics
+from runtime.shared.market_memory import MarketMemory
 from runtime.shared.messages import CANCELED
-from runtime.shared.trade_records import TradeBatch, TradeRecord
+from runtime.shared.trade_records import TradeBatch, TradeRecord, by_market
 from runtime.surveillance.cases import CaseBook
 from runtime.surveillance.orders import OrderLimits, TakenBack, layering, spoofing
+from runtime.surveillance.owners import Owners
 from runtime.surveillance.trades import Limits, Move, Watch, observe
 
 SWEEP_S: Final = 900
 """How far back a sweep looks: three times from one to the next, so that a late ledger or a lost sweep costs nothing."""
 ROWS_MAX: Final = 50_000
 """Orders and trades of one market that one sweep looks at; the newest, if there are more."""
-_KEYS_PER_READ: Final = 100
-
-
-class WatchMovedError(RuntimeError):
-    """Another invocation took trades of the same market; this one must start over."""
-
-
-class Watches:
-    """What is remembered of each market, between invocations."""
-
-    def __init__(self, table: Any) -> None:  # noqa: ANN401 - boto3's resource
-        """Keep it in `table` (DynamoDB)."""
-        self._table = table
-
-    def load(self, market: int) -> Watch:
-        """Return the watch of a market; a fresh one the first time."""
-        item = self._table.get_item(Key={"market": market}, ConsistentRead=True).get("Item")
-        return msgspec.msgpack.decode(bytes(item["watch"]), type=Watch) if item else Watch(market)
-
-    def save(self, watch: Watch, before: int) -> None:
-        """Store a watch that was loaded at trade `before`. Raises WatchMovedError when it is no longer there."""
-        try:
-            self._table.put_item(
-                Item={
-                    "market": watch.market,
-                    "last_trade_id": watch.last_trade_id,
-                    "watch": msgspec.msgpack.encode(watch),
-                },
-                ConditionExpression="attribute_not_exists(market) OR last_trade_id = :before",
-                ExpressionAttributeValues={":before": before},
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                raise
-            raise WatchMovedError(f"market {watch.market} is no longer at trade {before}") from None
-
-
-class Owners:
-    """Who stands behind an account, where compliance has written it down; any other stands for itself."""
-
-    def __init__(self, dynamodb: Any, table: str) -> None:  # noqa: ANN401 - boto3's resource
-        """Read `table` (DynamoDB): `account` and `owner`."""
-        self._dynamodb = dynamodb
-        self._table = table
-
-    def of(self, accounts: Iterable[int]) -> dict[int, str]:
-        """Return the owners that are known of `accounts`."""
-        wanted = sorted(set(accounts))
-        owners: dict[int, str] = {}
-        for at in range(0, len(wanted), _KEYS_PER_READ):
-            keys: list[Any] = [{"account": account} for account in wanted[at : at + _KEYS_PER_READ]]
-            request = {self._table: {"Keys": keys}}
-            while request:
-                answer = self._dynamodb.batch_get_item(RequestItems=request)
-                owners |= {int(item["account"]): item["owner"] for item in answer["Responses"].get(self._table, ())}
-                request = answer.get("UnprocessedKeys") or {}
-        return owners
 
 
 class Follower:
     """Follows the trade stream."""
 
-    def __init__(self, watches: Watches, owners: Owners, cases: CaseBook, publisher: EventPublisher) -> None:
+    def __init__(
+        self, watches: MarketMemory[Watch], owners: Owners, cases: CaseBook, publisher: EventPublisher
+    ) -> None:
         """Take what is known from, and bring what is found to, the given places."""
         self._watches = watches
         self._owners = owners
@@ -98,7 +42,7 @@ class Follower:
         """
         owners = self._owners.of(account for trade in batch.trades for account in (trade.buyer, trade.seller))
         opened = 0
-        for market, trades in groupby(sorted(batch.trades, key=_place), key=lambda trade: trade.market):
+        for market, trades in by_market(batch.trades):
             watch = self._watches.load(market)
             before = watch.last_trade_id
             opened += sum(self._observe(watch, trade, owners) for trade in trades)
@@ -139,10 +83,6 @@ def sweep(connection: psycopg.Connection, catalogue: Catalogue, owners: Owners, 
             opened += sum(cases.report(finding) for finding in findings)
     metrics.add_metric("CasesOpened", "Count", opened)
     return opened
-
-
-def _place(trade: TradeRecord) -> tuple[int, int]:
-    return trade.market, trade.trade_id
 
 
 def _notice(move: Move) -> PriceNotice:

@@ -18,12 +18,14 @@ LAYERING: Final = "layering"
 VOLUME_SPIKE: Final = "volume-spike"
 PUMP: Final = "pump"
 RING: Final = "account-ring"
-KINDS: Final = (WASH_TRADE, SPOOFING, LAYERING, VOLUME_SPIKE, PUMP, RING)
+ANOMALY: Final = "anomaly"
+KINDS: Final = (WASH_TRADE, SPOOFING, LAYERING, VOLUME_SPIKE, PUMP, RING, ANOMALY)
 SEVERITY: Final = {
     WASH_TRADE: "high",
     SPOOFING: "high",
     LAYERING: "high",
     RING: "high",
+    ANOMALY: "low",
     VOLUME_SPIKE: "low",
     PUMP: "medium",
 }
@@ -52,6 +54,28 @@ class Finding(Struct, frozen=True):
     def finding_id(self) -> str:
         """Name of this finding, the same whenever it is found again."""
         return _digest([self.kind, self.market, self.accounts, self.trades, self.orders, self.first_us])
+
+
+class FindingError(ValueError):
+    """A message that is not a finding; the text says why."""
+
+
+def encode_finding(finding: Finding) -> str:
+    """Return `finding` as a message of the queue, in JSON."""
+    return msgspec.json.encode(finding).decode()
+
+
+def decode_finding(text: str) -> Finding:
+    """Return the finding of a message. Raises FindingError for anything else, and for a kind that is not in KINDS."""
+    try:
+        finding = msgspec.json.decode(text, type=Finding)
+    except msgspec.MsgspecError as error:  # ValidationError, DecodeError
+        raise FindingError(f"a message must be a finding: {error}") from None
+    if finding.kind not in SEVERITY:
+        raise FindingError(f"kind must be one of {', '.join(KINDS)}, was {finding.kind!r}")
+    if not 0 < finding.first_us <= finding.last_us:
+        raise FindingError(f"must have 0 < first_us <= last_us, had {finding.first_us} and {finding.last_us}")
+    return finding
 
 
 def _digest(parts: list[object]) -> str:

@@ -1,4 +1,7 @@
-"""Lambda: `follow` reads the trade stream, `sweep` the ledger every few minutes, `review` takes a person's decision."""
+"""Lambda: `follow` reads the trade stream, `sweep` the ledger every few minutes, `record` what other detectors found.
+
+`review` takes a person's decision.
+"""
 
 import base64
 import os
@@ -9,16 +12,21 @@ from typing import Any
 
 import boto3
 import psycopg
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel, ConfigDict, Field
 
 from runtime.shared.business_events import EventPublisher, Identifier
-from runtime.shared.functions import BatchAnswer, each_record, logger, metrics, tracer
+from runtime.shared.functions import BatchAnswer, each_message, each_record, logger, metrics, tracer
+from runtime.shared.market_memory import MarketMemory
 from runtime.shared.settings import database_conninfo, read_catalogue_parameter
-from runtime.shared.trade_records import TRADES_SCHEMA, decode_batch
+from runtime.shared.trade_records import decode_batch
 from runtime.surveillance import desk
 from runtime.surveillance.cases import CaseBook, Decision
-from runtime.surveillance.desk import Follower, Owners, Watches
+from runtime.surveillance.desk import Follower
+from runtime.surveillance.findings import decode_finding
+from runtime.surveillance.owners import Owners
+from runtime.surveillance.trades import Watch
 
 
 class Review(BaseModel):
@@ -50,6 +58,13 @@ def sweep(_event: Mapping[str, Any], _context: LambdaContext) -> None:
 
 
 @tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+def record(event: Mapping[str, Any], _context: LambdaContext) -> BatchAnswer:
+    """Take each finding of a batch of the queue to its case; one that is none comes again, until it is set aside."""
+    return each_message(event, _record)
+
+
+@tracer.capture_lambda_handler(capture_response=False)
 def review(event: Mapping[str, Any], _context: LambdaContext) -> dict[str, str]:
     """Decide an open case. The event is a `Review`; an error tells what is wrong with it."""
     wanted = Review.model_validate(event)
@@ -60,10 +75,15 @@ def review(event: Mapping[str, Any], _context: LambdaContext) -> dict[str, str]:
 
 def _take(record: Mapping[str, Any]) -> None:
     batch = decode_batch(base64.b64decode(record["kinesis"]["data"]))
-    if batch.schema != TRADES_SCHEMA:
-        raise ValueError(f"schema must be {TRADES_SCHEMA!r}, was {batch.schema!r}")
     opened = _follower().take(batch)
     logger.info("observed", trades=len(batch.trades), sequence=batch.last.sequence, opened=opened)
+
+
+def _record(record: SQSRecord) -> None:
+    finding = decode_finding(record.body)
+    if _cases().report(finding):
+        metrics.add_metric("CasesOpened", "Count", 1)
+        logger.info("a case was opened", case_id=finding.case_id, kind=finding.kind, symbol=finding.symbol)
 
 
 @cache
@@ -84,5 +104,5 @@ def _owners() -> Owners:
 
 @cache
 def _follower() -> Follower:
-    watches = Watches(boto3.resource("dynamodb").Table(os.environ["WATCH_TABLE"]))
+    watches = MarketMemory(boto3.resource("dynamodb").Table(os.environ["WATCH_TABLE"]), Watch, attribute="watch")
     return Follower(watches, _owners(), _cases(), _publisher())

@@ -5,15 +5,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from runtime.chain.transactions import TransactionError, read_transfer
 from runtime.shared.business_events import BusinessEvent, CaseOpened, WithdrawalDecided
 from runtime.shared.request_table import StatusError
 from runtime.wallet_enclave.messages import Refused, Signed, SignWithdrawal, Withdrawal, decode, encode
 from runtime.withdrawals.approvals import valid
-from runtime.withdrawals.nodes import Chain
+from runtime.withdrawals.nodes import Chain, Fate, Offered
 from runtime.withdrawals.register import (
     ASKED,
     CHECKED,
     DECLINED,
+    FAILED,
+    FINAL,
     HELD,
     PREPARED,
     REFUSABLE,
@@ -31,8 +34,10 @@ from runtime.withdrawals.rules import Reason, Rule, above_day, reasons_against
 from runtime.withdrawals.signing import Signing, transfer
 
 SIGNATURE_WAIT_S: Final = 600
+CHAIN_WAIT_S: Final = 3 * 3600
+"""So long nodes may stay away, and a transaction not final; then a person looks. It stays signed and its funds held."""
 HALTED: Final = Reason("withdrawals-halted", "withdrawals are halted")
-Decision = Literal["waiting", "approved", "signed", "sent", "refused"]
+Decision = Literal["waiting", "approved", "signed", "sent", "final", "refused"]
 
 
 class UnknownStepError(ValueError):
@@ -47,6 +52,8 @@ class Clerk:
     signing: Signing
     chain: Chain
     rules: tuple[Rule, ...]
+    confirmations: Mapping[str, int]
+    """By asset: blocks until a transaction is final, its own counted."""
     count_max: int
     """Withdrawals of all customers in an hour; one more halts all."""
     is_locked: Callable[[int], bool]
@@ -57,27 +64,22 @@ class Clerk:
     def do(self, request: Mapping[str, Any]) -> str:
         """Carry out the step that `request` names; return its outcome. Raises UnknownStepError, and as the stores."""
         name = str(request["withdrawal_id"])
-        match request["step"]:
-            case "check":
-                return self.check(name)
-            case "prepare":
-                return self.prepare(name)
-            case "await-approval":
-                return self.await_approval(name, str(request["token"]))
-            case "not-approved":
-                return self._against(name, PREPARED, [Reason("not-approved", "not approved in time")])
-            case "sign":
-                return self.sign(name)
-            case "read-signature":
-                return self.read_signature(name)
-            case "send":
-                return self.send(name)
-            case "refuse":
-                return self.refuse(name)
-            case "undecided":
-                return self.undecided(name)
-            case step:
-                raise UnknownStepError(f"no step {step!r}")
+        steps: Mapping[str, Callable[[], str]] = {
+            "locate": lambda: str(self.register.withdrawal(name)["status"]),
+            "check": lambda: self.check(name),
+            "prepare": lambda: self.prepare(name),
+            "await-approval": lambda: self.await_approval(name, str(request["token"])),
+            "not-approved": lambda: self._against(name, PREPARED, [Reason("not-approved", "not approved in time")]),
+            "sign": lambda: self.sign(name),
+            "read-signature": lambda: self.read_signature(name),
+            "send": lambda: self.send(name),
+            "await": lambda: self.await_final(name),
+            "refuse": lambda: self.refuse(name),
+            "undecided": lambda: self.undecided(name),
+        }
+        if request["step"] not in steps:
+            raise UnknownStepError(f"no step {request['step']!r}, the steps are {', '.join(steps)}")
+        return steps[request["step"]]()
 
     def rule(self, asset: str, chain: str) -> Rule | None:
         """Return the rule of an asset on a chain."""
@@ -134,6 +136,7 @@ class Clerk:
                 fee=rule.fee,
                 approvals_needed=manifest.approvals_required if found["amount"] > rule.approval_above else 0,
                 approvers=json.dumps(manifest.approvers),
+                sender=manifest.address,
             )
             found = self.register.withdrawal(name)
         return "approval" if found["approvals_needed"] else "no-approval"
@@ -155,18 +158,18 @@ class Clerk:
 
     def read_signature(self, name: str) -> str:
         """Return `signed`, `declined`, `waiting`, or `lost` when no answer came in time: a signature may exist then."""
-        status = self.register.withdrawal(name)["status"]
-        if status in {SIGNED, SENT, SETTLED}:
+        found = self.register.withdrawal(name)
+        if found["status"] in {SIGNED, SENT, FINAL, FAILED, SETTLED}:
             return "signed"
-        if status in {DECLINED, RELEASED}:
+        if found["status"] in {DECLINED, RELEASED}:
             return "declined"
         answer, asked_at = self.signing.answer(name)
         match answer:
             case None:
                 return "lost" if self.now_s - asked_at > SIGNATURE_WAIT_S else "waiting"
-            case Signed() if answer.request_id == name:
+            case Signed() if self._carries_out(found, answer):
                 sent = {"raw_transaction": answer.raw_transaction, "transaction_id": answer.transaction_id}
-                self.register.move(name, (SIGNING,), SIGNED, **sent)
+                self.register.move(name, (SIGNING,), SIGNED, signed_at_s=self.now_s, **sent)
                 self._decided(name, "signed")
                 return "signed"
             case Refused():
@@ -176,15 +179,74 @@ class Clerk:
             case _:
                 return "lost"
 
+    def _carries_out(self, found: Mapping[str, Any], answer: Signed) -> bool:
+        """Return whether the signed bytes are exactly the transfer that was asked for; what is not is never sent."""
+        wanted, manifest = decode(found["transfer"].encode(), Withdrawal), self.signing.manifest()
+        rules = manifest.assets if manifest else ()
+        rule = next((each for each in rules if (each.chain, each.asset) == (wanted.chain, wanted.asset)), None)
+        try:
+            signed = read_transfer(bytes.fromhex(answer.raw_transaction))
+        except TransactionError:
+            return False
+        return (
+            rule is not None
+            and answer.request_id == found["id"]
+            and (signed.hash, signed.data) == (answer.transaction_id, b"")
+            and (signed.chain_id, signed.nonce, signed.to) == (rule.chain_id, wanted.nonce, wanted.destination)
+            and signed.value == wanted.amount * rule.chain_units
+        )
+
     def send(self, name: str) -> str:
-        """Hand the transaction to the nodes: `sent`, or `no-node` when none is configured. Raises NodeError."""
+        """Hand the transaction to the nodes: `sent`, `waiting` while none takes it, `lost` when that took too long.
+
+        A refusal is not the end: the signature stays good, so whoever mends its cause has it sent with the next try.
+        """
         found = self.register.withdrawal(name)
-        if found["status"] not in {SENT, SETTLED}:
-            if not self.chain.send(found["raw_transaction"], found["transaction_id"]):
-                return "no-node"
-            self.register.move(name, (SIGNED,), SENT)
+        if found["status"] == SIGNED:
+            outcome, words = self.chain.offer(found["raw_transaction"], found["transaction_id"])
+            if outcome is not Offered.TAKEN:
+                if outcome is Offered.REFUSED and words != found.get("node_words"):
+                    self._case(f"withdrawal-not-taken/{name}", "withdrawal-not-taken", "high")
+                    self.register.move(name, (SIGNED,), SIGNED, node_words=words)
+                return self._waiting(found["signed_at_s"])
+            self.register.move(name, (SIGNED,), SENT, sent_at_s=self.now_s)
         self._decided(name, "sent")
         return "sent"
+
+    def _waiting(self, since_s: int) -> str:
+        return "lost" if self.now_s - since_s > CHAIN_WAIT_S else "waiting"
+
+    def await_final(self, name: str) -> str:
+        """Return `final`, `failed`, `waiting`, or `lost` for a person to look: too late, or never to come.
+
+        What the nodes have lost is sent again: the same bytes, so nothing can be paid twice. A transaction whose number
+        another one has taken halts everything, as the wallet's numbers or its key are in other hands then.
+        """
+        found = self.register.withdrawal(name)
+        if found["status"] in {FINAL, SETTLED}:
+            return "final"
+        if found["status"] in {FAILED, RELEASED}:
+            return "failed"
+        transfer_ = decode(found["transfer"].encode(), Withdrawal)
+        fate, mined = self.chain.fate(
+            found["transaction_id"], found["sender"], transfer_.nonce, self.confirmations[found["asset"]]
+        )
+        if fate is Fate.UNKNOWN:
+            self.chain.offer(found["raw_transaction"], found["transaction_id"])
+        if fate is Fate.REPLACED:
+            self.register.halt(f"replaced/{name}", self.now_s)
+            self._case(f"withdrawal-replaced/{name}", "withdrawal-replaced", "high")
+            return "lost"
+        if mined is None:
+            return self._waiting(found["sent_at_s"])
+        status, paid = (FINAL, transfer_.amount) if mined.succeeded else (FAILED, 0)
+        block: dict[str, str | int] = {"block": mined.block, "height": mined.height, "final_at_s": self.now_s}
+        if status == FAILED:
+            block["noted"] = json.dumps([Reason("failed-on-chain", "the chain did not carry the transfer out")])
+        self.register.final(name, status, block, paid=paid, network_fee=mined.network_fee)
+        if status == FINAL:
+            self._decided(name, "final")
+        return status
 
     def refuse(self, name: str) -> str:
         """Give back a withdrawal's place and what it was counted for, end it, tell the bus why. Raises StatusError."""
@@ -192,7 +254,11 @@ class Clerk:
         if found["status"] not in {*REFUSABLE, REFUSED}:
             raise StatusError(f"withdrawal {name} is {found['status']} and cannot be refused any more")
         reasons = [Reason(*each) for each in json.loads(found.get("noted", "[]"))]
-        self.signing.give_back(name)
+        if found["status"] in {ASKED, CHECKED, PREPARED}:
+            # From here another execution can only refuse: it must not sign with a place that somebody else has then.
+            self.register.move(name, (found["status"],), RELEASED)
+        if "block" not in found:  # the place of one that failed on the chain is used up
+            self.signing.give_back(name)
         self.register.refuse(name, reasons)
         self._decided(name, "refused", tuple(reason.code for reason in reasons))
         return "refused"

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Final
 import boto3
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field
 
+from runtime.chain.rpc import Rpc
 from runtime.shared.business_events import (
     AddressScreeningRequested,
     EventPublisher,
@@ -25,7 +26,7 @@ from runtime.withdrawals.approvals import check, stored
 from runtime.withdrawals.clerk import Clerk
 from runtime.withdrawals.nodes import EthereumNodes
 from runtime.withdrawals.register import Register, address_key
-from runtime.withdrawals.rules import Receiver, Request, Rule
+from runtime.withdrawals.rules import Receiver, Request, Rule, read_rules
 from runtime.withdrawals.signing import Signing
 
 _STARTED: Final = "ExecutionAlreadyExists"
@@ -163,16 +164,12 @@ def approve(given: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
     return {"approvals": count, "needed": found["approvals_needed"]}
 
 
-def read_rules(text: str) -> tuple[Rule, ...]:
-    """Return the rules of a function's environment."""
-    return TypeAdapter(tuple[Rule, ...]).validate_json(text)
-
-
 def _clerk() -> Clerk:
     return Clerk(
         register=_register(),
         signing=_signing(),
-        chain=EthereumNodes([url for url in os.environ["ETHEREUM_NODES"].split(",") if url]),
+        chain=EthereumNodes([Rpc(address) for address in os.environ["NODE_ADDRESSES"].split(",")]),
+        confirmations=json.loads(os.environ["CONFIRMATIONS"]),
         rules=_rules(),
         count_max=int(os.environ["HOURLY_COUNT_MAX"]),
         is_locked=_is_locked,

@@ -28,6 +28,10 @@ SIGNED: Final = "signed"
 DECLINED: Final = "declined"
 RELEASED: Final = "released"
 SENT: Final = "sent"
+FINAL: Final = "final"
+"""As deep in the chain as `confirmations` says: its funds may leave the ledger."""
+FAILED: Final = "failed"
+"""As deep, and nothing was carried out: its funds are freed again."""
 SETTLED: Final = "settled"
 REFUSED: Final = "refused"
 ENDED: Final = frozenset({SETTLED, REFUSED})
@@ -111,6 +115,29 @@ class Register(RequestTable):
             if is_failed:
                 raise LimitError(which)
 
+    def final(self, name: str, status: str, mined: Mapping[str, str | int], *, paid: int, network_fee: int) -> None:
+        """Take a withdrawal from sent to FINAL or FAILED, with its block, and add to what the wallet has paid out.
+
+        `paid` is in units of the ledger, `network_fee` in the chain's smallest. Raises StatusError if it is elsewhere.
+        """
+        found = self.withdrawal(name)
+        sums = {
+            paid_out_key(found["chain"], found["asset"]): paid,
+            network_fees_key(found["chain"]): network_fee,
+        }
+        steps = [self._moved(name, (SENT,), status, mined)]
+        steps += [
+            {
+                "TableName": self._name,
+                "Key": {"id": {"S": key}},
+                "UpdateExpression": "ADD units :amount",
+                "ExpressionAttributeValues": {":amount": typed(amount)},
+            }
+            for key, amount in sums.items()
+        ]
+        if any(self._transact([{"Update": each} for each in steps])):
+            self._must_be(name, status)
+
     def refuse(self, name: str, reasons: Iterable[Reason]) -> bool:
         """End a withdrawal as refused and give back what it was counted for; return False if it had ended before."""
         found = self.withdrawal(name)
@@ -172,9 +199,23 @@ class Register(RequestTable):
         return True
 
     def halt(self, reason: str, now_s: int) -> None:
-        """Halt every withdrawal until somebody takes the item away."""
+        """Halt every withdrawal until two operators reopen them."""
         fields: dict[str, str | int] = {"id": SWITCH, "reason": reason, "since_s": now_s}
         self._client.put_item(TableName=self._name, Item={name: typed(value) for name, value in fields.items()})
+
+    def reopen(self, asked_at_s: int) -> None:
+        """End the halt; ended before, it is ended. Raises StatusError for one that began after `asked_at_s`."""
+        try:
+            self._client.delete_item(
+                TableName=self._name,
+                Key={"id": {"S": SWITCH}},
+                ConditionExpression="attribute_not_exists(id) OR since_s <= :asked",
+                ExpressionAttributeValues={":asked": typed(asked_at_s)},
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != TAKEN:
+                raise
+            raise StatusError("withdrawals were halted again since it was asked to let them out") from None
 
     @property
     def is_halted(self) -> bool:
@@ -199,11 +240,26 @@ def address_key(account: int, chain: str, address: str) -> str:
     return f"address#{account}#{chain}#{address}"
 
 
+def paid_out_key(chain: str, asset: str) -> str:
+    """Return the id of what has left the wallet to customers since the beginning, in units of the ledger."""
+    return f"paid-out#{chain}#{asset}"
+
+
+def network_fees_key(chain: str) -> str:
+    """Return the id of what the network has taken for it, in the smallest units of the chain's coin."""
+    return f"network-fees#{chain}"
+
+
+def hour_key(asset: str, now_s: int) -> str:
+    """Return the id of what all customers withdraw of an asset in this hour of the clock."""
+    return f"hour#{asset}#{now_s // HOUR_S}"
+
+
 def counters_of(request: Request, now_s: int) -> dict[str, str]:
     """Return the ids of what a request is counted in: the customer's day, the asset's hour, the hour of all."""
     return {
         "day": f"day#{request.account}#{request.asset}#{now_s // DAY_S}",
-        "hour": f"hour#{request.asset}#{now_s // HOUR_S}",
+        "hour": hour_key(request.asset, now_s),
         "count": f"hour#all#{now_s // HOUR_S}",
     }
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from pydantic import TypeAdapter
+
 DAY_S: Final = 24 * 3600
 
 
@@ -60,6 +62,11 @@ class Rule:
     """What all customers together withdraw within an hour before everything is halted."""
     fee: int = 0
     """What the house keeps of each withdrawal; the rest is sent."""
+
+
+def read_rules(text: str) -> tuple[Rule, ...]:
+    """Return the rules of an environment, which are JSON. Raises ValueError for anything else."""
+    return TypeAdapter(tuple[Rule, ...]).validate_json(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from runtime.shared.messages import (
 )
 from runtime.shared.request_table import StatusError
 from runtime.withdrawals.approvals import valid
-from runtime.withdrawals.register import DECLINED, HELD, PREPARED, RELEASED, SENT, SETTLED, Register
+from runtime.withdrawals.register import DECLINED, FAILED, FINAL, HELD, PREPARED, RELEASED, SETTLED, Register
 from runtime.withdrawals.rules import Reason
 
 _REFUSALS: Final = {
@@ -97,21 +97,21 @@ class Teller:
         return "held"
 
     async def settle(self, name: str) -> str:
-        """Take what was held out of the account, once the transaction is with a node."""
+        """Take what was held out of the account, once the transaction is final on its chain."""
         found = self.register.withdrawal(name)
         if found["status"] != SETTLED:
-            self._must_be(found, SENT)
+            self._must_be(found, FINAL)
             await self._ended(SettleHold(reference(name), found["fee"]))
-            self.register.move(name, (SENT,), SETTLED)
+            self.register.move(name, (FINAL,), SETTLED)
         return "settled"
 
     async def release(self, name: str) -> str:
-        """Free what was held, after the signer refused."""
+        """Free what was held, after the signer refused, or the chain carried nothing out."""
         found = self.register.withdrawal(name)
         if found["status"] != RELEASED:
-            self._must_be(found, DECLINED)
+            self._must_be(found, DECLINED, FAILED)
             await self._ended(ReleaseHold(reference(name)))
-            self.register.move(name, (DECLINED,), RELEASED)
+            self.register.move(name, (DECLINED, FAILED), RELEASED)
         return "released"
 
     async def _ended(self, command: SettleHold | ReleaseHold) -> None:
@@ -121,9 +121,9 @@ class Teller:
             raise EngineRefusedError(f"{type(command).__name__}: {reply}")
 
     @staticmethod
-    def _must_be(found: dict[str, Any], status: str) -> None:
-        if found["status"] != status:
-            raise StatusError(f"withdrawal {found['id']} is {found['status']}, not {status}")
+    def _must_be(found: dict[str, Any], *allowed: str) -> None:
+        if found["status"] not in allowed:
+            raise StatusError(f"withdrawal {found['id']} is {found['status']}, not {' or '.join(allowed)}")
 
 
 def reference(name: str) -> str:

@@ -109,6 +109,7 @@ _NO_CHARGE: Final = (
     "AWS::Events::ApiDestination",
     "AWS::Events::Connection",
     "AWS::Events::Archive",
+    "AWS::ECR::RegistryScanningConfiguration",
     "AWS::EventSchemas::",
     "AWS::Lambda::",
     "AWS::Logs::",

@@ -48,7 +48,10 @@ class Exchange:
     def wait_healthy(self) -> None:
         """Return once every process is well again."""
         time.sleep(1.5)  # the launcher needs a moment to notice
-        wait_for(lambda: bool((s := read_status(self.layout)) and s.state == "healthy" and s.is_fresh))
+        try:
+            wait_for(lambda: bool((s := read_status(self.layout)) and s.state == "healthy" and s.is_fresh))
+        except AssertionError:
+            raise AssertionError(self.command("status", "--verbose").stdout) from None
 
     async def session(self, name: str = "alice") -> Session:
         """Return a logged-on connection of a demo account."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from decimal import Decimal
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 import pytest
 
 from local.control import read_status
-from local.paths import Layout
 from runtime.chain.rpc import Rpc
 from runtime.market_maker.client import RefusedError
 from runtime.shared.ethereum import checksummed
@@ -23,15 +21,6 @@ ETHER = 10**18
 CONFIRMATIONS = 3
 WATCHER = "deposits_ethereum"
 TIMEOUT_S = 60.0
-
-
-@pytest.fixture
-def exchange() -> Exchange:
-    if "BURSA_DEMO" not in os.environ:
-        pytest.skip("no exchange is running: `make test` starts one")
-    found = Exchange(Layout.from_environment())
-    found.wait_healthy()
-    return found
 
 
 class Chain:

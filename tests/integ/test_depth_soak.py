@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import ccxt
@@ -34,11 +35,13 @@ from tests.runtime.market_data.wire import DepthClient, until
 
 pytestmark = pytest.mark.soak
 
-COMMANDS = int(os.environ.get("BURSA_DEPTH_COMMANDS", "5000"))
+COMMANDS = int(os.environ.get("BURSA_DEPTH_COMMANDS", "20000"))
 """The full count is 100,000."""
 SYMBOL, PAIR = "BTCUSDT", "BTC/USDT"
 STREAM = "btcusdt@depth@100ms"
-ACCOUNTS = ("replay-1", "replay-2", "replay-3", "replay-4")
+ADDRESSES = {f"replay-{number}": f"127.0.0.{10 + number}" for number in (1, 2, 3, 4)}
+"""Who trades, and from where. A refused cancel weighs 1, and everyone behind one address shares 6,000 a minute."""
+MINUTE_S = 60
 LANES = 8
 """Commands of each account that are under way together."""
 STANDING_MAX = 20
@@ -46,10 +49,17 @@ STANDING_MAX = 20
 CUT_EVERY_S = 4.0
 SETTLE_TIMEOUT_S = 90.0
 COMMANDS_TIMEOUT_S = 1_800.0
+TELL_EVERY_S = 10.0
+CLEAN_UP_TIMEOUT_S = 10.0
+REJOIN_TIMEOUT_S = 60.0
+"""Longest time until every book is begun anew after a gateway was killed."""
+STALL_MAX_S = 90.0
+"""Longest time without an answered command: a minute for who asked too much, and a restart."""
 OPEN_TIMEOUT_S = 10.0
 OPEN_PAUSE_S = 2.0
 UNSURE_CODES = {-1001, -1006, -1007, -1008}
 """Refusals while something restarts."""
+TOO_MUCH_WEIGHT = -1003
 EXPECTED_CODES = {-2010, -2011, -1013}
 """Refusals of orders that may not be: no funds, gone already, against a filter."""
 
@@ -201,6 +211,7 @@ class Follower:
         self.book = book
         self.joined = 0
         """How often the book was begun from a snapshot."""
+        self.connected = 0
         self.applied = 0
         self._demo = exchange.demo
         self._feed: Feed | None = None
@@ -219,11 +230,17 @@ class Follower:
                 continue
             assert isinstance(feed, Feed)
             self._feed = feed
+            self.connected += 1
             await self.book.forget()
-            with contextlib.suppress(OSError):  # the end of the connection, or no snapshot for the moment
+            pause_s = 0.2
+            try:
                 await self._follow(feed)
+            except HTTPError as error:  # no snapshot for the moment
+                pause_s = float(error.headers.get("Retry-After", pause_s))
+            except OSError:
+                pass  # the end of the connection
             self.cut()
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(pause_s)
 
     async def _follow(self, feed: Feed) -> None:
         # Once the stream is confirmed its events are kept, and a snapshot asked for then cannot be too old for them.
@@ -272,7 +289,8 @@ class Ccxt:
             except ccxt.ChecksumError:
                 raise  # how ccxt calls a gap
             except asyncio.CancelledError:  # how it tells that it was closed
-                if not self._is_cut:
+                task = asyncio.current_task()
+                if not self._is_cut or (task and task.cancelling()):
                     raise
                 await self._pause()
                 continue
@@ -302,8 +320,17 @@ class Ccxt:
 class Trading:
     """Lanes of random commands from several accounts, with whoever meets whom."""
 
-    def __init__(self, exchange: Exchange, seed: int) -> None:
+    def __init__(self, exchange: Exchange, seed: int, *, commands: int = COMMANDS, pace_s: float = 0.0) -> None:
         self.done = 0
+        self.unsure = 0
+        """Commands that got no answer, or one that leaves open what became of them."""
+        self.slowest_s = 0.0
+        self.goes_on = False
+        """Whether to trade on past the commands wanted: a book is only seen to change while somebody trades."""
+        self._commands = commands
+        self._pace_s = pace_s
+        self.opened = 0
+        """Connections asked for, whether they came about or not."""
         self.refused: dict[int, int] = {}
         self._chance = random.Random(seed)
         self._keys = kept_keys(exchange.layout.state / "clients.json")
@@ -312,20 +339,27 @@ class Trading:
         self._opening = asyncio.Lock()
 
     async def run(self) -> None:
-        await asyncio.gather(*(self._lane(name) for name in ACCOUNTS for _ in range(LANES)))
+        await asyncio.gather(*(self._lane(name) for name in ADDRESSES for _ in range(LANES)))
 
     async def _lane(self, name: str) -> None:
         standing: list[int] = []
-        while self.done < COMMANDS:
+        while self.done < self._commands or self.goes_on:
+            await asyncio.sleep(self._pace_s)
+            began = time.monotonic()
             try:
                 await self._step(name, standing)
                 self.done += 1
+                self.slowest_s = max(self.slowest_s, time.monotonic() - began)
             except UnavailableError:
+                self.unsure += 1
                 await asyncio.sleep(0.1)
             except RefusedError as error:
                 self.refused[error.code] = self.refused.get(error.code, 0) + 1
                 if error.code in UNSURE_CODES:
+                    self.unsure += 1
                     await asyncio.sleep(0.1)
+                elif error.code == TOO_MUCH_WEIGHT:
+                    await asyncio.sleep(MINUTE_S - time.time() % MINUTE_S)
                 elif error.code in EXPECTED_CODES:
                     self.done += 1
                 else:
@@ -355,10 +389,16 @@ class Trading:
             session = self._sessions.get(name)
             if session is None or not session.is_open:
                 keys: Keys = self._keys[name]
-                session = Session(Key(keys.ed25519_api_key, keys.ed25519_private_key_pem), in_flight_max=4 * LANES)
+                session = Session(
+                    Key(keys.ed25519_api_key, keys.ed25519_private_key_pem),
+                    in_flight_max=4 * LANES,
+                    local_address=ADDRESSES[name],
+                )
+                self.opened += 1
                 try:
                     await asyncio.wait_for(session.open(self._url), OPEN_TIMEOUT_S)
-                except (UnavailableError, OSError, TimeoutError) as error:
+                except (UnavailableError, RefusedError, OSError, TimeoutError) as error:
+                    session.close()
                     await asyncio.sleep(OPEN_PAUSE_S)  # an address may connect 300 times in five minutes
                     raise UnavailableError(str(error)) from error
                 self._sessions[name] = session
@@ -370,19 +410,36 @@ class Trading:
 
 
 class Trouble:
-    """What goes wrong while the lanes trade, each after its share of the commands."""
+    """What goes wrong while the lanes trade, each after its share of the commands, and once every book follows."""
 
-    def __init__(self, exchange: Exchange, link: EngineLink, trading: Trading) -> None:
+    def __init__(
+        self, exchange: Exchange, link: EngineLink, trading: Trading, followers: list[Follower], pro: Ccxt
+    ) -> None:
         self.done: list[str] = []
         self._exchange = exchange
         self._link = link
         self._trading = trading
+        self._followers = followers
+        self._pro = pro
 
     async def run(self) -> None:
+        self._trading.goes_on = True
+        await until(lambda: self._pro.seen is not None, COMMANDS_TIMEOUT_S)  # ccxt loads every market first
         for share, cause in ((0.2, self._kill_gateway), (0.45, self._fail_over), (0.7, self._kill_gateway)):
             await until(lambda share=share: self._trading.done >= COMMANDS * share, COMMANDS_TIMEOUT_S)
+            await until(lambda: all(each.joined for each in self._followers), COMMANDS_TIMEOUT_S)
+            joined, ends = [each.joined for each in self._followers], self._pro.ends
             await cause()
             await asyncio.to_thread(self._exchange.wait_healthy)
+            if cause == self._kill_gateway:
+                await until(
+                    lambda joined=joined, ends=ends: (
+                        self._pro.ends > ends
+                        and all(each.joined > before for each, before in zip(self._followers, joined, strict=True))
+                    ),
+                    REJOIN_TIMEOUT_S,
+                )
+        self._trading.goes_on = False
 
     async def _kill_gateway(self) -> None:
         self._exchange.kill("ws")
@@ -428,13 +485,13 @@ async def scenario(exchange: Exchange, page_sources: Path, seed: int) -> None:
     await link.start()
     await link.wait_connected(60)
     trading = Trading(exchange, seed)
-    trouble = Trouble(exchange, link, trading)
     async with PageBook.run(page_sources) as page:
         followers = [Follower(exchange, page), Follower(exchange, NaiveBook())]
         pro = Ccxt(exchange)
+        trouble = Trouble(exchange, link, trading, followers, pro)
         following = [asyncio.create_task(each.run()) for each in (*followers, pro)]
         cutting = asyncio.create_task(cut_now_and_then([*followers, pro]))
-        endless = [*following, cutting]
+        endless = [*following, cutting, asyncio.create_task(fail_on_a_stall(trading, trouble, followers, pro))]
         trading_all = asyncio.gather(trading.run(), trouble.run())
         started = time.monotonic()
         try:
@@ -446,13 +503,15 @@ async def scenario(exchange: Exchange, page_sources: Path, seed: int) -> None:
             cutting.cancel()
             engine = await engines_book(link)
             await agree(engine, {"ours": page, "naive": followers[1].book, "ccxt": pro}, following)
+        except BaseException as error:
+            print(f"ended by {error!r}", flush=True)
+            raise
         finally:
-            trading_all.cancel()
-            for each in endless:
+            for each in (trading_all, *endless):
                 each.cancel()
-            await asyncio.gather(*endless, trading_all, return_exceptions=True)
-            trading.close()
             await pro.cut()
+            await asyncio.wait((trading_all, *endless), timeout=CLEAN_UP_TIMEOUT_S)
+            trading.close()
             await link.stop()
     print(
         f"{trading.done} commands in {seconds:.0f} s, refused {trading.refused}; killed {trouble.done}; begun anew: "
@@ -475,6 +534,22 @@ async def cut_now_and_then(all_of_them: list[Any]) -> None:
                 await each.cut()
             else:
                 each.cut()
+
+
+async def fail_on_a_stall(trading: Trading, trouble: Trouble, followers: list[Follower], pro: Ccxt) -> None:
+    """Tell how far things are, for ever; fail once no command has been answered for too long."""
+    began, moved, done = time.monotonic(), time.monotonic(), 0
+    while True:
+        await asyncio.sleep(TELL_EVERY_S)
+        state = (
+            f"{time.monotonic() - began:.0f} s: {trading.done} commands, {trading.opened} sessions opened, refused "
+            f"{trading.refused}; killed {trouble.done}; begun anew {[each.joined for each in followers]}, "
+            f"connections {[each.connected for each in followers]}, ccxt {pro.ends}"
+        )
+        print(state, flush=True)
+        if trading.done > done:
+            moved, done = time.monotonic(), trading.done
+        assert time.monotonic() - moved < STALL_MAX_S, f"nothing goes on: {state}"
 
 
 async def agree(engine: tuple[int, Levels, Levels], books: dict[str, Any], following: list[Any]) -> None:

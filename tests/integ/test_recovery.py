@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import time
 from typing import Any
 
 import pytest
 
-from local.paths import Layout
 from runtime.market_maker.client import RefusedError, Session, UnavailableError
 from tests.integ.exchange import Exchange, run
 
 pytestmark = pytest.mark.integ
 SYMBOL = "ETHIDR"
 LANES = 6
+SURE_MIN = 20
+"""Orders that must stand in the end before a run says anything."""
 UNSURE_CODES = {-1001, -1006, -1007, -1008}
 """Refusals that leave open whether the command took effect."""
 NO_LINK = -1008
 NOTHING_OPEN = -2011
 LINK_TIMEOUT_S = 15.0
-
-
-@pytest.fixture
-def exchange() -> Exchange:
-    if "BURSA_DEMO" not in os.environ:
-        pytest.skip("no exchange is running: `make test` starts one")
-    found = Exchange(Layout.from_environment())
-    found.wait_healthy()
-    return found
 
 
 class Load:
@@ -83,6 +74,10 @@ class Load:
         self._exchange.kill(victim)
         await asyncio.sleep(seconds / 2)
         await asyncio.to_thread(self._exchange.wait_healthy)
+        for _ in range(100):  # a busy machine places fewer in that time; the caller counts in the end
+            if len(self.standing.keys() - self.unsure) >= SURE_MIN:
+                break
+            await asyncio.sleep(0.1)
         self._stopping.set()
         await asyncio.gather(*lanes)
 
@@ -111,7 +106,7 @@ async def trade_through(exchange: Exchange, victim: str, seed: int) -> None:
     sure = {name: number for name, number in load.standing.items() if name not in load.unsure}
     assert {name: found.get(name) for name in sure} == sure, "an acknowledged order is lost"
     assert set(found) <= set(load.standing) | load.unsure, "an order stands that nobody placed"
-    assert len(sure) > 20
+    assert len(sure) >= SURE_MIN
     await _cancel_all(final)
     final.close()
 

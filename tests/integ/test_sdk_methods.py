@@ -19,8 +19,9 @@ from binance_sdk_spot.spot import Spot
 from binance_sdk_spot.websocket_api.websocket_api import SpotWebSocketAPI
 from binance_sdk_spot.websocket_streams.websocket_streams import SpotWebSocketStreams
 from pydantic import BaseModel
+from requests.adapters import HTTPAdapter
 
-from tests.integ.test_clients import SYMBOL, account, ask, best_bid, clean, far_below
+from tests.integ.test_clients import SYMBOL, Machine, account, ask, best_bid, clean, far_below
 from tests.integ.test_clients import demo as read_demo
 from tests.integ.test_clients_sdk import rest, socket_api
 from tests.integ.test_clients_special import share_of_best
@@ -28,22 +29,23 @@ from tests.integ.test_clients_special import share_of_best
 pytestmark = pytest.mark.integ
 
 WAIT_S = 20.0
-WEIGHT_LEFT_ALONE = 4_500
-"""Of the 6,000 of a minute; no case needs more than the rest."""
+MACHINES = (f"127.0.1.{number}" for number in range(1, 250))
+"""Each case asks from an address of its own: all of them from one would wait minutes for its request weight."""
 SOR = "Orders are not routed to other venues."
 PAIRS = "Lists whose second order depends on what the first received are not built."
 NOT_OFFERED = {
     **dict.fromkeys(("order_list_opo", "order_list_opoco", "order_list_place_opo", "order_list_place_opoco"), PAIRS),
     **dict.fromkeys(("sor_order", "sor_order_test", "sor_order_place"), SOR),
     **dict.fromkeys(("order_oco", "order_list_place"), "Replaced by the list with two legs, long ago."),
-    **dict.fromkeys(("execution_rules", "reference_price", "reference_price_calculation"), "There is no such price."),
+    "execution_rules": "No order is held to other prices than those its filters allow when it is placed.",
+    "reference_price_calculation": "The price comes from other venues; how is told to no client.",
     "historical_block_trades": "There are no block trades.",
     "block_trades_historical": "There are no block trades.",
 }
 """Answers the documented -1020, and why."""
 STREAMS_NOT_OFFERED = {
     "block_trade": "There are no block trades.",
-    "reference_price": "There is no such price.",
+    "reference_price": "Asked for by REST and the WebSocket API.",
     "kline_offset": "Days begin at midnight in UTC.",
 }
 PLUMBING = {
@@ -63,6 +65,7 @@ def offered(kind: type) -> set[str]:
 METHODS = {"rest": offered(SpotRestAPI), "ws": offered(SpotWebSocketAPI), "streams": offered(SpotWebSocketStreams)}
 PUBLIC = {
     *(f"/api/v3/{name}" for name in ("exchangeInfo", "depth", "trades", "aggTrades", "klines", "avgPrice")),
+    "/api/v3/referencePrice",
     "/api/v3/ticker/bookTicker",
 }
 """Paths that take no signature."""
@@ -89,6 +92,13 @@ class RefusedError(Exception):
     """The WebSocket API refuses; its client tells that as an answer."""
 
 
+class _FromMachine(HTTPAdapter):
+    """Lets the client's connections come from where requests by hand come from."""
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, **options, source_address=(Machine.address, 0))  # type: ignore[no-untyped-call]
+
+
 class Client:
     """One account's client, over REST or over the WebSocket API."""
 
@@ -97,6 +107,8 @@ class Client:
         self.number = 0 if transport == "rest" else 1
         self.loop = asyncio.new_event_loop()
         self.api = rest(0) if transport == "rest" else socket_api(1)
+        if transport == "rest":
+            self.api._session.mount("http://", _FromMachine())
         if transport == "ws":
             self._done(self.api.create_connection())
 
@@ -219,7 +231,7 @@ def _exchange_info(client: Client, name: str) -> None:
 
 @case("depth")
 def _depth(client: Client, name: str) -> None:
-    book = client.call(name, symbol=SYMBOL, limit=5)
+    book = client.call(name, symbol=SYMBOL, limit=5, symbol_status="TRADING")
     bids, asks = ([Decimal(price) for price, _ in book[side]] for side in ("bids", "asks"))
     assert len(bids) == len(asks) == 5
     assert bids == sorted(bids, reverse=True)
@@ -317,11 +329,22 @@ def _price(client: Client, name: str) -> None:
     assert {each["symbol"] for each in client.call(name)} == set(read_demo()["symbols"])
 
 
+@case("reference_price")
+def _reference(client: Client, name: str) -> None:
+    by_hand = client.by_hand("GET", "/api/v3/referencePrice", symbol=SYMBOL)
+    answer = client.call(name, symbol=SYMBOL)
+    assert (answer["symbol"], answer["timestamp"] > by_hand["timestamp"] - 60_000) == (SYMBOL, True)
+    assert abs(Decimal(answer["referencePrice"]) / best_bid() - 1) < Decimal("0.2")
+
+
 @case("ticker_book_ticker", "ticker_book")
 def _book_ticker(client: Client, name: str) -> None:
     answer = client.call(name, symbol=SYMBOL)
     assert Decimal(answer["bidPrice"]) < Decimal(answer["askPrice"])
     assert {each["symbol"] for each in client.call(name)} == set(read_demo()["symbols"])
+    assert {each["symbol"] for each in client.call(name, symbol_status="TRADING")} == set(read_demo()["symbols"])
+    with pytest.raises(Exception, match=r"status does not match the requested symbolStatus"):
+        client.call(name, symbol=SYMBOL, symbol_status="HALT")
 
 
 # ---- orders ----------------------------------------------------------------------------------------------------------
@@ -637,21 +660,18 @@ def _user_data(client: Client, name: str) -> None:
 # ---- the tests -------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def _own_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Machine, "address", next(MACHINES))
+
+
 @pytest.fixture
 def client(request: pytest.FixtureRequest) -> Iterator[Client]:
-    rested()
     made = Client(request.param)
     clean(made.number)
     yield made
     clean(made.number)
     made.close()
-
-
-def rested() -> None:
-    """Wait for the next minute when much of this one's weight is used: all these requests come from one address."""
-    used = int(ask("GET", "/api/v3/ping")[1]["x-mbx-used-weight-1m"])
-    if used > WEIGHT_LEFT_ALONE:
-        time.sleep(60.5 - time.time() % 60)
 
 
 def of_both(wanted: Callable[[str], set[str]]) -> list[Any]:
@@ -756,7 +776,6 @@ STREAMS: dict[str, tuple[dict[str, Any], Callable[[Any], None]]] = {
 
 @pytest.mark.parametrize("name", sorted(METHODS["streams"] & STREAMS.keys()))
 def test_stream(name: str) -> None:
-    rested()
     arguments, check = STREAMS[name]
     check(asyncio.run(_first_event(name, arguments)))
 

@@ -54,9 +54,12 @@ def test_keys_are_made_once_kept_private_and_extended_for_new_accounts(tmp_path:
     ) == 2 * len(ACCOUNTS)
     kept = json.loads(path.read_bytes())
     del kept["bob"]
+    del kept["alice"]["withdraw_api_key"], kept["alice"]["withdraw_secret_key"]  # as an earlier version wrote it
     path.write_text(json.dumps(kept | {"visitor": kept["alice"]}))
     again = kept_keys(path)
-    assert again["alice"] == keys["alice"]
+    assert again["alice"].api_key == keys["alice"].api_key
+    assert again["alice"].withdraw_api_key
+    assert kept_keys(path) == again
     assert again["bob"] != keys["bob"]
     assert "visitor" in json.loads(path.read_bytes()), "what somebody else keeps there stays"
     assert keys["alice"].secret_key not in repr(keys["alice"])
@@ -88,7 +91,10 @@ def test_accounts_are_opened_funded_and_given_keys_once(
     assert asyncio.run(seed("engine:1", CATALOGUE, store, keys)) == (0, opened)
     assert credited["demo/alice/BTC"] == parse_decimal("25", 8)
     stored = store.dynamodb.scan(TableName="keys")["Items"]
-    assert len(stored) == 2 * len(ACCOUNTS)
+    withdrawing = [item for item in stored if "WITHDRAW" in item["permissions"]["SS"]]
+    assert {item["api_key"]["S"] for item in withdrawing} == {keys[name].withdraw_api_key for name in ("alice", "bob")}
+    assert all(item["ip_list"]["SS"] == ["127.0.0.0/8", "::1/128"] for item in withdrawing)
+    assert len(stored) == 2 * len(ACCOUNTS) + len(withdrawing)
     (row,) = [item for item in stored if item["api_key"]["S"] == keys["maker"].api_key]
     assert (row["account_id"]["N"], row["tier"]["S"]) == (str(opened["maker"]), "market_maker")
 
@@ -107,6 +113,9 @@ def test_the_demo_file_holds_users_only(tmp_path: Path) -> None:
         "ed25519_private_key_pem",
         "ed25519_api_key",
         "deposit_addresses",
+        "withdraw_api_key",
+        "withdraw_secret_key",
+        "withdrawal_addresses",
     }
     assert told["symbols"] == ["BTCUSDT", "ETHUSDT", "BTCIDR", "ETHIDR"]
     assert keys["maker"].secret_key not in path.read_text()

@@ -27,7 +27,7 @@ REST = {
     "LISTEN_HOST": "0.0.0.0",
     "LISTEN_PORT": "8080",
     "ENGINE_ADDRESS": "engine.bursa.internal:7001",
-    "VALKEY_URL": "rediss://127.0.0.1:6390",
+    "VALKEY_URL": "rediss://dev-gateways@127.0.0.1:6390",
 }
 
 
@@ -113,7 +113,7 @@ def test_services_are_read_from_tasks_and_from_launch_templates(world: World) ->
         name="engine",
         path="S/engineTask",
         command=("python", "-m", "runtime.engine.main"),
-        environment=ENGINE,
+        environment={**ENGINE, "AWS_DEFAULT_REGION": REGION, "AWS_REGION": REGION},
         port=7001,
         count=1,
         hosts=("engine.bursa.internal",),
@@ -121,6 +121,7 @@ def test_services_are_read_from_tasks_and_from_launch_templates(world: World) ->
         region=REGION,
     )
     assert (ws.name, ws.count, ws.port, ws.health_path, ws.role) == ("ws", 2, 8081, "/healthz", "arn:Role")
+    assert not [name for name in ws.environment if "REGION" in name], "nobody tells an instance, so its template must"
 
 
 Mutate = Callable[[World], None]

@@ -3,14 +3,18 @@
 import asyncio
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import psycopg
 import pytest
 import redis
 
+from exchange_constructs.ticker_cache import ACCESS
 from local.control import birth
 from local.stand_ins import HOST, conninfo, ensure_databases, free_port, postgres, valkey
 from local.supervisor import Program, Supervisor
+from runtime.gateway.cache_login import TokenLogin
+from runtime.gateway.limits import ValkeyCounts
 
 CLUSTERS = {"cluster": {"dbname": "ledger"}}
 
@@ -85,3 +89,34 @@ def test_valkey_is_bounded_and_keeps_nothing(tmp_path: Path) -> None:
 
     during(tmp_path, body, valkey(tmp_path, port))
     assert list(tmp_path.glob("*.rdb")) == []
+
+
+def test_the_rights_of_the_gateways_user_are_enough_to_count_and_for_nothing_else(tmp_path: Path) -> None:
+    """The access string of the template, judged by a real server, with a password in the place of a token."""
+    port = free_port()
+
+    def count() -> list[int]:
+        async def main() -> list[int]:
+            store = ValkeyCounts(f"redis://gateways@{HOST}:{port}", "counts")
+            try:
+                return [(await store.add([("limits:weight:60:1:ana", 5, 60)]))[0] for _ in range(2)]
+            finally:
+                await store.close()
+
+        with patch.object(TokenLogin, "get_credentials", lambda login: (login.user, "a token")):
+            return asyncio.run(main())
+
+    def body() -> None:
+        admin = redis.Redis(host=HOST, port=port)
+        admin.execute_command("ACL", "SETUSER", "gateways", ">a token", *ACCESS.split())
+        admin.execute_command("ACL", "SETUSER", "default", "resetpass", ">other")
+        admin = redis.Redis(host=HOST, port=port, password="other")
+        admin.execute_command("ACL", "LOG", "RESET")
+        assert count() == [5, 10]
+        assert admin.execute_command("ACL", "LOG") == [], "the client sends nothing that it may not"
+        gateway = redis.Redis(host=HOST, port=port, username="gateways", password="a token")
+        for refused in (("GET", "limits:a"), ("INCRBY", "tickers:a", 1), ("KEYS", "*"), ("FLUSHALL",)):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                gateway.execute_command(*refused)
+
+    during(tmp_path, body, valkey(tmp_path, port))

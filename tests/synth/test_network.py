@@ -149,6 +149,22 @@ def test_the_websocket_gateway_sees_the_clients_address_and_drains_slowly(exchan
     assert {group["HealthCheckPath"] for group in groups.values()} == {"/healthz"}
 
 
+def test_the_public_balancer_keeps_one_address_in_each_zone(exchange: Any) -> None:
+    (balancer,) = [
+        each
+        for _, each in exchange.of_type("AWS::ElasticLoadBalancingV2::LoadBalancer")
+        if each["Scheme"] == "internet-facing"
+    ]
+    ours = {path.split("/")[1]: each for path, each in exchange.resources() if path.startswith("Gateway/")}
+    held = {mapping["AllocationId"]["Fn::GetAtt"][0] for mapping in balancer["SubnetMappings"]}
+    assert held == {name for name, each in ours.items() if each["Type"] == "AWS::EC2::EIP"}
+    subnets = {exchange.text(mapping["SubnetId"]) for mapping in balancer["SubnetMappings"]}
+    assert len(held) == len(subnets) == exchange.config.network.az_count
+    assert "Subnets" not in balancer
+    kept = "Retain" if exchange.config.retained else "Delete"
+    assert {ours[name]["DeletionPolicy"] for name in held} == {kept}
+
+
 def test_the_private_balancer_stands_behind_the_web_firewall(exchange: Any) -> None:
     ((_, association),) = exchange.of_type("AWS::WAFv2::WebACLAssociation")
     assert "RestFrontBalancer" in exchange.text(association["ResourceArn"])

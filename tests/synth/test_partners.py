@@ -1,14 +1,13 @@
 """Partners: who is on the list comes in, by private ways, through the same gateway as everyone."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from config.model import ConfigError, checked
-from tests.conftest import Exchange, read
+from tests.conftest import Exchange
+from tests.synth.turned_on import LINE, VPN
 
 
 def test_the_endpoint_service_takes_listed_accounts_one_by_one(exchange: Any) -> None:
@@ -183,7 +182,8 @@ def test_firewalls_flows_and_tunnels_are_on_record_under_our_key(prod: Any) -> N
         if path.startswith("Partners/")
     ]
     assert logging == [{"ALERT", "FLOW"}] * zones
-    assert len([path for path, _ in prod.of_type("AWS::EC2::FlowLog") if path.startswith("Partners/Dmz")]) == 1
+    flows = [each for path, each in prod.of_type("AWS::EC2::FlowLog") if path.startswith("Partners/Dmz")]
+    assert sorted(each["LogDestinationType"] for each in flows) == ["cloud-watch-logs", "s3"]  # the second is locked
     groups = [each for path, each in prod.of_type("AWS::Logs::LogGroup") if path.startswith("Partners/")]
     assert len(groups) == zones + 2  # one for each firewall, one of flows, one of tunnels
     assert all("KeysLogs" in prod.text(each["KmsKeyId"]) for each in groups)
@@ -216,33 +216,15 @@ def test_nothing_passes_a_link_before_its_attachment_is_known(prod: Any) -> None
     assert list(prod.of_type("AWS::EC2::TransitGatewayRouteTablePropagation")) == []
 
 
-VPN, LINE = "tgw-attach-0123456789abcdef0", "tgw-attach-0fedcba9876543210"
-
-
-@pytest.fixture(scope="module")
-def linked(prod: Exchange, synth_app: Callable[[Path], Any], tmp_path_factory: pytest.TempPathFactory) -> Exchange:
-    """Prod, once its attachments are known."""
-    from stacks.exchange_stage import ExchangeStage  # noqa: PLC0415 - a second of jsii
-
-    partners = prod.config.partners
-    centres = tuple(replace(centre, vpn_attachment=VPN) for centre in partners.data_centres)
-    config = replace(prod.config, partners=replace(partners, data_centres=centres, line_attachment=LINE))
-    folder = tmp_path_factory.mktemp("linked")
-    app = synth_app(folder)
-    ExchangeStage(app, "Prod", config=checked(config))
-    app.synth()
-    return read(config, folder / "assembly-Prod")
-
-
-def test_what_comes_by_a_link_is_routed_to_the_dmz_and_never_to_another_partner(linked: Exchange) -> None:
+def test_what_comes_by_a_link_is_routed_to_the_dmz_and_never_to_another_partner(turned_on: Exchange) -> None:
     tables = {
         exchange_side: {
-            linked.text(each["TransitGatewayAttachmentId"]): each["TransitGatewayRouteTableId"]["Ref"]
-            for _, each in linked.of_type(f"AWS::EC2::TransitGatewayRouteTable{exchange_side}")
+            turned_on.text(each["TransitGatewayAttachmentId"]): each["TransitGatewayRouteTableId"]["Ref"]
+            for _, each in turned_on.of_type(f"AWS::EC2::TransitGatewayRouteTable{exchange_side}")
         }
         for exchange_side in ("Association", "Propagation")
     }
-    ((_, into),) = linked.of_type("AWS::EC2::TransitGatewayRoute")
+    ((_, into),) = turned_on.of_type("AWS::EC2::TransitGatewayRoute")
     arrivals = into["TransitGatewayRouteTableId"]["Ref"]
     arriving, learning = tables["Association"], tables["Propagation"]
     assert {name for name, table in arriving.items() if table == arrivals} == {VPN, LINE}

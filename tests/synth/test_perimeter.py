@@ -81,7 +81,7 @@ def test_the_firewall_passes_the_price_sources_and_drops_the_rest(exchange: Any)
     (group,) = of(exchange, "AWS::NetworkFirewall::RuleGroup", "Network/")
     rules = group["RuleGroup"]["RulesSource"]["RulesString"].splitlines()
     hosts = [rule.split('content:"')[1].split('"')[0] for rule in rules if "tls.sni" in rule]
-    assert hosts == list(exchange.config.egress.domains)
+    assert hosts == list(exchange.config.hosts_outside)
     assert all(rule.startswith("pass ") and " 443 (" in rule and "startswith; endswith" in rule for rule in rules[:-1])
     assert "flow:not_established" in rules[-1]  # the handshake alone passes without a name
     (policy,) = of(exchange, "AWS::NetworkFirewall::FirewallPolicy", "Network/")
@@ -96,7 +96,7 @@ def test_names_that_are_not_on_the_list_do_not_resolve_and_every_question_is_kep
     (allowed,) = [domains for path, domains in lists.items() if "Allowed" in path]
     (blocked,) = [domains for path, domains in lists.items() if "Allowed" not in path]
     assert blocked == ["*"]
-    assert set(exchange.config.egress.domains) < set(allowed)
+    assert set(exchange.config.hosts_outside) < set(allowed)
     assert not {"*", "*.com", "*.amazonaws.com", "*.internal"} & set(allowed)
     assert len(list(exchange.of_type("AWS::Route53Resolver::FirewallRuleGroupAssociation"))) == 1
     assert len(list(exchange.of_type("AWS::Route53Resolver::ResolverQueryLoggingConfigAssociation"))) == 1
@@ -140,6 +140,29 @@ def test_records_are_locked_where_those_who_act_cannot_reach_them(exchange: Any)
     assert f"aws://{config.accounts.audit}/{config.region}" in homes
 
 
+def test_the_flows_of_every_network_are_locked_away_as_well(exchange: Any) -> None:
+    config = exchange.config
+    places: dict[str, set[str]] = {}
+    for path, flows in exchange.of_type("AWS::EC2::FlowLog"):
+        assert (flows["TrafficType"], flows["ResourceType"]) == ("ALL", "VPC"), path
+        network = f"{path.split('/')[0]}/{exchange.text(flows['ResourceId'])}"
+        places.setdefault(network, set()).add(exchange.text(flows.get("LogDestination", "log group")))
+    networks = {f"{path.split('/')[0]}/<{path.split('/')[1]}>" for path, _ in exchange.of_type("AWS::EC2::VPC")}
+    locked = f"arn:aws:s3:::bursa-{config.name}-audit-{config.accounts.audit}"
+    assert places == {network: {"log group", locked} for network in networks}
+
+
+def test_a_network_is_made_after_the_archive_of_its_flows(exchange: Any) -> None:
+    manifest = json.loads((exchange.folder / "manifest.json").read_text())["artifacts"]
+    stacks = {
+        each["displayName"].partition(" ")[0].partition("/")[2]: name
+        for name, each in manifest.items()
+        if each["type"] == "aws:cloudformation:stack"
+    }
+    for stack in {path.split("/")[0] for path, _ in exchange.of_type("AWS::EC2::VPC")}:
+        assert stacks["Audit"] in manifest[stacks[stack]]["dependencies"], stack
+
+
 def test_in_prod_nobody_can_shorten_a_record(prod: Any) -> None:
     ((_, bucket),) = [(p, b) for p, b in prod.of_type("AWS::S3::Bucket") if p.startswith("Audit/")]
     retention = bucket["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]
@@ -158,6 +181,7 @@ def test_only_our_accounts_add_records_and_none_reads_or_deletes_them(exchange: 
         assert set([services] if isinstance(services, str) else services) <= {
             "cloudtrail.amazonaws.com",
             "config.amazonaws.com",
+            "delivery.logs.amazonaws.com",
         }
         given = statement["Condition"]["StringEquals"]["aws:SourceAccount"]
         assert set([given] if isinstance(given, str) else given) == ours
@@ -186,6 +210,7 @@ def test_the_usual_questions_are_ready_and_name_a_day(exchange: Any) -> None:
         "AWS::Config::ConformancePack",
         "AWS::AccessAnalyzer::Analyzer",
         "AWS::InspectorV2::CisScanConfiguration",
+        "AWS::ECR::RegistryScanningConfiguration",
     ],
 )
 def test_every_account_is_watched(exchange: Any, kind: str) -> None:
@@ -203,6 +228,44 @@ def test_the_detector_looks_at_objects_disks_databases_and_functions(exchange: A
     for _, detector in exchange.of_type("AWS::GuardDuty::Detector"):
         on = {feature["Name"] for feature in detector["Features"] if feature["Status"] == "ENABLED"}
         assert on == {"S3_DATA_EVENTS", "EBS_MALWARE_PROTECTION", "RDS_LOGIN_EVENTS", "LAMBDA_NETWORK_LOGS"}
+
+
+def test_what_outsiders_upload_is_scanned_and_the_result_stands_on_it(exchange: Any) -> None:
+    scanned = {}
+    for path, plan in exchange.of_type("AWS::GuardDuty::MalwareProtectionPlan"):
+        bucket = plan["ProtectedResource"]["S3Bucket"]
+        assert plan["Actions"] == {"Tagging": {"Status": "ENABLED"}}, path
+        scanned[path.split("/")[0]] = (exchange.text(bucket["BucketName"])[:8], bucket.get("ObjectPrefixes"))
+    assert scanned == {"Onboarding": ("<Documen", None), "Migration": ("<Landing", ["incoming/"])}
+
+
+def test_the_scanner_writes_no_object_but_its_own_and_no_rule_but_guardduty_s(exchange: Any) -> None:
+    found = {
+        path: policy["PolicyDocument"]["Statement"]
+        for path, policy in exchange.of_type("AWS::IAM::ManagedPolicy")
+        if "ScanRole" in path
+    }
+    assert len(found) == 2
+    for path, statements in found.items():
+        by_action = {action: each for each in statements for action in _listed(each["Action"])}
+        written = exchange.text(by_action["s3:PutObject"]["Resource"])
+        assert written.endswith("/malware-protection-resource-validation-object"), path
+        for action in ("events:PutRule", "events:PutTargets", "events:RemoveTargets", "events:DeleteRule"):
+            assert list(by_action[action]["Condition"]["StringEquals"]) == ["events:ManagedBy"], path
+        assert "kms:ViaService" in by_action["kms:Decrypt"]["Condition"]["StringEquals"]
+        assert not any(action.startswith("s3:Delete") for action in by_action)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def test_every_image_is_looked_through_when_it_comes_and_for_as_long_as_it_stays(exchange: Any) -> None:
+    for path, scanning in exchange.of_type("AWS::ECR::RegistryScanningConfiguration"):
+        assert scanning["ScanType"] == "ENHANCED", path
+        (rule,) = scanning["Rules"]
+        assert rule["ScanFrequency"] == "CONTINUOUS_SCAN"
+        assert rule["RepositoryFilters"] == [{"Filter": "*", "FilterType": "WILDCARD"}]
 
 
 def test_findings_of_every_source_reach_a_queue(exchange: Any) -> None:

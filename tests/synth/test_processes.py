@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from runtime.gateway.parts import GatewaySettings
 from runtime.shared.catalogue import read_catalogue
 
 COMMON = {"SERVICE", "LISTEN_HOST", "LISTEN_PORT", "CATALOGUE_PARAMETER"}
@@ -13,7 +14,7 @@ WALLET = {
     *("ADDRESS_TABLE", "DEPOSIT_CHAINS", "DEPOSIT_TABLE"),
     *("WITHDRAWAL_FUNCTION", "WITHDRAWAL_RULES", "WITHDRAWAL_TABLE"),
 }
-GATEWAY = {"ENGINE_ADDRESS", "MARKET_DATA_ADDRESS", "DATABASE_URL", "API_KEY_TABLE", "VALKEY_URL"}
+GATEWAY = {"ENGINE_ADDRESS", "MARKET_DATA_ADDRESS", "DATABASE_URL", "API_KEY_TABLE", "VALKEY_URL", "VALKEY_CACHE"}
 CONTRACT = {
     "engine": ("runtime.engine.main", 7001, {"GROUP", "JOURNAL_CLUSTER_ARN", "SNAPSHOT_BUCKET", "LEASE_TABLE"}),
     "market_data": ("runtime.market_data.main", 7002, {"ENGINE_ADDRESS", "DATABASE_URL", "TRADE_STREAM"}),
@@ -39,7 +40,7 @@ CONTRACT = {
     ),
     "rest": ("runtime.gateway.rest", 8080, GATEWAY | WALLET),
     "fix": ("runtime.fix.main", 8083, set()),
-    "ws": ("runtime.gateway.ws", 8081, GATEWAY | {"AWS_REGION"}),
+    "ws": ("runtime.gateway.ws", 8081, GATEWAY | {"AWS_DEFAULT_REGION"}),
 }
 FARGATE = ("engine", "market_data", "ledger", "rest", "fix", "deposits_ethereum", "price_feed")
 
@@ -93,7 +94,7 @@ def test_an_instance_is_started_as_its_service_expects(exchange: Any) -> None:
     assert service["ports"] == [port]
     assert set(service["environment"]) == COMMON | own
     assert service["environment"]["LISTEN_PORT"] == str(port)
-    assert service["environment"]["AWS_REGION"] == exchange.config.region
+    assert service["environment"]["AWS_DEFAULT_REGION"] == exchange.config.region
 
 
 def test_variables_point_at_what_they_name(exchange: Any) -> None:
@@ -110,8 +111,11 @@ def test_variables_point_at_what_they_name(exchange: Any) -> None:
         writer = r"<Data/DatabaseCluster\w+\.Endpoint\.Address>:<Data/DatabaseCluster\w+\.Endpoint\.Port>"
         assert re.fullmatch(rf"postgresql://ledger_reader@{writer}/bursa", variables["DATABASE_URL"])
         assert re.fullmatch(r"<Data/ApiKeysTable\w+>", variables["API_KEY_TABLE"])
-        cache = r"rediss://<Data/Cache\w+\.Endpoint\.Address>:<Data/Cache\w+\.Endpoint\.Port>"
-        assert re.fullmatch(cache, variables["VALKEY_URL"])
+        ((_, cache),) = exchange.of_type("AWS::ElastiCache::ServerlessCache")
+        ((_, user),) = exchange.of_type("AWS::ElastiCache::User")
+        endpoint = r"<Data/Cache\w+\.Endpoint\.Address>:<Data/Cache\w+\.Endpoint\.Port>"
+        assert re.fullmatch(rf"rediss://{user['UserName']}@{endpoint}", variables["VALKEY_URL"])
+        assert variables["VALKEY_CACHE"] == cache["ServerlessCacheName"]
     market_data = containers(exchange)["market_data"]["Environment"]
     assert re.fullmatch(r"<Data/TradesStream\w+>", market_data["TRADE_STREAM"])
     for variables in (market_data, containers(exchange)["ledger"]["Environment"]):
@@ -134,7 +138,7 @@ def test_every_address_is_a_name_and_port_that_a_service_has(exchange: Any) -> N
 
 
 def test_the_catalogue_is_what_every_process_reads(exchange: Any) -> None:
-    ((path, parameter),) = exchange.of_type("AWS::SSM::Parameter")
+    ((path, parameter),) = [each for each in exchange.of_type("AWS::SSM::Parameter") if each[0].startswith("Data/")]
     assert read_catalogue(parameter["Value"], path) == exchange.config.catalogue
     names = {container["Environment"]["CATALOGUE_PARAMETER"] for container in containers(exchange).values()}
     assert names | {descriptor(exchange)["environment"]["CATALOGUE_PARAMETER"]} == {f"<{path}>"}
@@ -164,6 +168,39 @@ def test_a_failed_deployment_is_rolled_back_and_a_single_task_is_never_doubled(e
             assert deployment["MinimumHealthyPercent"] >= 50, path
         assert service["NetworkConfiguration"]["AwsvpcConfiguration"]["AssignPublicIp"] == "DISABLED", path
         assert service.get("EnableExecuteCommand", False) is False, path
+
+
+def test_the_one_service_that_scales_holds_nothing(exchange: Any) -> None:
+    ((path, target),) = exchange.of_type("AWS::ApplicationAutoScaling::ScalableTarget")
+    assert path.startswith("Gateway/RestService")
+    assert (target["MinCapacity"], target["MaxCapacity"]) == (
+        exchange.config.rest.task_count,
+        exchange.config.rest.task_count_max,
+    )
+    ((_, policy),) = exchange.of_type("AWS::ApplicationAutoScaling::ScalingPolicy")
+    tracked = policy["TargetTrackingScalingPolicyConfiguration"]
+    assert tracked["PredefinedMetricSpecification"] == {"PredefinedMetricType": "ECSServiceAverageCPUUtilization"}
+    assert tracked["ScaleInCooldown"] > tracked["ScaleOutCooldown"]
+
+
+def test_instances_grow_with_connections_and_with_work(exchange: Any) -> None:
+    policies = [each for _, each in exchange.of_type("AWS::AutoScaling::ScalingPolicy")]
+    tracked = [each["TargetTrackingConfiguration"] for each in policies]
+    (cpu,) = [each for each in tracked if "PredefinedMetricSpecification" in each]
+    assert cpu["PredefinedMetricSpecification"] == {"PredefinedMetricType": "ASGAverageCPUUtilization"}
+    (connections,) = [each for each in tracked if "CustomizedMetricSpecification" in each]
+    assert 0 < connections["TargetValue"] < GatewaySettings.model_fields["connections_max"].default
+    flows, instances, each = connections["CustomizedMetricSpecification"]["Metrics"]
+    assert flows["MetricStat"]["Metric"]["MetricName"] == "ActiveFlowCount_TLS"
+    assert "StreamFrontBalancer" in exchange.text(flows["MetricStat"]["Metric"]["Dimensions"][0]["Value"])
+    (group,) = [
+        each for path, each in exchange.of_type("AWS::AutoScaling::AutoScalingGroup") if path.startswith("Gateway/")
+    ]
+    counted = instances["MetricStat"]["Metric"]["MetricName"]
+    assert group["MetricsCollection"] == [{"Granularity": "1Minute", "Metrics": [counted]}]  # else nobody measures it
+    assert (each["Expression"], each["ReturnData"]) == (f"{flows['Id']} / {instances['Id']}", True)
+    assert not flows["ReturnData"]
+    assert not instances["ReturnData"]
 
 
 def test_dev_runs_one_engine_and_the_others_a_standby(exchanges: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from runtime.shared.glue_columns import columns
-from runtime.shared.trade_records import TradeBatch
+from runtime.shared.trade_records import TradeBatch, TradeRecord
 
 LOCKED = {
     "Reporting/Ledger": "ledger_years",
@@ -49,19 +49,26 @@ def test_the_key_of_records_is_for_those_who_deal_with_records(exchange: Any) ->
         if "KeysRecords" in str(policy)
     }
     assert holders == {
+        "Analytics/DashboardRole",
         "Analytics/LakeDeliveryRole",
+        "Analytics/TrainingRunner",
+        "Analytics/WarehouseRole",
         "Foundation/CopiesRole",
         "Gateway/RestRole",
         *(f"Deposits/{chain.name.title()}Role" for chain in exchange.config.nodes.chains),
         "MarketData/MarketDataRole",
         "Offboarding/ExporterRole",
         "Offboarding/WriterRole",
+        "Reconciliation/ReconcilerRole",
         "Reporting/ExporterRole",
         "Reporting/FilerRole",
         "Reporting/Regulator",
         "Reporting/StatementsRole",
         "Surveillance/FollowerRole",
+        "Surveillance/RecorderRole",
         "Surveillance/ReviewerRole",
+        "Surveillance/ScorerRole",
+        "Surveillance/StreamJobRole",
         "Surveillance/SweeperRole",
     }
     publishers = [
@@ -79,8 +86,11 @@ def test_the_table_has_the_columns_that_the_stream_carries(exchange: Any) -> Non
     given = {column["Name"]: column["Type"] for column in table["TableInput"]["StorageDescriptor"]["Columns"]}
     assert given == columns(TradeBatch)
     assert given["trades"].startswith("array<struct<market:bigint,symbol:string,trade_id:bigint,price_ticks:bigint,")
-    ((_, view),) = lake(exchange, "AWS::Athena::NamedQuery")
-    assert "SELECT DISTINCT trade.market, trade.symbol" in view["QueryString"]
+    queries = {
+        query["Name"]: exchange.text(query["QueryString"]) for _, query in lake(exchange, "AWS::Athena::NamedQuery")
+    }
+    assert "SELECT DISTINCT trade.market, trade.symbol" in queries["trades"]
+    assert f"UNLOAD (SELECT {', '.join(columns(TradeRecord))} FROM trades WHERE" in queries["training"]
 
 
 def test_what_is_delivered_lies_where_the_table_looks(exchange: Any) -> None:

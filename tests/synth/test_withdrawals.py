@@ -73,6 +73,27 @@ def test_the_table_of_signers_opens_to_one_role_of_the_other_account(exchange: A
     ]
 
 
+def test_the_clerk_and_the_watcher_alone_reach_the_nodes_each_by_its_port(exchange: Any) -> None:
+    nodes = exchange.config.nodes
+    (clerk,) = (
+        each for path, each in exchange.of_type("AWS::Lambda::Function") if path.startswith("Withdrawals/ClerkFunction")
+    )
+    addresses = clerk["Environment"]["Variables"]["NODE_ADDRESSES"].split(",")
+    assert len(addresses) == 2
+    ports = {int(each.rpartition(":")[2]) for each in addresses}
+    rules = [
+        (path.split("/")[0], rule["FromPort"], json.dumps(rule))
+        for path, rule in exchange.of_type("AWS::EC2::SecurityGroupIngress", "AWS::EC2::SecurityGroupEgress")
+        if "A node of" in str(rule.get("Description"))
+    ]
+    # A way out of the asker, and a way into the link.
+    asking = [port for stack, port, text in rules if stack == "Withdrawals" and "ClerkAccess" in text]
+    assert sorted(asking) == sorted([*ports, *ports])
+    others = [text for stack, _, text in rules if stack == "Withdrawals" and "ClerkAccess" not in text]
+    assert others == []
+    assert json.loads(clerk["Environment"]["Variables"]["CONFIRMATIONS"]) == nodes.confirmations("ethereum")
+
+
 def test_the_steps_are_told_the_rules_of_the_configuration(exchange: Any) -> None:
     (clerk,) = (
         each for path, each in exchange.of_type("AWS::Lambda::Function") if path.startswith("Withdrawals/ClerkFunction")
@@ -86,6 +107,7 @@ def test_the_steps_are_told_the_rules_of_the_configuration(exchange: Any) -> Non
     [
         ({"minimum": 0}, "withdrawals.rules.0.minimum: must be 1 to"),
         ({"asset": "DOGE"}, "withdrawals.rules.0.asset: must be an asset of the catalogue, was 'DOGE'"),
+        ({"asset": "BTC"}, "withdrawals.rules.0.asset: must be an asset of nodes.chains.ethereum, which tells when"),
         ({"chain": "bitcoin"}, "withdrawals.rules.0.chain: must be ethereum, the only chain that is signed for"),
         ({"fee": 10**9}, "withdrawals.rules.0: must have fee < minimum <= transaction_max <= day_max <= hour_max"),
     ],

@@ -15,7 +15,7 @@ from runtime.shared import log, shell
 async def serve(directory: Path, port: int, table: str, expiry_s: float, stopping: asyncio.Event) -> None:
     follower = Follower.of_files(directory / "logs", "main", Snapshots(FolderStore(directory / "snapshots"), "main"))
     lease = Lease(DynamoLeaseStore(table, "main"), new_member_name(), expiry_s=expiry_s)
-    member = Member(follower, lease, CATALOGUE, timer=SnapshotTimer(1_000, 5.0), renew_s=expiry_s / 6)
+    member = Member(follower, lease, lambda: CATALOGUE, timer=SnapshotTimer(1_000, 5.0), renew_s=expiry_s / 6)
     await member.run("127.0.0.1", port, stopping)
 
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.soak
 
 
 def test_conservation_and_replay_on_random_streams() -> None:
-    for seed in seeds(0.15):
+    for seed in seeds(0.06):
         stream = list(entries(iter([*opening(6), *random_commands(seed, 20_000, 6)])))
         replica = Replica()
         half = b""
@@ -35,7 +35,7 @@ def test_conservation_and_replay_on_random_streams() -> None:
 
 
 def test_torn_journals_keep_every_acknowledged_reply(tmp_path: Path) -> None:
-    for run, seed in enumerate(seeds(0.15)):
+    for run, seed in enumerate(seeds(0.06)):
         draw = random.Random(seed)
         work = batches(seed, 80)
         directory = tmp_path / str(run)
@@ -65,5 +65,5 @@ def test_torn_journals_keep_every_acknowledged_reply(tmp_path: Path) -> None:
 
 
 def test_kill_9_under_load(tmp_path: Path) -> None:
-    for run, seed in enumerate(seeds(0.2)):
+    for run, seed in enumerate(seeds(0.08)):
         run_kills(tmp_path / str(run), seed, kills=4)

@@ -171,6 +171,53 @@ def test_market_data_is_asked_with_checked_parameters_and_passed_on(world: World
     ]
 
 
+TICKERS = ("ticker/24hr", "ticker", "ticker/tradingDay", "ticker/price", "ticker/bookTicker")
+
+
+def test_markets_of_another_status_are_left_out_or_refused(world: World) -> None:
+    world.engine.apply(m.SetMarketStatus(BTCUSDT, m.HALT))
+    assert refused(world, "GET /api/v3/depth", symbol="BTCUSDT", symbolStatus="TRADING").code == -1220
+    ask(world, "GET /api/v3/depth", symbol="BTCUSDT", symbolStatus="HALT")
+    assert refused(world, "GET /api/v3/depth", symbol="BTCUSDT", symbolStatus="OPEN").code == -1122
+    assert world.market.asked == [AskDepth(0, "BTCUSDT", 100)]
+    for path in TICKERS:
+        route = f"GET /api/v3/{path}"
+        world.market.asked.clear()
+        error = refused(world, route, symbol="BTCUSDT", symbolStatus="TRADING")
+        assert (error.code, error.text) == (-1220, "The symbol's status does not match the requested symbolStatus.")
+        ask(world, route, symbols='["BTCUSDT","ETHUSDT"]', symbolStatus="TRADING")
+        ask(world, route, symbol="BTCUSDT", symbolStatus="HALT")
+        asked = [(question.symbols, question.single) for question in world.market.asked]
+        assert asked == [(["ETHUSDT"], False), (["BTCUSDT"], True)], path
+        assert ask(world, route, symbols='["ETHUSDT"]', symbolStatus="HALT") == []
+    world.market.asked.clear()
+    ask(world, "GET /api/v3/ticker/price", symbolStatus="TRADING")
+    assert ask(world, "GET /api/v3/ticker/price", symbolStatus="BREAK") == []
+    (question,) = world.market.asked
+    assert question.symbols == [each.symbol for each in CATALOGUE.markets if each.symbol != "BTCUSDT"]
+
+
+def test_the_reference_price_is_that_of_the_engine(world: World) -> None:
+    route = "GET /api/v3/referencePrice"
+    error = refused(world, route, symbol="BTCUSDT")
+    assert (error.code, error.text) == (-2043, "This symbol doesn't have a reference price.")
+    world.engine.apply(m.SetReferencePrice(BTCUSDT, 7_000_050))
+    world.exchange._statuses_read_s = float("-inf")
+    answer = ask(world, route, symbol="BTCUSDT")
+    assert (answer["symbol"], answer["referencePrice"]) == ("BTCUSDT", "70000.50000000")
+    assert answer["timestamp"] == ask(world, route, symbol="BTCUSDT", unit=US)["timestamp"] // 1000
+    world.engine.connected = False
+    world.exchange._statuses_read_s = float("-inf")
+    assert ask(world, route, symbol="BTCUSDT") == answer, "the last that is known"
+    world.engine.connected = True
+    world.engine.apply(m.SetReferencePrice(BTCUSDT, 0))
+    world.exchange._statuses_read_s = float("-inf")
+    gone = ask(world, route, symbol="BTCUSDT")
+    assert gone["referencePrice"] is None
+    assert gone["timestamp"] >= answer["timestamp"]
+    assert refused(world, route, symbol="ETHUSDT").code == -2043
+
+
 def test_market_data_in_microseconds(world: World) -> None:
     assert ask(world, "GET /api/v3/trades", symbol="BTCUSDT", unit=US)[0]["time"] == 1_700_000_000_123_000
     assert ask(world, "GET /api/v3/aggTrades", symbol="BTCUSDT", unit=US)[0]["T"] == 1_700_000_000_123_000

@@ -223,11 +223,13 @@ def test_without_valkey_each_gateway_counts_alone_and_loses_nothing(monkeypatch:
     monkeypatch.setattr("runtime.gateway.limits.SHARE_INTERVAL_S", 0.001)
     monkeypatch.setattr("runtime.gateway.limits.SHARE_RETRY_S", 0.001)
     clock, store = Clock(), Store()
-    one = limiter(clock)
+    one = limiter(clock, weight_per_minute=10)
     store.is_down = True
     one.charge(ANA, 6)
     asyncio.run(exchange_counts(store, one))
-    assert one.used_weight(ANA) == 6
+    assert (one.used_weight(ANA), one.is_alone) == (6, True)
+    assert refused(one, weight=5).status == 429, "limits hold without it"
     store.is_down = False
     asyncio.run(exchange_counts(store, one))
-    assert list(store.counts.values()) == [6]
+    assert not one.is_alone
+    assert list(store.counts.values()) == [11]

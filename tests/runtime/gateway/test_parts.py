@@ -17,7 +17,8 @@ GOOD = {
     "MARKET_DATA_ADDRESS": "market-data.bursa.internal:7002",
     "DATABASE_URL": "postgresql://ledger_reader@database.internal:7432/bursa",
     "API_KEY_TABLE": "keys",
-    "VALKEY_URL": "rediss://cache:6379",
+    "VALKEY_URL": "rediss://gateways@cache:6379",
+    "VALKEY_CACHE": "cache",
 }
 
 
@@ -42,6 +43,9 @@ def test_what_the_templates_declare_is_enough(monkeypatch: pytest.MonkeyPatch) -
         ({"ENGINE_ADDRESS": None}, "environment variable ENGINE_ADDRESS is missing"),
         ({"ENGINE_ADDRESS": "engine"}, "environment variable ENGINE_ADDRESS: "),
         ({"VALKEY_URL": "cache:6379"}, "environment variable VALKEY_URL: "),
+        ({"VALKEY_URL": "redis://gateways@cache:6379"}, "environment variable VALKEY_URL: "),
+        ({"VALKEY_URL": "rediss://gateways:secret@cache:6379"}, "environment variable VALKEY_URL: "),
+        ({"VALKEY_CACHE": None}, "environment variable VALKEY_CACHE is missing"),
         ({"LISTEN_PORT": "0"}, "environment variable LISTEN_PORT: "),
         ({"MARKET_DATA_ADDRESS": GOOD["ENGINE_ADDRESS"]}, "they are two services"),
     ],

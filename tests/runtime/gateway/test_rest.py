@@ -255,6 +255,24 @@ def test_requests_in_a_row_on_one_connection() -> None:
     run(scenario)
 
 
+def test_an_answer_leaves_whole_and_one_without_a_body_leaves_too() -> None:
+    async def scenario(api: Server) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+        writer.write(b"HEAD /api/v3/ping HTTP/1.1\r\nHost: h\r\n\r\n")  # kept alive: nothing else pushes it out
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        assert b"content-length: " in head
+        order = api.world.ana.query(**LIMIT).encode()
+        sent = b"POST /api/v3/order HTTP/1.1\r\nHost: h\r\nX-MBX-APIKEY: %b\r\nExpect: 100-continue\r\n"
+        writer.write(sent % api.world.ana.api_key.encode() + b"Content-Length: %d\r\n\r\n" % len(order))
+        assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(order)
+        answer = await asyncio.wait_for(reader.read(65_536), 5)
+        assert parse(answer).body["status"] == "NEW"  # head and body came together
+        writer.close()
+
+    run(scenario)
+
+
 def test_stopping_lets_a_request_finish() -> None:
     class SlowWorld(World):
         def __init__(self) -> None:

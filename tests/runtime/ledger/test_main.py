@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
+from types import SimpleNamespace
 
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -130,6 +131,32 @@ def test_it_goes_on_exactly_where_it_stood_when_engine_and_database_break(
             assert await history.disagreements() == []
             assert await history.conservation() == {1: 0, 2: 0, 3: 0, 4: 0}
             assert len(await database.all("SELECT 1 FROM orders")) == 400
+            await database.connection.close()
+
+    asyncio.run(scenario())
+
+
+def test_how_long_a_database_takes_nothing_is_told(monkeypatch: pytest.MonkeyPatch, conninfo: str) -> None:
+    feed = _trading()
+    now_s = 1_000.0
+    monkeypatch.setattr(service, "time", SimpleNamespace(monotonic=lambda: now_s))
+
+    async def scenario() -> None:
+        nonlocal now_s
+        engine = FakeEngine(feed[:150])
+        async with engine.serve() as address, _running(monkeypatch, conninfo, address) as (ledger, _, history):
+            await history.wait_for(150, TIMEOUT_S)
+            now_s += 99
+            assert ledger.pulse() == {"ledger_stopped_s": 0}, "there is nothing to write"
+            database = await Database.open(conninfo)
+            async with database.connection.transaction():
+                await database.connection.execute("LOCK TABLE positions")
+                engine.happened = feed[:160]
+                await asyncio.sleep(0.5)
+                now_s += 42.5
+                assert ledger.pulse() == {"ledger_stopped_s": 42}
+            await history.wait_for(160, TIMEOUT_S)
+            assert ledger.pulse() == {"ledger_stopped_s": 0}
             await database.connection.close()
 
     asyncio.run(scenario())

@@ -13,9 +13,11 @@ from config.markets import CATALOGUE
 from runtime.market_data.answers import Answers, AskArchived
 from runtime.market_data.archive import Archive, ArchiveError, open_archive
 from runtime.market_data.candles import Bar, Candle, Candles
+from runtime.market_data.main import Restored, repeat
 from runtime.market_data.market import WINDOWS, MarketView
 from runtime.market_data.payloads import Instrument
 from runtime.market_data.service import MarketData
+from runtime.market_data.trade_stream import TradePublisher
 from runtime.market_data.trades import Tape, aggregate
 from runtime.shared.market_messages import INTERVALS, AskAggTrades, AskKlines, AskTrades
 from tests.runtime.ledger.feeds import Database
@@ -51,6 +53,34 @@ def whole(run: EngineRun) -> MarketData:
     market_data = MarketData(empty_views())
     market_data.on_feed(run.happened)
     return market_data
+
+
+def test_what_is_published_once_more_is_what_was_published(conninfo: str) -> None:
+    run = EngineRun(5, 600, pause_ms_max=1_000)
+    published = MarketData(empty_views()).on_feed(run.happened)
+    symbols = {market.id: market.symbol for market in CATALOGUE.markets}
+    last = run.happened[-1].sequence
+    position = run.happened[400].sequence
+    assert len({each.market for each in published}) > 1
+
+    async def scenario(archive: Archive, database: Database) -> None:
+        assert await archive.repeated(symbols, 0, 0, 10) == []
+        await database.take(run.happened)
+        assert await archive.repeated(symbols, last, 0, 10**6) == published
+        until = [each for each in published if each.sequence <= position]
+        assert await archive.repeated(symbols, position, 0, 10**6) == until
+        assert await archive.repeated(symbols, position, 0, 7) == until[-7:]
+        since_us = until[len(until) // 2].time_us
+        since = [each for each in until if each.time_us >= since_us]
+        assert await archive.repeated(symbols, position, since_us, 10**6) == since
+        restored = Restored(MarketData(empty_views()), last, last)
+        publisher = TradePublisher(lambda _data, _after: "", "main")
+        await repeat(archive, restored, publisher, published[0].time_us // 1000)
+        assert publisher.pulse()["trades_waiting"] == len(published)
+        await archive.close()
+        await repeat(archive, restored, publisher, 0)  # the database is gone: it goes on without
+
+    with_ledger(conninfo, scenario)
 
 
 @pytest.mark.parametrize(("seed", "known"), [(1, 0), (2, 40), (3, 700), (4, 1_000)])
@@ -170,7 +200,7 @@ def test_it_waits_for_the_schema(conninfo: str, caplog: pytest.LogCaptureFixture
         opening = asyncio.create_task(open_archive(conninfo))
         await asyncio.sleep(0.2)
         assert not opening.done()
-        assert "waiting for version 1 of the ledger's schema, is 0" in caplog.text
+        assert "waiting for version 3 of the ledger's schema, is 0" in caplog.text
         database = await Database.open(conninfo)
         archive = await asyncio.wait_for(opening, 5)
         await archive.close()

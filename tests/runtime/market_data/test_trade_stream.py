@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import ClientError
@@ -96,10 +97,33 @@ def test_what_the_stream_does_not_take_is_bounded(monkeypatch: pytest.MonkeyPatc
             publisher.offer(trades(first, 10))
             await asyncio.sleep(0)
         assert publisher.given_up == 400
+        assert publisher.pulse() == {"trades_stuck_s": 0, "trades_waiting": 100, "trades_given_up": 400}
         await until(lambda: stream.ids and stream.ids[-1] == 500)
         sent = stream.ids
         assert sent == sorted(set(sent))
         assert sent[-100:] == list(range(401, 501))  # the newest are kept
+
+    publishing(scenario)
+
+
+def test_how_long_the_stream_has_taken_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trade_stream, "BACKOFF_MIN_S", 0.001)
+    monkeypatch.setattr(trade_stream, "BACKOFF_MAX_S", 0.001)
+    now_s = 1_000.0
+    monkeypatch.setattr(trade_stream, "time", SimpleNamespace(monotonic=lambda: now_s))
+
+    async def scenario(publisher: TradePublisher, stream: Stream) -> None:
+        nonlocal now_s
+        stream.failures = 10**6
+        publisher.offer(trades(1, 3))
+        await until(lambda: stream.failures < 10**6 - 1)
+        now_s += 42.5
+        tried = stream.failures
+        await until(lambda: stream.failures < tried - 1)
+        assert publisher.pulse() == {"trades_stuck_s": 42, "trades_waiting": 3, "trades_given_up": 0}
+        stream.failures = 0
+        await until(lambda: stream.ids)
+        assert publisher.pulse()["trades_stuck_s"] == 0
 
     publishing(scenario)
 

@@ -34,6 +34,7 @@ from runtime.wallet_enclave.messages import Approval
 from runtime.withdrawals.approvals import ApprovalError, stored
 from runtime.withdrawals.rules import DAY_S, Rule
 from tests.runtime.ledger.feeds import START_US, Database, Feed, order
+from tests.runtime.shared.fuse import Fragile, Fuse, Killed
 
 ETH = CATALOGUE.asset("ETH")
 USDT = CATALOGUE.asset("USDT")
@@ -61,42 +62,6 @@ RULE = Rule(
     fee=0,
 )
 PAYOUTS = {"ETH": {"chain": "ethereum", "destination": "0xabc", "receiver": {"name": "Ani", "place": "Jakarta"}}}
-MUTATIONS = frozenset({"put_item", "update_item", "transact_write_items", "send", "apply", "file"})
-
-
-class Killed(Exception):  # noqa: N818 - not an error of ours
-    """The process ended here."""
-
-
-@dataclass
-class Fuse:
-    """Ends the process once, before or after its n-th effect."""
-
-    at: int = -1
-    after: bool = False
-    effects: int = 0
-
-    def around(self, work: Any) -> Any:
-        number, self.effects = self.effects, self.effects + 1
-        if number == self.at and not self.after:
-            raise Killed
-        done = work()
-        if number == self.at:
-            raise Killed
-        return done
-
-
-class Fragile:
-    """Anything whose changes go through a fuse."""
-
-    def __init__(self, inner: Any, fuse: Fuse) -> None:
-        self._inner, self._fuse = inner, fuse
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._inner, name)
-        if name not in MUTATIONS:
-            return method
-        return lambda *args, **named: self._fuse.around(lambda: method(*args, **named))
 
 
 @dataclass

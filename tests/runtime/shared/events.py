@@ -9,6 +9,7 @@ from runtime.shared.business_events import (
     CaseOpened,
     ChainDisagreed,
     ClosureChanged,
+    ControlChanged,
     CredentialsChanged,
     DepositCredited,
     DepositReversed,
@@ -52,6 +53,7 @@ SAMPLES: tuple[BusinessEvent, ...] = tuple(
         (WithdrawalRequested, {"withdrawal_id": "w1", "account_id": 7, **_MONEY}),
         (WithdrawalDecided, {"withdrawal_id": "w1", "account_id": 7, "decision": "sent", "reasons": [], **_MONEY}),
         (MarketStatusChanged, {"symbol": "BTCUSDT", "status": "halt", "reason": "price-move"}),
+        (ControlChanged, {"control_id": "open-0001", "kind": "status", "state": "waiting", "symbol": "BTCUSDT"}),
         (
             CaseOpened,
             {

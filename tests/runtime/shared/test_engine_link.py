@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 
+import pytest
+
 from runtime.shared.engine_link import EngineLink
 
 
@@ -21,4 +23,32 @@ def test_a_link_stops_even_when_a_frame_takes_the_cancellation_with_it() -> None
         await asyncio.wait_for(link.stop(), 5)
         assert link._tasks[0].cancelled()
 
+    asyncio.run(scenario())
+
+
+def test_a_link_that_breaks_just_now_ends_by_one_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the end of a program cancels its tasks, once: while the link waits for its writing side to end."""
+
+    async def slow_to_end(_link: EngineLink, _writer: asyncio.StreamWriter) -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ending.set()
+            await asyncio.sleep(0.05)
+
+    async def scenario() -> None:
+        nonlocal ending
+        ending = asyncio.Event()
+        reader = asyncio.StreamReader()
+        talk = asyncio.create_task(EngineLink("127.0.0.1:1")._converse(reader, None))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        reader.feed_eof()
+        await asyncio.wait_for(ending.wait(), 5)
+        talk.cancel()
+        await asyncio.wait((talk,), timeout=5)
+        assert talk.cancelled(), "the cancellation was taken for the writing side's"
+
+    ending = asyncio.Event()
+    monkeypatch.setattr(EngineLink, "_write", slow_to_end)
     asyncio.run(scenario())

@@ -13,11 +13,12 @@ from moto import mock_aws
 from runtime.shared.business_events import CaseOpened, PriceNotice
 from runtime.shared.case_states import cases_reported
 from runtime.shared.functions import metrics
+from runtime.shared.market_memory import MemoryMovedError
 from runtime.shared.trade_records import TradeRecord, encode_batch
 from runtime.surveillance import handler
 from runtime.surveillance.cases import CaseError
-from runtime.surveillance.desk import WatchMovedError
-from tests.runtime.surveillance.test_detectors import trade
+from runtime.surveillance.findings import encode_finding
+from tests.runtime.surveillance.test_detectors import trade, watched
 
 CONTEXT: Any = SimpleNamespace(function_name="f", memory_limit_in_mb=1, invoked_function_arn="a", aws_request_id="r")
 
@@ -140,7 +141,7 @@ def test_two_invocations_at_once_do_not_overwrite_each_other(bus: Bus) -> None:
     stale = watches.load(1)
     handler.follow(delivery([trade(2, 1)]), CONTEXT)
     stale.last_trade_id = 3
-    with pytest.raises(WatchMovedError, match="market 1 is no longer at trade 1"):
+    with pytest.raises(MemoryMovedError, match="market 1 is no longer at trade 1"):
         watches.save(stale, 1)
     assert bus.heard == []
 
@@ -169,3 +170,36 @@ def test_a_ring_of_accounts_becomes_one_case(bus: Bus) -> None:
     handler.follow(delivery(trades[4:], trades[:4]), CONTEXT)
     (case,) = bus.cases()
     assert (case.kind, case.severity, case.account_ids) == ("account-ring", "high", (3000, 3001, 3002))
+
+
+def found(*texts: str) -> dict[str, Any]:
+    return {"Records": [{"messageId": str(n), "body": text, "attributes": {}} for n, text in enumerate(texts)]}
+
+
+def test_a_finding_of_the_queue_opens_one_case_and_a_bad_one_comes_again_alone(bus: Bus) -> None:
+    """A message of the queue that is delivered twice, and one that is no finding, in one batch."""
+    (seen,) = watched([trade(2, 1, buyer=1000, seller=1001)])
+    text = encode_finding(seen.findings[0])
+    for _ in range(2):
+        assert handler.record(found(text, "{}", text), CONTEXT) == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    (case,) = bus.cases()
+    assert (case.kind, case.account_ids, case.case_id) == ("wash-trade", (1000, 1001), seen.findings[0].case_id)
+    assert len(objects()) == 1
+
+
+def test_the_function_and_another_detector_open_the_same_case(bus: Bus) -> None:
+    link(1000, 1001)
+    one = trade(1, 0, buyer=1000, seller=1001)
+    handler.follow(delivery([one]), CONTEXT)
+    (seen,) = watched([one])
+    handler.record(found(encode_finding(seen.findings[0])), CONTEXT)
+    assert len(bus.cases()) == len(objects()) == 1
+
+
+def test_a_finding_whose_case_could_not_be_told_comes_again(bus: Bus) -> None:
+    (seen,) = watched([trade(2, 1, buyer=1000, seller=1001)])
+    event = found(encode_finding(seen.findings[0]))
+    bus.failures = 1
+    assert handler.record(event, CONTEXT) == {"batchItemFailures": [{"itemIdentifier": "0"}]}
+    assert handler.record(event, CONTEXT) == {"batchItemFailures": []}
+    assert len(bus.cases()) == 1

@@ -2,7 +2,7 @@
 
 import { For, type JSX, Show } from "solid-js";
 
-import { approximate, fixed, grouped } from "../core/decimal.ts";
+import { approximate, fixed, grouped, ONE } from "../core/decimal.ts";
 import type { MarketRules } from "../core/order.ts";
 import type { Link } from "../exchange/socket.ts";
 import type { AccountState } from "../state/account.ts";
@@ -50,6 +50,7 @@ export function Header(props: Props) {
 
 function Day(props: { ticker: TickerView; rules: MarketRules }) {
   const price = (amount: bigint): string => grouped(amount, props.rules.priceDigits);
+  const volume = (amount: bigint): string => grouped(amount, amount < 10n * ONE ? props.rules.quantityDigits : 2);
   const sign = (amount: bigint): string => (amount > 0n ? "+" : "");
   const tone = (): string => (props.ticker.change < 0n ? "down" : props.ticker.change > 0n ? "up" : "");
   return (
@@ -66,7 +67,7 @@ function Day(props: { ticker: TickerView; rules: MarketRules }) {
       </Figure>
       <Figure name="24 h high">{price(props.ticker.high)}</Figure>
       <Figure name="24 h low">{price(props.ticker.low)}</Figure>
-      <Figure name={`24 h volume, ${props.rules.base}`}>{grouped(props.ticker.volume, 2)}</Figure>
+      <Figure name={`24 h volume, ${props.rules.base}`}>{volume(props.ticker.volume)}</Figure>
       <Figure name={`24 h volume, ${props.rules.quote}`}>{short(props.ticker.quoteVolume)}</Figure>
     </dl>
   );

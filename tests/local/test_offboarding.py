@@ -1,0 +1,350 @@
+"""From a request to a closed account, through the templates: functions, state machines, engine, ledger, withdrawals."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from config.environments import DEV
+from local import services, stand_ins
+from local.assembly import read_assembly
+from local.cloud import Cloud, StandIns
+from local.delivery.dispatcher import Dispatcher
+from local.deploy import Deployment, deploy
+from local.supervisor import Supervisor
+from runtime.accounts.keys import KeyStore, new_hmac_key, store_api_key
+from runtime.accounts.operations import deposit, open_account
+from runtime.offboarding.approvals import approval_text
+from runtime.shared.engine_link import EngineLink, linked
+from runtime.shared.hand_over import ACCOUNTS, MANIFEST, reconcile
+from runtime.shared.messages import (
+    BUY,
+    GTC,
+    LIMIT,
+    AccountState,
+    AskAccount,
+    AskOpenOrders,
+    HoldFunds,
+    OrderPlaced,
+    PlaceOrder,
+    SettleHold,
+)
+from tests.local.conftest import ACCOUNT, REGION, enforce_grants
+
+WAIT_S = 120.0
+USDT = DEV.catalogue.asset("USDT")
+DOLLAR = 10**USDT.decimals
+MARKET = next(each for each in DEV.catalogue.markets if (each.base, each.quote) == ("BTC", "USDT"))
+SEEDS = (
+    "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
+    "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
+)
+"""Test vectors of RFC 8032, which the configuration of dev has as its first two approvers."""
+
+
+@dataclass
+class World:
+    """The dev environment, delivered, with an engine and a ledger."""
+
+    cloud: Cloud
+    deployment: Deployment
+    engine: str
+
+    def placed(self, part: str, type_name: str) -> Any:
+        (found,) = [
+            each.placed
+            for path, each in self.deployment.resources.items()
+            if path.startswith(f"Dev-{part}") and each.wanted.type == type_name
+        ]
+        return found
+
+    def asked_of_engine(self, work: Callable[[EngineLink], Awaitable[Any]]) -> Any:
+        async def answered() -> Any:
+            async with linked(self.engine, 20) as link:
+                return await work(link)
+
+        return asyncio.run(answered())
+
+    def call(self, function: str, payload: dict[str, Any]) -> Any:
+        """Invoke a function; return its answer, or its error under `errorMessage`."""
+        name = self.placed(f"{function}Function", "AWS::Lambda::Function").ref
+        answer = self.cloud.client("lambda").invoke(FunctionName=name, Payload=json.dumps(payload).encode())
+        return json.load(answer["Payload"])
+
+    def item(self, name: str) -> dict[str, Any]:
+        table = self.placed("Offboarding/Register", "AWS::DynamoDB::GlobalTable").ref
+        found = self.cloud.client("dynamodb").get_item(TableName=table, Key={"id": {"S": name}}).get("Item", {})
+        return {key: next(iter(value.values())) for key, value in found.items()}
+
+    def until(self, done: Callable[[dict[str, Any]], bool], name: str) -> dict[str, Any]:
+        deadline = time.monotonic() + WAIT_S
+        while not done(found := self.item(name)):
+            assert time.monotonic() < deadline, found
+            time.sleep(0.1)
+        return found
+
+    def customer(self, name: str) -> tuple[int, str]:
+        """Open an account with dollars, one order on the book and an API key; return its id and the key's name."""
+
+        async def fund(link: EngineLink) -> int:
+            account = await open_account(link, name, DEV.catalogue.tiers[0].id)
+            assert await deposit(link, account, USDT.id, 1_000 * DOLLAR, f"gift/{name}")
+            lots = MARKET_SPEC.min_lots * 1_000
+            order = PlaceOrder(account, MARKET.id, BUY, LIMIT, GTC, MARKET.ticks("1000"), lots, 0, f"order-{name}")
+            placed = (await link.send(order)).reply
+            assert isinstance(placed, OrderPlaced), placed
+            return account
+
+        account: int = self.asked_of_engine(fund)
+        key = new_hmac_key()
+        store_api_key(self.keys, key, account=account, tier="standard", label="test", created_us=1)
+        return account, key.api_key
+
+    @property
+    def keys(self) -> KeyStore:
+        table = self.placed("Data/ApiKeysTable", "AWS::DynamoDB::GlobalTable").ref
+        secrets = self.placed("Foundation/KeysApiSecrets", "AWS::KMS::Key").ref
+        return KeyStore(
+            table=table,
+            kms_key=secrets,
+            dynamodb=self.cloud.client("dynamodb"),
+            kms=self.cloud.client("kms"),
+        )
+
+    def is_enabled(self, api_key: str) -> bool:
+        table = self.keys.table
+        item = self.cloud.client("dynamodb").get_item(TableName=table, Key={"api_key": {"S": api_key}})["Item"]
+        return bool(item["enabled"]["BOOL"])
+
+    def open_orders(self, account: int) -> int:
+        async def ask(link: EngineLink) -> int:
+            answer: Any = (await link.ask(AskOpenOrders(account, -1))).answer
+            return len(answer.orders)
+
+        count: int = self.asked_of_engine(ask)
+        return count
+
+    def pay_out_by_hand(self, account: int, name: str) -> None:
+        """Take everything out, as the withdrawals of a customer would."""
+
+        async def pay(link: EngineLink) -> None:
+            state = (await link.ask(AskAccount(account))).answer
+            assert isinstance(state, AccountState)
+            for each in state.balances:
+                if each.free:
+                    await link.send(HoldFunds(account, each.asset, each.free, f"withdrawal/{name}/{each.asset}"))
+                    await link.send(SettleHold(f"withdrawal/{name}/{each.asset}"))
+
+        self.asked_of_engine(pay)
+
+    def approval(self, name: str, number: int) -> dict[str, Any]:
+        key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(SEEDS[number]))
+        found, expires_at = self.item(name), int(time.time()) + 600
+        text = approval_text(found | {"account": int(found["account"])}, expires_at)
+        return {
+            "request_id": name,
+            "approver": key.public_key().public_bytes_raw().hex(),
+            "expires_at": expires_at,
+            "signature": key.sign(text).hex(),
+        }
+
+    @property
+    def transfer_out(self) -> str:
+        return str(self.placed("Offboarding/TransferOut", "AWS::S3::Bucket").ref)
+
+
+MARKET_SPEC = DEV.catalogue.spec(MARKET)
+
+
+@pytest.fixture(scope="module")
+def world(exchanges: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("offboarding")
+    folder.chmod(0o711)
+    port = stand_ins.free_port()
+    cloud = Cloud(
+        folder / "cloud", account=ACCOUNT, region=REGION, stand_ins=StandIns(("127.0.0.1", port), ("127.0.0.1", 2))
+    )
+    cloud.start()
+    deployment = deploy(read_assembly(exchanges["dev"].folder.parent, "dev"), cloud)
+    declared = services.declared(deployment)
+    ports = {each.name: [stand_ins.free_port() for _ in range(each.count)] for each in declared}
+    injected = services.Injected(cloud=cloud, state=folder, ports=ports)
+    addresses = services.addresses_of(declared, injected)
+    (folder / "logs").mkdir()
+    started, stopping = threading.Event(), threading.Event()
+    problems: list[BaseException] = []
+
+    async def processes() -> None:
+        supervisor = Supervisor(folder / "logs", lambda: None)
+        try:
+            await supervisor.start(stand_ins.postgres(folder, "secret", port))
+            users = services.database_users(deployment, cloud)
+            stand_ins.ensure_databases(stand_ins.conninfo("secret", port), cloud.databases, cloud.logins, users)
+            stand_ins.write_passwords(folder / services.PASSWORDS, port, users)
+            steps = services.programs([each for each in declared if each.name in {"engine", "ledger"}], injected)
+            for step in steps:
+                await supervisor.start(*step)
+            started.set()
+            await asyncio.to_thread(stopping.wait)
+        except BaseException as error:
+            problems.append(error)
+            raise
+        finally:
+            await supervisor.stop()
+            started.set()
+
+    thread = threading.Thread(target=lambda: asyncio.run(processes()))
+    thread.start()
+    dispatcher = Dispatcher(
+        deployment,
+        cloud,
+        logs=folder / "logs",
+        inline=folder / "inline",
+        inject=lambda function: services.function_variables(function, addresses, injected),
+    )
+    try:
+        assert started.wait(WAIT_S)
+        assert not problems, problems
+        dispatcher.start()
+        enforce_grants(cloud, deployment, folder)
+        yield World(cloud, deployment, f"127.0.0.1:{ports['engine'][0]}")
+    finally:
+        dispatcher.stop()
+        stopping.set()
+        thread.join()
+        cloud.stop()
+
+
+def test_a_customer_leaves_and_takes_everything(world: World) -> None:
+    account, api_key = world.customer("ani")
+    stays, other_key = world.customer("budi")
+    asked = {"closure_id": "closure-0001", "account": account, "asked_by": "ani"}
+    for _twice in range(2):  # a client may ask again
+        assert world.call("Offboarding/Door", asked) == {"id": "closure-0001"}
+    world.until(lambda found: "free" in found, "closure-0001")
+    assert (world.is_enabled(api_key), world.open_orders(account)) == (False, 0)
+    assert json.loads(world.item("closure-0001")["free"]) == {"USDT": 1_000 * DOLLAR}
+    assert world.item("closure-0001")["status"] == "frozen"
+    world.pay_out_by_hand(account, "ani")
+    found = world.until(lambda found: found["status"] == "closed", "closure-0001")
+    assert (world.is_enabled(other_key), world.open_orders(stays)) == (True, 1)
+    key = found["statement"].removeprefix(f"s3://{world.transfer_out}/")
+    text = world.cloud.client("s3").get_object(Bucket=world.transfer_out, Key=key)["Body"].read().decode()
+    zero, all_of_it = f"0.{'0' * USDT.decimals}", f"1000.{'0' * USDT.decimals}"
+    assert f"movement,USDT,{zero},{all_of_it},{all_of_it},{zero},{zero},{zero},{zero}," in text
+    assert world.item(f"clock#{account}")["files_until"] == found["files_until"] > found["closed_on"]
+
+
+def test_an_operator_needs_two_others_and_a_stranger_is_refused(world: World) -> None:
+    account, api_key = world.customer("citra")
+    asked = {"closure_id": "closure-0002", "account": account, "asked_by": "operator-7"}
+    assert world.call("Offboarding/Desk", asked) == {"id": "closure-0002"}
+    world.until(lambda found: "token" in found, "closure-0002")
+    first = world.approval("closure-0002", 0)
+    for _twice in range(2):
+        assert world.call("Offboarding/Approvals", first) == {"approvals": 1, "needed": 2}
+    wrong = world.call("Offboarding/Approvals", first | {"expires_at": first["expires_at"] + 1})
+    assert "the signature is not of this request" in wrong["errorMessage"]
+    assert (world.item("closure-0002")["status"], world.is_enabled(api_key)) == ("asked", True)
+    world.pay_out_by_hand(account, "citra")
+    assert world.call("Offboarding/Approvals", world.approval("closure-0002", 1)) == {"approvals": 2, "needed": 2}
+    world.until(lambda found: "free" in found, "closure-0002")
+    world.pay_out_by_hand(account, "citra-2")  # what her order had held
+    world.until(lambda found: found["status"] == "closed", "closure-0002")
+    assert world.call("Offboarding/Door", {"closure_id": "closure-0003", "account": 999_999, "asked_by": "x"})
+    world.until(lambda found: found["status"] == "refused", "closure-0003")
+
+
+def test_all_accounts_are_handed_over_and_the_import_finds_no_difference(world: World) -> None:
+    world.customer("dewi")
+    asked = {"hand_over_id": "hand-over-0001", "to": "PT Penerus", "asked_by": "operator-7"}
+    assert world.call("Offboarding/HandOverDesk", asked) == {"id": "hand-over-0001"}
+    world.until(lambda found: "token" in found, "hand-over-0001")
+    for number in range(2):
+        world.call("Offboarding/Approvals", world.approval("hand-over-0001", number))
+    found = world.until(lambda found: found["status"] == "exported", "hand-over-0001")
+    s3 = world.cloud.client("s3")
+    folder = found["location"].removeprefix(f"s3://{world.transfer_out}/").removesuffix(f"/{MANIFEST}")
+    keys = [each["Key"] for each in s3.list_objects_v2(Bucket=world.transfer_out, Prefix=folder)["Contents"]]
+    files = {key.rpartition("/")[2]: s3.get_object(Bucket=world.transfer_out, Key=key)["Body"].read() for key in keys}
+    assert reconcile(files.get, DEV.catalogue).is_zero
+    landing = world.placed("Migration/Landing", "AWS::S3::Bucket").ref
+    for name, content in files.items():
+        s3.put_object(Bucket=landing, Key=f"incoming/first/{name}", Body=content)
+        changed = content.replace(b"dewi", b"devi") if name == ACCOUNTS else content
+        s3.put_object(Bucket=landing, Key=f"incoming/second/{name}", Body=changed)
+    machine = world.placed("Migration/FlowMachine", "AWS::StepFunctions::StateMachine").ref
+    ends = {
+        name: ended(world, machine, name, given)
+        for name, given in {
+            "run-1": {"what": "dry-run", "run_id": "run-1", "folder": "incoming/first"},
+            "run-2": {"what": "dry-run", "run_id": "run-2", "folder": "incoming/second"},
+            "run-3": {"what": "post", "run_id": "run-3", "folder": "incoming/first"},
+            "run-4": {"what": "shadow-run", "run_id": "run-4", "folder": "incoming/first"},
+            "run-5": {"what": "all", "run_id": "run-5", "folder": "incoming/first"},
+        }.items()
+    }
+    assert ends == {"run-1": "", "run-2": "Differs", "run-3": "NotBuilt", "run-4": "NotBuilt", "run-5": "Unknown"}
+    report = json.loads(s3.get_object(Bucket=landing, Key="reports/run-2.json")["Body"].read())
+    assert [each["where"] for each in report["differences"]] == [f"{ACCOUNTS}: sha256"]
+    first = json.loads(s3.get_object(Bucket=landing, Key="reports/run-1.json")["Body"].read())
+    assert (first["is_zero"], first["hand_over_id"]) == (True, "hand-over-0001")
+
+
+def ended(world: World, machine: str, name: str, given: dict[str, Any]) -> str:
+    """Run the import; return the error it ended with, nothing for success."""
+    states = world.cloud.client("stepfunctions")
+    execution = states.start_execution(stateMachineArn=machine, name=name, input=json.dumps(given))["executionArn"]
+    deadline = time.monotonic() + WAIT_S
+    while (found := states.describe_execution(executionArn=execution))["status"] == "RUNNING":
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
+    return str(found.get("error", "")) if found["status"] != "SUCCEEDED" else ""
+
+
+def test_a_deposit_after_the_closure_is_a_case(world: World) -> None:
+    (account,) = [int(each["account"]) for each in (world.item("closure-0001"),)]
+    detail = {
+        "event_id": "deposit-late",
+        "at_us": 1,
+        "account_id": account,
+        "asset": "USDT",
+        "amount": "5",
+        "reference": "late",
+    }
+    events = world.cloud.client("events")
+    bus = world.placed("Data/EventsBus", "AWS::Events::EventBus").ref
+    (url,) = [each for each in world.cloud.client("sqs").list_queues()["QueueUrls"] if "Surveillance-CaseQueue" in each]
+    events.put_events(
+        Entries=[
+            {
+                "EventBusName": bus,
+                "Source": "bursa.deposits",
+                "DetailType": "deposit.credited",
+                "Detail": json.dumps(detail),
+            }
+        ]
+    )
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        assert time.monotonic() < deadline
+        taken = world.cloud.client("sqs").receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages", [])
+        cases = [json.loads(each["Body"])["detail"] for each in taken]
+        if cases:
+            break
+    assert [(each["kind"], each["account_ids"]) for each in cases] == [("deposit-after-closure", [account])]
+
+
+def test_who_leaves_is_in_no_log(world: World) -> None:
+    folder = Path(str(world.cloud._state)).parent / "logs"
+    text = "\n".join(path.read_text() for path in folder.rglob("*.log") if path.name.startswith("Dev-Offboarding"))
+    text = text or "\n".join(path.read_text() for path in folder.rglob("*") if path.is_file())
+    assert "closure-0001" in text
+    assert "operator-7" not in text
