@@ -1,8 +1,9 @@
 """The three environments, synthesized once for the whole session, as plain dictionaries."""
 
+import gc
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,20 @@ os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "20")
 # How long an example takes says more of what else the machine does than of the example.
 settings.register_profile("bursa", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("bursa")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, Any, Any]:
+    """Collect no garbage while a failure is described.
+
+    Describing parses sources. A task found as garbage meanwhile logs its own exception, which parses too, and before
+    Python 3.11.8 one parser inside another ends the whole run with a SystemError (python/cpython#106905).
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 @dataclass(frozen=True)
