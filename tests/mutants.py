@@ -31,6 +31,7 @@ _CUSTODY: Final = "tests/runtime/custody/test_policy.py"
 _ATTESTATION: Final = "tests/runtime/custody/test_attestation.py"
 _DEPOSITS: Final = "tests/runtime/chain/test_deposits.py"
 _KILL: Final = "tests/runtime/engine/test_server.py::test_kill_9_under_load_loses_and_doubles_nothing"
+_PIPELINE: Final = "tests/runtime/engine/test_server.py::test_a_batch_is_written_while_the_one_before_it_is_applied"
 _CUTS: Final = "tests/runtime/engine/test_crash_points.py"
 _SNAPSHOTS: Final = "tests/runtime/engine/test_snapshots.py"
 _LEASE: Final = "tests/runtime/engine/test_lease.py"
@@ -71,8 +72,8 @@ MUTANTS: Final = (
     Mutant(
         "a reply leaves before its batch is written",
         "runtime/engine/leader.py",
-        "        self.journal.append(data, self.replica.sequence + 1)",
-        "        self.late, data = data, getattr(self, 'late', b'')\n        self.journal.append(data, 1)",
+        "        self.journal.append(sealed.data, sealed.first)",
+        "        self.late, data = sealed.data, getattr(self, 'late', b'')\n        self.journal.append(data, 1)",
         _CUTS,
     ),
     Mutant(
@@ -81,6 +82,21 @@ MUTANTS: Final = (
         "vital = [self._committing, *([self._tenure.renewing] if self._tenure else [])]",
         "vital = [self._committing]",
         "tests/runtime/engine/test_server.py::test_a_leader_that_has_lost_its_lease_ends_though_nobody_sends_anything",
+    ),
+    Mutant(
+        "what comes between batches waits for a quiet moment",
+        "runtime/engine/server.py",
+        "self._begin_batch() if self._pending and not self._between else None",
+        "self._begin_batch() if self._pending else None",
+        _PIPELINE,
+    ),
+    Mutant(
+        "a batch waits until the one before it is applied",
+        "runtime/engine/server.py",
+        "            if durable:\n                await self._finish_batch(durable)\n            if writing:",
+        "            if writing:\n                await asyncio.wrap_future(writing.written)\n"
+        "            if durable:\n                await self._finish_batch(durable)\n            if writing:",
+        _PIPELINE,
     ),
     Mutant(
         "unanswered commands are not sent again",

@@ -1,20 +1,23 @@
 """The leader of a market group: journal, replica, event log. Nothing leaves it that is not durable.
 
-One batch goes seal → append (durable) → apply → publish. A command log of every input makes the state; the event log
-repeats what it led to, for consumers, and is filled up from the command log wherever a crash left it behind.
+One batch goes seal → append (durable) → apply → publish; the next may be sealed and appended before it is applied.
+A command log of every input makes the state; the event log repeats what it led to, for consumers, and is filled up from
+the command log wherever a crash left it behind.
 """
 
 import logging
 import secrets
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
 import msgspec
 
 from runtime.engine.batch import Opened
 from runtime.engine.event_log import EventLog, LogError
-from runtime.engine.follower import Follower, Recent, Unpublished
+from runtime.engine.follower import Follower, Recent
 from runtime.engine.replica import Replica
 from runtime.engine.snapshots import Snapshot
 from runtime.shared.catalogue import Catalogue
@@ -29,6 +32,19 @@ MARKERS_MAX: Final = 5
 """Attempts to open an epoch on a log that does not fence, while an older writer still appends."""
 
 
+class Sealed:
+    """A batch on its way: its entries, the first of their sequences, their time, and the bytes to make durable."""
+
+    __slots__ = ("data", "entries", "first", "time_us")
+
+    def __init__(self, first: int, time_us: int, entries: list[Entry], data: bytes) -> None:
+        """Keep what `Leader.seal` decided."""
+        self.first = first
+        self.time_us = time_us
+        self.entries = entries
+        self.data = data
+
+
 class Leader:
     """Sequences, journals, applies and publishes for one group. Not thread-safe, except where a method says so."""
 
@@ -40,6 +56,7 @@ class Leader:
         self.epoch = 0
         self._follower = follower
         self._member = member or secrets.token_hex(8)
+        self._sealed_us = 0
         self._recent = follower.recent
 
     @property
@@ -96,13 +113,14 @@ class Leader:
             applied = self._follower.read_journal()
             total += applied
             if unpublished := self._follower.take_unpublished():
-                self._publish(unpublished)
+                told = [each.data for each in unpublished]
+                self._publish(unpublished[0].sequence, unpublished[-1].time_us, told)
             if not applied:
                 return total
 
     def _time_us(self) -> int:
         """Return the time for the next batch: the clock, but never before what was already sequenced."""
-        return max(self._follower.clock(), self.replica.engine.time_us)
+        return max(self._follower.clock(), self.replica.engine.time_us, self._sealed_us)
 
     def configure(self, catalogue: Catalogue) -> None:
         """Sequence the catalogue if it differs from what is in force. Raises LogError when the engine refuses it."""
@@ -117,9 +135,9 @@ class Leader:
         ):
             return
         entry = Entry(f"leader-{self.epoch}", 1, 0, Configure(assets, specs, tiers, RULES_NEWEST))
-        time_us, data = self.seal([entry])
-        self.make_durable(data)
-        (replied,) = self.apply(time_us, [entry])
+        sealed = self.seal([entry])
+        self.make_durable(sealed)
+        (replied,) = self.apply(sealed)
         if isinstance(replied.reply, Rejected):
             raise LogError(f"the catalogue does not fit the journal: {replied.reply.detail}")
         assert isinstance(replied.reply, Done)
@@ -132,41 +150,32 @@ class Leader:
 
     # ---- one batch: seal, make durable, apply ------------------------------------------------------------------------
 
-    def seal(self, entries: list[Entry]) -> tuple[int, bytes]:
-        """Give `entries` the next sequences and a time; return that time and the bytes to make durable."""
-        time_us = self._time_us()
-        return time_us, self.journal.chain.seal(time_us, len(entries), encode(entries))
+    def seal(self, entries: list[Entry]) -> Sealed:
+        """Give `entries` the next sequences and a time. What was sealed before need not be applied yet."""
+        first = self.journal.chain.next_sequence
+        time_us = self._sealed_us = self._time_us()
+        return Sealed(first, time_us, entries, self.journal.chain.seal(time_us, len(entries), encode(entries)))
 
-    def make_durable(self, data: bytes) -> None:
-        """Return once `data` survives a crash. Blocks; call it from a worker thread. Raises LogError, OSError."""
-        self.journal.append(data, self.replica.sequence + 1)
+    def make_durable(self, sealed: Sealed) -> None:
+        """Return once `sealed` survives a crash. Blocks; see JournalWriter. Raises LogError, OSError."""
+        self.journal.append(sealed.data, sealed.first)
 
-    def apply(self, time_us: int, entries: list[Entry]) -> list[Replied]:
+    def apply(self, sealed: Sealed) -> list[Replied]:
         """Apply what is durable now, publish its events, and return the replies."""
-        first = self.replica.sequence + 1
-        applied = self.replica.apply_batch(time_us, entries, first - 1)
-        self._publish([Unpublished(sequence, time_us, data) for sequence, data in enumerate(applied.happened, first)])
+        assert sealed.first == self.replica.sequence + 1, "batches are applied in the order of the journal"
+        applied = self.replica.apply_batch(sealed.time_us, sealed.entries, sealed.first - 1)
+        self._publish(sealed.first, sealed.time_us, applied.happened)
         return applied.replies
 
-    def _publish(self, happened: list[Unpublished]) -> None:
-        """Log and keep events, in batches of about PUBLISH_BYTES."""
-        part: list[bytes] = []
-        size = 0
-        first = happened[0].sequence
-        time_us = 0
-        for event in happened:
-            if part and size + len(event.data) > PUBLISH_BYTES:
-                self._publish_part(first, time_us, len(part), pack_list(part))
-                part, size, first = [], 0, event.sequence
-            part.append(event.data)
-            size += len(event.data)
-            time_us = event.time_us
-        self._publish_part(first, time_us, len(part), pack_list(part))
-
-    def _publish_part(self, first: int, time_us: int, count: int, payload: bytes) -> None:
-        self.events.append(self.events.chain.seal(time_us, count, payload), first)
-        self._recent.add(Recent(first, first + count, payload))
-        self._follower.published = first + count - 1
+    def _publish(self, first: int, time_us: int, happened: list[bytes]) -> None:
+        """Log and keep the events of the sequences from `first` on, in batches of about PUBLISH_BYTES."""
+        for part in _parts(happened, PUBLISH_BYTES):
+            payload = pack_list(part)
+            following = first + len(part)
+            self.events.append(self.events.chain.seal(time_us, len(part), payload), first)
+            self._recent.add(Recent(first, following, payload))
+            self._follower.published = following - 1
+            first = following
 
     # ---- followers ---------------------------------------------------------------------------------------------------
 
@@ -188,3 +197,46 @@ class Leader:
     def close(self) -> None:
         """Give up both logs."""
         self._follower.close()
+
+
+class JournalWriter:
+    """The thread in which batches are made durable, while whoever began that goes on."""
+
+    def __init__(self) -> None:
+        """Start with nothing to do."""
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+
+    def begin(self, write: Callable[[Sealed], None], sealed: Sealed) -> Future[None]:
+        """Begin `write(sealed)`, and return as soon as the thread is at it.
+
+        Until then it needs the interpreter's lock, which a batch that is being applied meanwhile would not give up.
+        """
+        begun = threading.Event()
+
+        def run() -> None:
+            begun.set()
+            write(sealed)
+
+        future = self._pool.submit(run)
+        begun.wait()
+        return future
+
+    def close(self) -> None:
+        """Finish what was begun."""
+        self._pool.shutdown()
+
+
+def _parts(items: list[bytes], bytes_max: int) -> Iterator[list[bytes]]:
+    """Cut `items` into stretches of at most `bytes_max`, or of one item that is longer."""
+    if sum(map(len, items)) <= bytes_max:
+        yield items
+        return
+    part: list[bytes] = []
+    size = 0
+    for item in items:
+        if part and size + len(item) > bytes_max:
+            yield part
+            part, size = [], 0
+        part.append(item)
+        size += len(item)
+    yield part

@@ -1,6 +1,7 @@
 """The leader's TCP side: links that carry commands and questions in and replies out, and feeds of what happened.
 
-Group commit without a timer: while one batch is being made durable in a worker thread, the next one gathers.
+Group commit without a timer: while one batch is being made durable in a thread of its own, the one before it is applied
+and answered, and the next one gathers.
 A standby listens too, so that it is ready; it refuses every link with NOT_LEADER until it leads.
 """
 
@@ -8,13 +9,13 @@ import asyncio
 import functools
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, TypeVar, cast
 
 import msgspec
 
 from runtime.engine.follower import Recent
-from runtime.engine.leader import Leader
+from runtime.engine.leader import JournalWriter, Leader, Sealed
 from runtime.engine.questions import answer
 from runtime.engine.sessions import SESSIONS_MAX
 from runtime.engine.tenure import Tenure
@@ -247,6 +248,18 @@ class Link(asyncio.Protocol):
                 await server.published(sequence)
 
 
+class Taken:
+    """A batch on its way: who waits for its replies, and when it is durable."""
+
+    __slots__ = ("links", "sealed", "written")
+
+    def __init__(self, links: list[Link | None], sealed: Sealed, written: Future[None]) -> None:
+        """Keep one link for each entry; None for a command of the leader's own."""
+        self.links = links
+        self.sealed = sealed
+        self.written = written
+
+
 class Server:
     """Takes commands from links, commits them in batches, and sends replies and events out."""
 
@@ -264,7 +277,7 @@ class Server:
         self._beating: asyncio.Task[None] | None = None
         self._committing: asyncio.Task[None] | None = None
         self._listener: asyncio.Server | None = None
-        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+        self._writer = JournalWriter()
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="catch-up")
 
     @property
@@ -319,7 +332,7 @@ class Server:
         self._wake.set()
         if self._committing:
             await asyncio.wait((self._committing,))
-        self._writer.shutdown()
+        self._writer.close()
 
     def close(self) -> None:
         """Close every link, after `drain`: whoever was on it finds the next leader."""
@@ -389,32 +402,45 @@ class Server:
             self.submit(None, Entry(session, n, n - 1, PassTime()))
 
     async def _commit_forever(self) -> None:
-        loop = asyncio.get_running_loop()
-        while not (self._stopping and not self._pending):
-            between, self._between = self._between, []
-            for call in between:
-                call()
-            if not self._pending:
+        durable: Taken | None = None
+        while durable or self._pending or not self._stopping:
+            if not (durable or self._pending or self._between):
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            taken, self._pending = self._pending[:BATCH_MAX], self._pending[BATCH_MAX:]
-            entries = [entry for _, entry in taken]
-            time_us, data = self.leader.seal(entries)
-            await loop.run_in_executor(self._writer, self.leader.make_durable, data)
-            if self._tenure:
-                await self._tenure.confirm()
-            replies = self.leader.apply(time_us, entries)
-            by_link: dict[Link, list[FromEngine]] = {}
-            for (link, _), replied in zip(taken, replies, strict=True):
-                if link:
-                    by_link.setdefault(link, []).append(replied)
-            for link, messages in by_link.items():
-                link.send(messages)
-            self._tell_followers()
-            if len(self._pending) <= PENDING_MAX // 2:
-                for link in self.links:
-                    link.resume()
+            # What is to be done between batches waits for this one, and no other begins before it.
+            writing = self._begin_batch() if self._pending and not self._between else None
+            if durable:
+                await self._finish_batch(durable)
+            if writing:
+                await asyncio.wrap_future(writing.written)
+            else:
+                between, self._between = self._between, []
+                for call in between:
+                    call()
+            durable = writing
+
+    def _begin_batch(self) -> Taken:
+        """Sequence what waits, and begin to make it durable."""
+        taken, self._pending = self._pending[:BATCH_MAX], self._pending[BATCH_MAX:]
+        sealed = self.leader.seal([entry for _, entry in taken])
+        return Taken([link for link, _ in taken], sealed, self._writer.begin(self.leader.make_durable, sealed))
+
+    async def _finish_batch(self, taken: Taken) -> None:
+        """Apply what is durable, and answer."""
+        if self._tenure:
+            await self._tenure.confirm()
+        replies = self.leader.apply(taken.sealed)
+        by_link: dict[Link, list[FromEngine]] = {}
+        for link, replied in zip(taken.links, replies, strict=True):
+            if link:
+                by_link.setdefault(link, []).append(replied)
+        for link, messages in by_link.items():
+            link.send(messages)
+        self._tell_followers()
+        if len(self._pending) <= PENDING_MAX // 2:
+            for link in self.links:
+                link.resume()
 
     def _tell_followers(self) -> None:
         news, self._news = self._news, asyncio.Event()

@@ -188,10 +188,10 @@ def test_a_leader_and_a_standby_agree_whatever_the_driver(opener: Open) -> None:
     stream = list(entries(iter([*opening(2), *random_commands(5, 200, 2)])))
     for at in range(0, len(stream), 16):
         batch = stream[at : at + 16]
-        time_us, data = leader.seal(batch)
-        leader.make_durable(data)
-        replies = leader.apply(time_us, batch)
-        assert replies == [expected.apply(time_us, entry)[0] for entry in batch]
+        sealed = leader.seal(batch)
+        leader.make_durable(sealed)
+        replies = leader.apply(sealed)
+        assert replies == [expected.apply(sealed.time_us, entry)[0] for entry in batch]
         standby.catch_up()
         if at == 96:
             standby.read_events()
@@ -254,8 +254,7 @@ def test_a_marker_that_an_older_writer_overtook_is_written_again() -> None:
 
     def overtaken(epoch: int, time_us: int, body: bytes) -> None:
         if len(topic.records) < 3:  # once: the older leader gets one more batch in
-            _, data = first.seal(list(entries(opening(1)))[:1])
-            first.make_durable(data)
+            first.make_durable(first.seal(list(entries(opening(1)))[:1]))
         begin(epoch, time_us, body)
 
     second.journal.begin = overtaken  # type: ignore[method-assign]
@@ -330,9 +329,9 @@ def test_a_journal_of_format_1_is_read_continued_in_format_2_and_read_again(tmp_
     leader.take_over()
     assert (leader.epoch, leader.replica.sequence) == (2, 721)
     more = list(entries(random_commands(8, 20, 2), "later"))
-    time_us, data = leader.seal(more)
-    leader.make_durable(data)
-    leader.apply(time_us, more)
+    sealed = leader.seal(more)
+    leader.make_durable(sealed)
+    leader.apply(sealed)
     state = leader.replica.state_hash()
     leader.close()
     again = Follower.of_files(tmp_path, "main")

@@ -20,9 +20,9 @@ def leader(tmp_path: Path) -> Leader:
     leader.take_over()
     stream = list(entries(iter([*opening(2), *random_commands(5, 60, 2)])))
     for at in range(0, len(stream), 7):
-        time_us, data = leader.seal(stream[at : at + 7])
-        leader.make_durable(data)
-        leader.apply(time_us, stream[at : at + 7])
+        sealed = leader.seal(stream[at : at + 7])
+        leader.make_durable(sealed)
+        leader.apply(sealed)
     return leader
 
 

@@ -36,9 +36,9 @@ def candidate(directory: Path) -> Leader:
 
 
 def commit(leader: Leader, batch: list[m.Entry]) -> list[m.Replied]:
-    time_us, data = leader.seal(batch)
-    leader.make_durable(data)
-    return leader.apply(time_us, batch)
+    sealed = leader.seal(batch)
+    leader.make_durable(sealed)
+    return leader.apply(sealed)
 
 
 def batches(seed: int, count: int) -> list[list[m.Entry]]:
@@ -86,7 +86,7 @@ def test_torn_at_any_byte_keeps_every_durable_batch(tmp_path: Path, seed: int) -
     for batch in work[:-1]:
         commit(leader, batch)
     durable = leader.replica.state_hash()
-    _, data = leader.seal(work[-1])
+    data = leader.seal(work[-1]).data
     leader.close()
     path = segment(tmp_path)
     intact = path.read_bytes()

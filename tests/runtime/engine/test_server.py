@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -16,13 +17,14 @@ from config.markets import CATALOGUE
 from runtime.engine import server as server_module
 from runtime.engine.audit import ConservationError
 from runtime.engine.follower import Follower, now_us
-from runtime.engine.leader import Leader
+from runtime.engine.leader import Leader, Sealed
 from runtime.engine.lease import Held, Lease, LeaseLostError, MemoryLeaseStore
 from runtime.engine.server import Server
 from runtime.engine.tenure import Tenure
 from runtime.shared import messages as m
 from runtime.shared.engine_link import EngineBusyError, EngineLink, EngineUnavailableError, follow_feed
 from runtime.shared.frames import frame, read_frame
+from tests.runtime.market_data.wire import until
 
 STANDING_MAX = 400
 """Open orders that one lane of `run_kills` leaves standing."""
@@ -115,6 +117,35 @@ def test_commands_questions_and_the_feed(tmp_path: Path) -> None:
             replies = await asyncio.gather(*(link.send(bid(account, n)) for n in range(2, 302)))
             assert [reply.n for reply in replies] == sorted(reply.n for reply in replies)
             assert server.leader.replica.sequence == placed.sequence + 300
+            await link.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_batch_is_written_while_the_one_before_it_is_applied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with serving(tmp_path) as (address, server):
+            link = await linked(address)
+            account = await funded(link, "alice")
+            leader = server.leader
+            write, begun = leader.make_durable, []
+
+            def slowly(sealed: Sealed) -> None:
+                begun.append((sealed.first, leader.replica.sequence + 1))
+                time.sleep(0.02)
+                write(sealed)
+
+            monkeypatch.setattr(leader, "make_durable", slowly)
+            sent = asyncio.gather(*(link.send(bid(account, n)) for n in range(3_500)))
+            await until(lambda: bool(begun), 10)
+            next_sequence, applied, waiting = await server.between_batches(
+                lambda: (leader.journal.chain.next_sequence, leader.replica.sequence, len(server._pending))
+            )
+            assert next_sequence == applied + 1, "nothing is on its way between batches"
+            assert waiting, "what comes between batches does not wait for a quiet moment"
+            replies = await sent
+            assert [reply.n for reply in replies] == list(range(replies[0].n, replies[0].n + 3_500))
+            assert any(first > due for first, due in begun), "no batch was written before the one before it was applied"
             await link.stop()
 
     asyncio.run(scenario())

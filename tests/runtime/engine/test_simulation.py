@@ -13,7 +13,7 @@ import pytest
 
 from runtime.engine.event_log import LogError
 from runtime.engine.follower import Follower
-from runtime.engine.leader import Leader
+from runtime.engine.leader import Leader, Sealed
 from runtime.engine.lease import EXPIRY_S, Held, Lease, LeaseLostError, LeaseStoreError, MemoryLeaseStore
 from runtime.engine.memory_log import MemoryLog, MemoryTopic
 from runtime.engine.replica import Replica
@@ -67,7 +67,8 @@ class Member:
         self.follower.start()
         self.leader: Leader | None = None
         self.inbox: list[m.Entry] = []
-        self.durable: tuple[int, list[m.Entry]] | None = None
+        self.durable: list[Sealed] = []
+        """Written, and not applied: one batch, or two when the next is written first."""
         self.renewed_s = 0.0
 
     def tick(self) -> None:
@@ -90,28 +91,23 @@ class Member:
         self._commit(self.leader)
 
     def _commit(self, leader: Leader) -> None:
-        if self.durable is None:
-            batch = self._take(leader)
-            if not batch:
-                return
-            time_us, data = leader.seal(batch)
-            leader.make_durable(data)
-            self.durable = time_us, batch
+        if len(self.durable) <= 1 and (batch := self._take(leader)):
+            sealed = leader.seal(batch)
+            leader.make_durable(sealed)
+            self.durable.append(sealed)
             if self.world.draw.random() < 0.3:
                 return  # frozen between the two, for a while
-        if self.world.asks_the_lease and not self.lease.is_valid:
+        if not self.durable or (self.world.asks_the_lease and not self.lease.is_valid):
             return
-        time_us, batch = self.durable
-        self.durable = None
-        for replied in leader.apply(time_us, batch):
-            self.world.replies.append(replied)
-        if self.world.draw.random() < 0.2 and (taken := leader.snapshot()):
+        self.world.replies += leader.apply(self.durable.pop(0))
+        if not self.durable and self.world.draw.random() < 0.2 and (taken := leader.snapshot()):
             Snapshots(self.world.snapshots, "main").save(*taken)
 
     def _take(self, leader: Leader) -> list[m.Entry]:
         """Return what may be sequenced: repetitions, and the next of the session."""
         known = leader.replica.sessions.get("client")
-        expected = (known.last if known else 0) + 1
+        written = [entry.n for sealed in self.durable for entry in sealed.entries]
+        expected = max([known.last if known else 0, *written]) + 1
         batch: list[m.Entry] = []
         for entry in self.inbox:
             if entry.n <= expected:

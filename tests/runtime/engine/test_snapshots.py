@@ -38,9 +38,9 @@ def run(directory: Path, snapshots: Snapshots | None, *, seed: int, every: int =
     leader.take_over()
     stream = list(entries(iter([*opening(2), *random_commands(seed, 200, 2)])))
     for at in range(0, len(stream), 8):
-        time_us, data = leader.seal(stream[at : at + 8])
-        leader.make_durable(data)
-        leader.apply(time_us, stream[at : at + 8])
+        sealed = leader.seal(stream[at : at + 8])
+        leader.make_durable(sealed)
+        leader.apply(sealed)
         if snapshots and at % every == 0 and (taken := leader.snapshot()):
             snapshots.save(*taken)
     return leader

@@ -39,10 +39,10 @@ def world(tmp_path: Path) -> tuple[Path, Batches]:
     stream = list(entries(iter([*opening(3), *random_commands(5, 600, 3)])))
     for at in range(0, len(stream), 40):
         some = stream[at : at + 40]
-        time_us, data = leader.seal(some)
-        leader.make_durable(data)
-        leader.apply(time_us, some)
-        if trades := market_data.on_feed([follower.apply(time_us, entry)[1] for entry in some]):
+        sealed = leader.seal(some)
+        leader.make_durable(sealed)
+        leader.apply(sealed)
+        if trades := market_data.on_feed([follower.apply(sealed.time_us, entry)[1] for entry in some]):
             batches.append(decode_batch(encode_batch("main", trades)))
     (tmp_path / "catalogue.json").write_text(CATALOGUE.model_dump_json())
     assert sum(len(batch.trades) for batch in batches) > 50
