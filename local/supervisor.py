@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from local.paths import PROJECT
+from runtime.shared.tasks import end
 
 LOG_BYTES_MAX: Final = 32 * 2**20
 """A log file past this is set aside once, as `<name>.log.1`."""
@@ -103,9 +104,7 @@ class Process:
     async def stop(self) -> None:
         """Ask the process to end; kill it if it does not."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
         if self._process is not None and self._process.returncode is None:
             await self._end(self._process)
         if self._first_health.done():

@@ -6,7 +6,6 @@ a node that syncs is not believed, and a new host would only start over; a sidec
 """
 
 import asyncio
-import contextlib
 import json
 import logging
 import socket
@@ -27,6 +26,7 @@ from runtime.chain.health import BitcoinState, EthereumState, bitcoin_faults, et
 from runtime.chain.rpc import REFUSED, NodeError, NodeRefusedError, Rpc
 from runtime.shared import log, shell
 from runtime.shared.settings import ADDRESS_PATTERN, read_settings
+from runtime.shared.tasks import end
 from runtime.shared.web import Server
 
 logger = logging.getLogger(__name__)
@@ -297,9 +297,7 @@ async def main(stopping: asyncio.Event) -> None:
     done, _ = await asyncio.wait([*tasks, told], return_when=asyncio.FIRST_COMPLETED)
     serving.should_exit = True
     for task in (tasks[1], told):
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await end(task)
     await tasks[0]
     if told not in done:
         raise RuntimeError("the sidecar ended by itself")

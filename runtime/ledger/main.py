@@ -32,6 +32,7 @@ from runtime.shared.settings import (
     owner_conninfo,
     read_settings,
 )
+from runtime.shared.tasks import end
 
 logger = logging.getLogger(__name__)
 
@@ -157,9 +158,7 @@ async def gathered(feed: AsyncIterator[list[Happened]]) -> AsyncGenerator[list[H
             commit_at = loop.time() + COMMIT_INTERVAL_S
             yield batch
     finally:
-        coming.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await coming
+        await end(coming)
 
 
 async def main(stopping: asyncio.Event) -> None:
@@ -175,9 +174,7 @@ async def main(stopping: asyncio.Event) -> None:
         await asyncio.wait((running, told), return_when=asyncio.FIRST_COMPLETED)
     told.cancel()
     pulse.cancel()
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
+    await end(running)
     logger.info("stopped at sequence %d", ledger.position)
 
 
