@@ -132,6 +132,7 @@ for await (const line of createInterface({ input: process.stdin })) {
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+        self._asking = asyncio.Lock()  # its follower asks, and in the end the test does, too
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -152,8 +153,9 @@ for await (const line of createInterface({ input: process.stdin })) {
     async def _ask(self, question: Any) -> Any:
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(json.dumps(question).encode() + b"\n")
-        return json.loads(await asyncio.wait_for(self._process.stdout.readline(), 30))
+        async with self._asking:
+            self._process.stdin.write(json.dumps(question).encode() + b"\n")
+            return json.loads(await asyncio.wait_for(self._process.stdout.readline(), 30))
 
     async def load(self, snapshot: Any) -> bool:
         return bool(await self._ask({"load": snapshot}))
