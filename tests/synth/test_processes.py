@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from exchange_constructs.instance import leave_group
 from runtime.gateway.parts import GatewaySettings
 from runtime.shared.catalogue import read_catalogue
 
@@ -203,6 +204,40 @@ def test_instances_grow_with_connections_and_with_work(exchange: Any) -> None:
     assert not instances["ReturnData"]
 
 
+def test_a_host_that_is_to_end_is_waited_for_and_may_say_so_to_its_own_group_alone(exchange: Any) -> None:
+    (hook,) = [each for _, each in exchange.of_type("AWS::AutoScaling::LifecycleHook")]
+    assert hook["LifecycleTransition"] == "autoscaling:EC2_INSTANCE_TERMINATING"
+    assert hook["LifecycleHookName"] == leave_group.HOOK
+    assert hook["DefaultResult"] == "CONTINUE"
+    # Long enough for a host that ends its service, and no longer than that takes with a look at the clock.
+    needed_s = leave_group.POLL_S + leave_group.SETTLE_S + leave_group.STOP_S_MAX
+    assert needed_s < hook["HeartbeatTimeout"] <= 600
+    group = hook["AutoScalingGroupName"]["Ref"]
+    statements = [
+        (path, statement)
+        for path, policy in exchange.of_type("AWS::IAM::ManagedPolicy")
+        for statement in policy["PolicyDocument"]["Statement"]
+        if "autoscaling:" in json.dumps(statement)
+    ]
+    ((path, statement),) = statements
+    assert path.startswith("Gateway/WebSocketLeave")
+    assert statement["Action"] == "autoscaling:CompleteLifecycleAction"
+    assert statement["Resource"] == {"Fn::GetAtt": [group, "AutoScalingGroupARN"]}
+    endpoints = [exchange.text(each["ServiceName"]) for _, each in exchange.of_type("AWS::EC2::VPCEndpoint")]
+    assert f"com.amazonaws.{exchange.config.region}.autoscaling" in endpoints, "the host has no other way there"
+
+
+def test_a_first_host_has_its_grants_before_its_group_exists(exchange: Any) -> None:
+    """A policy that knows the group is made after it, so it must not hold what the host needs to start."""
+    (grants,) = [
+        policy
+        for path, policy in exchange.of_type("AWS::IAM::ManagedPolicy")
+        if path.startswith("Gateway/WebSocketRoleGrants")
+    ]
+    assert "ssm:GetParameter" in json.dumps(grants)
+    assert "AutoScalingGroup" not in json.dumps(grants)
+
+
 def test_dev_runs_one_engine_and_the_others_a_standby(exchanges: dict[str, Any]) -> None:
     counts = {
         name: next(
@@ -218,7 +253,9 @@ def test_dev_runs_one_engine_and_the_others_a_standby(exchanges: dict[str, Any])
 def test_instances_take_only_signed_metadata_requests_and_no_public_address(exchange: Any) -> None:
     (template,) = [each for path, each in exchange.of_type("AWS::EC2::LaunchTemplate") if path.startswith("Gateway/")]
     data = template["LaunchTemplateData"]
-    assert data["MetadataOptions"] == {"HttpTokens": "required", "HttpPutResponseHopLimit": 1}
+    options = data["MetadataOptions"]
+    # The tags tell a host the name of its group.
+    assert options == {"HttpTokens": "required", "HttpPutResponseHopLimit": 1, "InstanceMetadataTags": "enabled"}
     (interface,) = data["NetworkInterfaces"]
     assert interface["AssociatePublicIpAddress"] is False
     assert "KeyName" not in data
