@@ -88,6 +88,8 @@ RECONCILIATION: Final = ReconciliationConfig(
         HeldAddress(name="cold-1", address=Sample("0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359")),
     ),
     every_minutes=15,
+    hot_bips_max=3_000,
+    cold_bips_min=5_001,
 )
 """The samples are examples of EIP-55."""
 OFFBOARDING_APPROVERS: Final = (

@@ -31,7 +31,7 @@ from config.model import (
     samples,
 )
 from config.perimeter import Accounts, MarketMaker
-from config.reconciliation import HeldAddress, ReconciliationConfig
+from config.reconciliation import HeldAddress
 
 ROOT = Path(__file__).resolve().parents[2]
 ENCLAVES = "a type for enclaves that Jakarta has, .xlarge or more: m6i, m7i, m7g, m8g, c7i, c7g, r7i, r7g"
@@ -444,8 +444,8 @@ def test_what_only_a_deployer_knows_is_found() -> None:
         "images": ImagesConfig(base=f"registry.example/library/python@sha256:{'1' * 64}"),
         "offboarding": dataclasses.replace(DEV.offboarding, approvers=("a" * 64, "b" * 64, "c" * 64)),
         "controls": dataclasses.replace(DEV.controls, approvers=("a" * 64, "b" * 64, "c" * 64)),
-        "reconciliation": ReconciliationConfig(
-            wallets=(HeldAddress(name="hot-1", address="0x" + "a" * 40),), every_minutes=15
+        "reconciliation": dataclasses.replace(
+            RECONCILIATION, wallets=(HeldAddress(name="cold-1", address="0x" + "a" * 40),)
         ),
         "records": dataclasses.replace(DEV.records, regulator_account="123456789012"),
         "operations": OperationsConfig(
