@@ -161,7 +161,7 @@ def test_ledger_and_chain_match_but_for_what_comes_without_a_word(exchange: Exch
 
 def test_the_share_of_each_tier_is_put_and_most_is_cold(exchange: Exchange) -> None:
     apart(exchange)
-    lines = (exchange.layout.logs / "Reconciliation-Reconciler.log").read_text().splitlines()
+    lines = (exchange.layout.logs / "Reconciliation-ReconcilerFunction.log").read_text().splitlines()
     told = [json.loads(line) for line in lines if line.startswith("{")]
     shares = {(each["Asset"], each["Tier"]): each["TierShareBips"][0] for each in told if "TierShareBips" in each}
     assert {tier for asset, tier in shares if asset == "ETH"} == {"hot", "warm", "cold"}
