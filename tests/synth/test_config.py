@@ -421,6 +421,7 @@ def test_what_only_a_deployer_knows_is_found() -> None:
         "domain": "dev.bursa.example",
         "hosted_zone_id": "Z0DEV00000000000",
         "edge.origin_facing": "pl-00000000",
+        "images.collector": f"public.ecr.aws/aws-observability/aws-otel-collector@sha256:{'0' * 64}",
         "images.base": f"public.ecr.aws/docker/library/python:3.13-slim-bookworm@sha256:{'0' * 64}",
         **{
             f"reconciliation.wallets[{number}].address": each.address
@@ -441,7 +442,10 @@ def test_what_only_a_deployer_knows_is_found() -> None:
         "domain": "a.example",
         "hosted_zone_id": "Z12345678",
         "edge": dataclasses.replace(DEV.edge, origin_facing="pl-12345678"),
-        "images": ImagesConfig(base=f"registry.example/library/python@sha256:{'1' * 64}"),
+        "images": ImagesConfig(
+            base=f"registry.example/library/python@sha256:{'1' * 64}",
+            collector=f"registry.example/collector@sha256:{'2' * 64}",
+        ),
         "offboarding": dataclasses.replace(DEV.offboarding, approvers=("a" * 64, "b" * 64, "c" * 64)),
         "controls": dataclasses.replace(DEV.controls, approvers=("a" * 64, "b" * 64, "c" * 64)),
         "reconciliation": dataclasses.replace(

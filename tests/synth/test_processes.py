@@ -16,10 +16,15 @@ WALLET = {
     *("WITHDRAWAL_FUNCTION", "WITHDRAWAL_RULES", "WITHDRAWAL_TABLE"),
 }
 GATEWAY = {"ENGINE_ADDRESS", "MARKET_DATA_ADDRESS", "DATABASE_URL", "API_KEY_TABLE", "VALKEY_URL", "VALKEY_CACHE"}
+TELEMETRY = {"OTLP_ADDRESS", "TRACE_ONE_IN"}
 CONTRACT = {
     "engine": ("runtime.engine.main", 7001, {"GROUP", "JOURNAL_CLUSTER_ARN", "SNAPSHOT_BUCKET", "LEASE_TABLE"}),
-    "market_data": ("runtime.market_data.main", 7002, {"ENGINE_ADDRESS", "DATABASE_URL", "TRADE_STREAM"}),
-    "ledger": ("runtime.ledger.main", 7003, {"ENGINE_ADDRESS", "DATABASE_URL", "DATABASE_OWNER_SECRET_ARN"}),
+    "market_data": ("runtime.market_data.main", 7002, {"ENGINE_ADDRESS", "DATABASE_URL", "TRADE_STREAM"} | TELEMETRY),
+    "ledger": (
+        "runtime.ledger.main",
+        7003,
+        {"ENGINE_ADDRESS", "DATABASE_URL", "DATABASE_OWNER_SECRET_ARN"} | TELEMETRY,
+    ),
     "deposits_ethereum": (
         "runtime.chain.main",
         7020,
@@ -39,7 +44,7 @@ CONTRACT = {
         7004,
         {"ENGINE_ADDRESS", "EVENT_BUS", "REFERENCE_SYMBOLS", "VENUE_URLS"},
     ),
-    "rest": ("runtime.gateway.rest", 8080, GATEWAY | WALLET),
+    "rest": ("runtime.gateway.rest", 8080, GATEWAY | WALLET | TELEMETRY),
     "fix": ("runtime.fix.main", 8083, set()),
     "ws": ("runtime.gateway.ws", 8081, GATEWAY | {"AWS_DEFAULT_REGION"}),
 }
@@ -47,9 +52,11 @@ FARGATE = ("engine", "market_data", "ledger", "rest", "fix", "deposits_ethereum"
 
 
 def containers(exchange: Any) -> dict[str, dict[str, Any]]:
-    """Return the container of each Fargate service, its environment as text."""
+    """Return the container of each Fargate service of ours, its environment as text."""
     found = {}
-    for _, task in exchange.of_type("AWS::ECS::TaskDefinition"):
+    for path, task in exchange.of_type("AWS::ECS::TaskDefinition"):
+        if path.startswith("Telemetry/"):  # the collector is not ours
+            continue
         (container,) = task["ContainerDefinitions"]
         variables = {entry["Name"]: exchange.text(entry["Value"]) for entry in container["Environment"]}
         found[variables["SERVICE"]] = container | {"Environment": variables, "Task": task}
@@ -157,11 +164,11 @@ def test_a_task_cannot_change_itself(exchange: Any, service: str) -> None:
 
 def test_a_failed_deployment_is_rolled_back_and_a_single_task_is_never_doubled(exchange: Any) -> None:
     services = list(exchange.of_type("AWS::ECS::Service"))
-    assert len(services) == len(containers(exchange))
+    assert len(services) == len(containers(exchange)) + 1, "and the collector"
     for path, service in services:
         deployment = service["DeploymentConfiguration"]
         assert deployment["DeploymentCircuitBreaker"] == {"Enable": True, "Rollback": True}, path
-        if path.startswith(("Engine/", "Gateway/Fix")):  # they hand over, or hold nothing
+        if path.startswith(("Engine/", "Gateway/Fix", "Telemetry/")):  # they hand over, or hold nothing
             assert (deployment["MinimumHealthyPercent"], deployment["MaximumPercent"]) == (100, 200), path
         elif service["DesiredCount"] == 1:
             assert (deployment["MinimumHealthyPercent"], deployment["MaximumPercent"]) == (0, 100), path
