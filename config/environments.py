@@ -23,6 +23,7 @@ from config.model import (
     ScaledFargateSize,
     WebSocketConfig,
 )
+from config.monitoring import MonitoringConfig
 from config.nodes import ChainConfig, DepositAsset, NodeBuild, NodesConfig
 from config.offboarding import OffboardingConfig
 from config.perimeter import (
@@ -88,6 +89,8 @@ RECONCILIATION: Final = ReconciliationConfig(
         HeldAddress(name="cold-1", address=Sample("0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359")),
     ),
     every_minutes=15,
+    hot_bips_max=3_000,
+    cold_bips_min=5_001,
 )
 """The samples are examples of EIP-55."""
 OFFBOARDING_APPROVERS: Final = (
@@ -115,6 +118,8 @@ TEST_TOKEN: Final = Sample("0x7070707070707070707070707070707070707070")
 PROGRAM_DIGEST: Final = Sample("0000000000000000000000000000000000000000000000000000000000000000")
 """SHA-256 of a node's program, from a signed release, one for each program and architecture."""
 PYTHON: Final = Sample(f"public.ecr.aws/docker/library/python:3.13-slim-bookworm@sha256:{'0' * 64}")
+
+COLLECTOR: Final = Sample(f"public.ecr.aws/aws-observability/aws-otel-collector@sha256:{'0' * 64}")
 
 STANDARDS: Final = ("aws-foundational-security-best-practices", "cis-aws-foundations-benchmark", "pci-dss")
 
@@ -261,7 +266,8 @@ DEV: Final = Environment(
     rest=ScaledFargateSize(cpu_units=512, memory_mib=1024, task_count=1, task_count_max=2),
     fix=FargateSize(cpu_units=256, memory_mib=512, task_count=1),
     websocket=WebSocketConfig(instance_type="c7g.large", instance_count_min=1, instance_count_max=2),
-    images=ImagesConfig(base=PYTHON),
+    images=ImagesConfig(base=PYTHON, collector=COLLECTOR),
+    monitoring=MonitoringConfig(),
     records=RecordsConfig(
         lock_mode="GOVERNANCE",
         ledger_years=1,
@@ -466,7 +472,8 @@ STAGING: Final = Environment(
     rest=ScaledFargateSize(cpu_units=1024, memory_mib=2048, task_count=2, task_count_max=6),
     fix=FargateSize(cpu_units=256, memory_mib=512, task_count=2),
     websocket=WebSocketConfig(instance_type="c7g.large", instance_count_min=2, instance_count_max=4),
-    images=ImagesConfig(base=PYTHON),
+    images=ImagesConfig(base=PYTHON, collector=COLLECTOR),
+    monitoring=MonitoringConfig(),
     records=RecordsConfig(
         lock_mode="GOVERNANCE",
         ledger_years=1,
@@ -666,7 +673,8 @@ PROD: Final = Environment(
     rest=ScaledFargateSize(cpu_units=2048, memory_mib=4096, task_count=3, task_count_max=12),
     fix=FargateSize(cpu_units=256, memory_mib=512, task_count=2),
     websocket=WebSocketConfig(instance_type="c7g.xlarge", instance_count_min=3, instance_count_max=12),
-    images=ImagesConfig(base=PYTHON),
+    images=ImagesConfig(base=PYTHON, collector=COLLECTOR),
+    monitoring=MonitoringConfig(),
     records=RecordsConfig(
         lock_mode="COMPLIANCE",
         ledger_years=10,

@@ -20,3 +20,5 @@ class ImagesConfig(Checked):
 
     base: ImageByDigest
     """Python 3.13 on Debian for linux/arm64. Services run on it, and the engine's core is compiled on it."""
+    collector: ImageByDigest
+    """The AWS distribution of the OpenTelemetry collector for linux/arm64; runs only where telemetry is collected."""

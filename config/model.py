@@ -23,6 +23,7 @@ from config.custody import CustodyConfig
 from config.images import ImagesConfig
 from config.liquidity import LiquidityConfig
 from config.migration import MigrationConfig
+from config.monitoring import MonitoringConfig
 from config.nodes import NodesConfig
 from config.offboarding import OffboardingConfig
 from config.perimeter import (
@@ -218,6 +219,7 @@ class Environment(Checked):
     fix: FargateSize
     websocket: WebSocketConfig
     images: ImagesConfig
+    monitoring: MonitoringConfig
     records: RecordsConfig
     operations: OperationsConfig
     connectors: ConnectorsConfig

@@ -8,6 +8,8 @@ from config.checks import Checked, between, matching
 
 CHAIN: Final = "ethereum"
 """The only chain that is reconciled: a Bitcoin node tells no balance of an address."""
+COLD: Final = "cold"
+WHOLE_BIPS: Final = 10_000
 Problem = tuple[str, str, object]
 """Path of a value, what is allowed, what was given."""
 
@@ -25,7 +27,15 @@ class ReconciliationConfig(Checked):
     """The wallets, and how often. A wallet that is added here counts as ours, so it takes a reviewed change."""
 
     wallets: tuple[HeldAddress, ...]
-    every_minutes: Annotated[int, between(15, 1440)]
+    every_minutes: Annotated[int, between(15, 30)]
+    """Alarms look at whole hours, and each must hold two looks at least."""
+    hot_bips_max: Annotated[int, between(1, WHOLE_BIPS // 2 - 1)]
+    """The most that hot wallets may hold of an asset, in basis points of all wallets; addresses of deposits are hot.
+
+    Ours, as no law that we know of gives a share; the supervisor's guideline of August 2025 wants the majority cold.
+    """
+    cold_bips_min: Annotated[int, between(WHOLE_BIPS // 2 + 1, WHOLE_BIPS)]
+    """The least that cold wallets must hold of it: a majority."""
 
     def problems(self) -> Iterator[Problem]:
         """Yield what the bounds of single values cannot say."""
@@ -35,3 +45,8 @@ class ReconciliationConfig(Checked):
         names = [wallet.name for wallet in self.wallets]
         if len(set(names)) != len(names):
             yield "reconciliation.wallets", "must have each name once", names
+        if not any(name.startswith(COLD) for name in names):
+            yield "reconciliation.wallets", "must have a cold one, for the majority of what customers have", names
+        if self.hot_bips_max + self.cold_bips_min > WHOLE_BIPS:
+            allowed = f"must be at most {WHOLE_BIPS - self.hot_bips_max}, which is what hot_bips_max leaves"
+            yield "reconciliation.cold_bips_min", allowed, self.cold_bips_min

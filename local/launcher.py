@@ -57,7 +57,7 @@ ASSETS: Final = "CHAIN_ASSETS"
 """A watcher's assets, as JSON."""
 WITHDRAWALS: Final = "WITHDRAWAL_TABLE"
 """A service that names it takes requests to withdraw."""
-WALLETS: Final = "WALLET_ADDRESSES"
+WALLETS: Final = "WALLETS"
 """A function that names them holds the chain against the ledger."""
 STARTING: Final = "starting"
 HEALTHY: Final = "healthy"
@@ -246,7 +246,7 @@ class Launcher:
         """Return a function's environment; the wallets of this machine are known only once they are made."""
         variables = services.function_variables(function, addresses, injected)
         if WALLETS in variables:
-            variables[WALLETS] = f"{self._wallet},{ceremony.COLD}"
+            variables[WALLETS] = json.dumps({"hot-1": self._wallet, "cold-1": ceremony.COLD})
         return variables
 
     def _judge(self, cloud: Cloud, deployment: Deployment) -> Guard:

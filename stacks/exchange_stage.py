@@ -40,6 +40,7 @@ from stacks.reconciliation_stack import ReconciliationStack
 from stacks.reporting_stack import ReportingStack
 from stacks.security_stack import SecurityStack
 from stacks.surveillance_stack import SurveillanceStack
+from stacks.telemetry_stack import TelemetryStack
 from stacks.web_stack import WebStack
 from stacks.withdrawals_stack import WithdrawalsStack
 
@@ -72,6 +73,9 @@ class ExchangeStage(Stage):
             network=network,
             data=self.data,
         )
+        self.telemetry = TelemetryStack(
+            self, "Telemetry", config=config, keys=keys, network=network, engine=self.engine
+        )
         self.market_data = MarketDataStack(
             self, "MarketData", config=config, keys=keys, data=self.data, engine=self.engine
         )
@@ -79,6 +83,8 @@ class ExchangeStage(Stage):
             self, "PriceFeed", config=config, keys=keys, data=self.data, engine=self.engine
         )
         self.ledger = LedgerStack(self, "Ledger", config=config, keys=keys, data=self.data, engine=self.engine)
+        for followed in (self.market_data.market_data, self.ledger.ledger):
+            self.telemetry.let_send(followed)
         self.onboarding = OnboardingStack(
             self,
             "Onboarding",
@@ -143,6 +149,7 @@ class ExchangeStage(Stage):
             deposits=self.deposits,
             withdrawals=self.withdrawals,
         )
+        self.telemetry.let_send(self.gateway.rest)
         self.connectors = ConnectorsStack(
             self,
             "Connectors",

@@ -1,4 +1,4 @@
-"""Reconciliation: whether the wallets hold what the ledger owes."""
+"""Reconciliation: whether the wallets hold what the ledger owes, and how much of it in which tier."""
 
 import json
 from dataclasses import asdict
@@ -12,7 +12,7 @@ from config.reconciliation import CHAIN
 from exchange_constructs.event_function import EventFunction
 from exchange_constructs.function_platform import FunctionPlatform
 from exchange_constructs.ledger_database import READER
-from exchange_constructs.log_metric import ASSETS_APART, RESERVES_SHORT, LogMetrics
+from exchange_constructs.log_metric import ASSETS_APART, NOT_COLD, RESERVES_SHORT, TOO_HOT, LogMetrics
 from stacks.base_stack import ExchangeStack
 from stacks.data_stack import DataStack
 from stacks.deposits_stack import DepositsStack
@@ -47,7 +47,9 @@ class ReconciliationStack(ExchangeStack):
             environment={
                 "CHAIN": chain.name,
                 "CHAIN_ASSETS": json.dumps([asdict(asset) for asset in chain.assets]),
-                "WALLET_ADDRESSES": ",".join(each.address for each in config.reconciliation.wallets),
+                "WALLETS": json.dumps({each.name: each.address for each in config.reconciliation.wallets}),
+                "HOT_BIPS_MAX": str(config.reconciliation.hot_bips_max),
+                "COLD_BIPS_MIN": str(config.reconciliation.cold_bips_min),
                 "DATABASE_URL": data.database.proxy_url(READER),
                 "CATALOGUE_PARAMETER": data.catalogue.name,
                 "DEPOSIT_TABLE": deposits.deposits.table_name,
@@ -69,4 +71,9 @@ class ReconciliationStack(ExchangeStack):
             schedule=events.Schedule.rate(Duration.minutes(config.reconciliation.every_minutes)),
             description="Ledger and chain are compared",
         )
-        LogMetrics(self, "Metrics", log_group=reconciler.log_group, metrics=(ASSETS_APART, RESERVES_SHORT))
+        LogMetrics(
+            self,
+            "Metrics",
+            log_group=reconciler.log_group,
+            metrics=(ASSETS_APART, RESERVES_SHORT, TOO_HOT, NOT_COLD),
+        )

@@ -659,6 +659,35 @@ MUTANTS: Final = (
         "tests/runtime/reconciliation/test_reconciliation.py",
     ),
     Mutant(
+        "deposits count as cold",
+        "runtime/reconciliation/sources.py",
+        "for each in received), HOT)",
+        'for each in received), "cold")',
+        "tests/runtime/reconciliation/test_reconciliation.py::test_what_customers_pay_in_is_hot_until_somebody_moves_it",
+    ),
+    Mutant(
+        "the share of hot wallets is judged as it is rounded",
+        "runtime/reconciliation/rules.py",
+        "terms.by_tier[HOT] * BIPS > self.hot_bips_max * terms.on_chain",
+        "(terms.share_bips(HOT) or 0) > self.hot_bips_max",
+        "tests/runtime/reconciliation/test_reconciliation.py::test_shares_of_tiers_are_judged_to_the_last_unit",
+    ),
+    Mutant(
+        "a portfolio does not wait for its own last trade",
+        "runtime/gateway/history.py",
+        """await self._catch_up(account)
+        return await self._ledger.account_postings(account, limit)""",
+        "return await self._ledger.account_postings(account, limit)",
+        "tests/runtime/gateway/test_portfolio.py::test_cost_results_and_shares_of_what_was_traded",
+    ),
+    Mutant(
+        "an account with too many postings is folded all the same",
+        "runtime/ledger/history.py",
+        "(account, limit + 1)",
+        "(account, limit)",
+        "tests/runtime/ledger/test_history.py::test_postings_of_an_account_are_all_there_in_order_or_refused_and_prices_are_the_last",
+    ),
+    Mutant(
         "trades missing in the stream are not told",
         "runtime/rebuild/__main__.py",
         "elif (self._first or self._begins.get(trade.market, 0)) <= trade.sequence <= to:",

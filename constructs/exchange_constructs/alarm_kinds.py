@@ -48,6 +48,7 @@ from exchange_constructs.log_metric import (
     CHAIN,
     CONTROLS,
     CONTROLS_AMISS,
+    CUSTODY,
     DISAGREED,
     DRIFT,
     LEDGER_STOPPED,
@@ -55,11 +56,13 @@ from exchange_constructs.log_metric import (
     LIMITS_ALONE,
     MARKETS_CLOSED,
     MARKETS_WIDE,
+    NOT_COLD,
     PRICES,
     RESERVES_SHORT,
     REVERSED,
     SERVICES,
     STOPPED,
+    TOO_HOT,
     TRADES_GIVEN_UP,
     TRADES_STUCK,
     WITHDRAWN_SHARE,
@@ -488,6 +491,9 @@ LOG_BOUNDS: Final = MappingProxyType(
         # An hour, so that a comparison that fails to run is noticed as well; it runs more often.
         ASSETS_APART: Bound(name="any", metric="", above=0, minutes=60, periods=1, silence_is_bad=True, wakes=True),
         RESERVES_SHORT: Bound(name="any", metric="", above=0, minutes=60, periods=1, wakes=True),
+        # Every look of two hours: a large deposit is hot for a while, and custodians have that time to move it.
+        TOO_HOT: Bound(name="any", metric="", statistic="Minimum", above=0, minutes=60, periods=2, wakes=True),
+        NOT_COLD: Bound(name="any", metric="", statistic="Minimum", above=0, minutes=60, periods=2),
         LEDGER_UNBALANCED: Bound(name="any", metric="", above=0, minutes=5, periods=1, silence_is_bad=True, wakes=True),
         # Some market at every look of five minutes: an auction is shorter than that.
         MARKETS_CLOSED: Bound(
@@ -512,6 +518,7 @@ LOG_RUNBOOKS: Final = MappingProxyType(
         CANARY: "canary",
         CHAIN: "chain",
         CONTROLS: "market-controls",
+        CUSTODY: "custody-tiers",
         PRICES: "price-feed",
         SERVICES: "degraded",
     }

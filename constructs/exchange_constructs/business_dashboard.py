@@ -1,6 +1,7 @@
 """What the business looks at: trading of each market, reserves and withdrawals of each asset."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from aws_cdk import Duration
@@ -8,6 +9,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
 from config.model import Environment
+from runtime.reconciliation.rules import COLD, HOT, TIERS
 from runtime.shared.gauges import BUSINESS
 
 EMITTER: Final = "business_metrics"
@@ -32,6 +34,26 @@ class BusinessDashboard(Construct):
         ones = dict.fromkeys
         out = {rule.asset: assets[rule.asset] for rule in config.withdrawals.rules}
         on_chain = {asset.name for chain in config.nodes.chains for asset in chain.assets if chain.name == "ethereum"}
+        tiers = tuple(
+            business_graph(
+                f"{tier.title()} wallets, percent of all",
+                "Asset",
+                "TierShareBips",
+                ones(sorted(on_chain), 100),
+                service=RECONCILER,
+                minutes=config.reconciliation.every_minutes,
+                lines=[
+                    cloudwatch.HorizontalAnnotation(value=bips / 100, label=label)
+                    for of, bips, label in (
+                        (HOT, config.reconciliation.hot_bips_max, "no more"),
+                        (COLD, config.reconciliation.cold_bips_min, "no less"),
+                    )
+                    if of == tier
+                ],
+                more={"Tier": tier},
+            )
+            for tier in TIERS
+        )
         rows: Sequence[Sequence[cloudwatch.IWidget]] = (
             (
                 business_graph("Volume in a minute, quote asset", "Symbol", "Volume", markets),
@@ -57,6 +79,7 @@ class BusinessDashboard(Construct):
                     "Withdrawals this hour, percent of the limit", "Asset", "WithdrawnSharePpm", ones(out, 10_000)
                 ),
             ),
+            tiers,
         )
         dashboard = cloudwatch.Dashboard(
             self, "Business", dashboard_name=f"Bursa-{config.name}-Business", default_interval=Duration.hours(8)
@@ -74,8 +97,12 @@ def business_graph(
     service: str = EMITTER,
     minutes: int = 1,
     lines: Sequence[cloudwatch.HorizontalAnnotation] = (),
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> cloudwatch.GraphWidget:
-    """Return a graph with a line for each name in `scales`, its numbers divided by the scale, and across it `lines`."""
+    """Return a graph with a line for each name in `scales`, its numbers divided by the scale, and across it `lines`.
+
+    `more` are dimensions beside `dimension` and the service.
+    """
     measured = [
         cloudwatch.MathExpression(
             expression=f"m{number} / {scale}",
@@ -85,7 +112,7 @@ def business_graph(
                 f"m{number}": cloudwatch.Metric(
                     namespace=BUSINESS,
                     metric_name=metric,
-                    dimensions_map={dimension: name, "service": service},
+                    dimensions_map={dimension: name, "service": service, **more},
                     statistic="Maximum",
                     period=Duration.minutes(minutes),
                 )

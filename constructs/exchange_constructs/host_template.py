@@ -25,8 +25,9 @@ class HostTemplate(ec2.LaunchTemplate):
         disk_key: kms.IKey,
         user_data: ec2.UserData,
         nitro_enclave_enabled: bool | None = None,
+        tags_in_metadata: bool = False,
     ) -> None:
-        """Create the template."""
+        """Create the template. With `tags_in_metadata` a host can read its own tags, its group's name among them."""
         super().__init__(
             scope,
             construct_id,
@@ -38,6 +39,7 @@ class HostTemplate(ec2.LaunchTemplate):
             detailed_monitoring=True,
             require_imdsv2=True,
             http_put_response_hop_limit=1,
+            instance_metadata_tags=tags_in_metadata or None,
             associate_public_ip_address=False,
             block_devices=[
                 ec2.BlockDevice(

@@ -20,7 +20,8 @@ def boot_script(
     """Return user data that writes the service descriptor and starts what it describes.
 
     The descriptor is one JSON document: service, command, environment, ports, image, log_group. Whoever else wants to
-    start the service, such as a local run, reads the same document.
+    start the service, such as a local run, reads the same document. Beside it runs `leave_group`, which answers a hook
+    of the instance's group and finds the group in the instance's tags, so these must be in its metadata.
     """
     descriptor = Stack.of(scope).to_json_string(
         {
@@ -37,14 +38,16 @@ def boot_script(
         "install -d -m 0755 /etc/bursa /usr/local/lib/bursa /root/.docker",
         *written(DESCRIPTOR, descriptor),
         *written("/usr/local/lib/bursa/run_service.py", (_FILES / "run_service.py").read_text()),
+        *written("/usr/local/lib/bursa/leave_group.py", (_FILES / "leave_group.py").read_text()),
         *written("/etc/systemd/system/bursa.service", (_FILES / "bursa.service").read_text()),
+        *written("/etc/systemd/system/bursa-leave.service", (_FILES / "bursa-leave.service").read_text()),
         *written("/root/.docker/config.json", '{"credsStore": "ecr-login"}'),
         *written("/etc/sysctl.d/90-bursa.conf", "net.core.somaxconn = 65535\nnet.ipv4.tcp_max_syn_backlog = 65535"),
         "sysctl --quiet --load /etc/sysctl.d/90-bursa.conf",
         # The packages come from the distribution's own repository, which S3 serves inside the region.
-        "dnf install --assumeyes --quiet docker amazon-ecr-credential-helper",
+        "dnf install --assumeyes --quiet docker amazon-ecr-credential-helper awscli-2",
         "systemctl daemon-reload",
-        "systemctl enable --now docker bursa",
+        "systemctl enable --now docker bursa bursa-leave",
     )
     return user_data
 

@@ -16,6 +16,7 @@ BOOKS: Final = "Bursa/Reconciliation"
 CANARY: Final = "Bursa/Canary"
 CHAIN: Final = "Bursa/Chain"
 CONTROLS: Final = "Bursa/Controls"
+CUSTODY: Final = "Bursa/Custody"
 PRICES: Final = "Bursa/PriceFeed"
 SERVICES: Final = "Bursa/Services"
 
@@ -32,9 +33,11 @@ LEDGER_STOPPED: Final = "LedgerStoppedSeconds"
 LIMITS_ALONE: Final = "LimitsAlone"
 MARKETS_CLOSED: Final = "MarketsClosed"
 MARKETS_WIDE: Final = "MarketsWide"
+NOT_COLD: Final = "AssetsNotCold"
 RESERVES_SHORT: Final = "ReservesShort"
 REVERSED: Final = "CreditedDepositsReversed"
 STOPPED: Final = "ReferencePricesStopped"
+TOO_HOT: Final = "AssetsTooHot"
 TRADES_GIVEN_UP: Final = "TradesGivenUp"
 TRADES_STUCK: Final = "TradesStuckSeconds"
 WITHDRAWN_SHARE: Final = "WithdrawnSharePpm"
@@ -51,7 +54,9 @@ NUMBERS: Final = MappingProxyType(
         LEDGER_UNBALANCED: (BOOKS, f"$.{UNBALANCED}"),
         MARKETS_CLOSED: (BUSINESS, f"$.{CLOSED}"),
         MARKETS_WIDE: (BUSINESS, f"$.{WIDE}"),
+        NOT_COLD: (CUSTODY, "$.assets_not_cold"),
         RESERVES_SHORT: (BOOKS, "$.reserves_short"),
+        TOO_HOT: (CUSTODY, "$.assets_too_hot"),
         WITHDRAWN_SHARE: (BUSINESS, f"$.{SHARE}"),
         LEDGER_STOPPED: (SERVICES, "$.ledger_stopped_s"),
         LIMITS_ALONE: (SERVICES, "$.limits_alone"),

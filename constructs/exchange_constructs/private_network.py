@@ -21,6 +21,7 @@ __all__ = ["APPLICATION", "DATA", "EGRESS", "PUBLIC", "PrivateNetwork", "may_cal
 
 
 ENDPOINTS: Final = {
+    "AutoScaling": ec2.InterfaceVpcEndpointAwsService.AUTOSCALING,
     "Ecr": ec2.InterfaceVpcEndpointAwsService.ECR,
     "EcrDocker": ec2.InterfaceVpcEndpointAwsService.ECR_DOCKER,
     "Events": ec2.InterfaceVpcEndpointAwsService.EVENTBRIDGE,
@@ -37,7 +38,8 @@ ENDPOINTS: Final = {
     "Sts": ec2.InterfaceVpcEndpointAwsService.STS,
     "Traces": ec2.InterfaceVpcEndpointAwsService.XRAY,
 }
-"""What the services call: image pulls, the event bus, logs, brokers, streams, keys, secrets, topics, queues, traces."""
+"""What services call: image pulls, the event bus, logs, brokers, streams, keys, secrets, topics, queues, traces; and
+what a host calls when its group ends it."""
 
 
 class PrivateNetwork(Construct):

@@ -1,6 +1,6 @@
 """The WebSocket gateway: Graviton instances that hold client connections, one process each."""
 
-from typing import Final
+from typing import Final, cast
 
 from aws_cdk import Duration
 from aws_cdk import aws_autoscaling as autoscaling
@@ -14,6 +14,7 @@ from constructs import Construct
 from config.model import Environment
 from exchange_constructs.catalogue_parameter import CatalogueParameter
 from exchange_constructs.host_template import HostTemplate
+from exchange_constructs.instance.leave_group import HOOK
 from exchange_constructs.instance_service import boot_script
 from exchange_constructs.private_network import APPLICATION, may_call_aws
 from exchange_constructs.process import Process
@@ -23,6 +24,8 @@ from exchange_constructs.service_role import ServiceRole
 
 MetricQuery = autoscaling.CfnScalingPolicy.TargetTrackingMetricDataQueryProperty
 BOOT_MINUTES: Final = 5
+LEAVE_MINUTES: Final = 5
+"""How long the group waits for a host that says goodbye to its clients: half a minute for the balancers, one to end."""
 CONNECTIONS_AIM: Final = 12_000
 """For each instance; a process refuses those past its `connections_max`, and a new instance takes BOOT_MINUTES."""
 
@@ -67,6 +70,7 @@ class WebSocketFleet(Construct):
             role=self.role,
             security_group=group,
             disk_key=disk_key,
+            tags_in_metadata=True,
             user_data=boot_script(
                 self,
                 process=process,
@@ -99,6 +103,34 @@ class WebSocketFleet(Construct):
             ),
         )
         self.group.scale_on_cpu_utilization("Cpu", target_utilization_percent=50)
+        self._let_drain()
+
+    def _let_drain(self) -> None:
+        """Hold a host that is to end until it has told so its clients, or LEAVE_MINUTES have passed.
+
+        There is no hook for the start: a balancer sends clients to a host once its process answers, and the group
+        replaces one whose process never does.
+        """
+        self.group.add_lifecycle_hook(
+            "Drain",
+            # The host says it by name, and only within its own group is that name known.
+            lifecycle_hook_name=HOOK,
+            lifecycle_transition=autoscaling.LifecycleTransition.INSTANCE_TERMINATING,
+            heartbeat_timeout=Duration.minutes(LEAVE_MINUTES),
+            default_result=autoscaling.DefaultResult.CONTINUE,
+        )
+        group = cast(autoscaling.CfnAutoScalingGroup, self.group.node.default_child)
+        # A policy of its own: it knows the group, and the group's first host needs the role's other grants before.
+        iam.ManagedPolicy(
+            self,
+            "Leave",
+            roles=[self.role],
+            statements=[
+                iam.PolicyStatement(
+                    actions=["autoscaling:CompleteLifecycleAction"], resources=[group.attr_auto_scaling_group_arn]
+                )
+            ],
+        )
 
     def scale_on_connections(self, balancer: elb.NetworkLoadBalancer) -> None:
         """Add instances before connections fill them, as silent subscribers cost memory and next to no CPU."""

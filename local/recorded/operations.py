@@ -82,6 +82,15 @@ TYPES: Final[Mapping[str, Recorded]] = {
         attributes={"Arn": "arn:aws:cloudwatch:{region}:{account}:alarm:{ref}"},
     ),
     **of_service("CloudWatch", WATCHING, "AnomalyDetector", "InsightRule", "MetricStream"),
+    "AWS::APS::Workspace": Recorded(
+        reason=WATCHING,
+        ref="arn:aws:aps:{region}:{account}:workspace/ws-{uuid}",
+        attributes={
+            "Arn": "{ref}",
+            "WorkspaceId": "ws-{uuid}",
+            "PrometheusEndpoint": "https://aps-workspaces.{region}.amazonaws.com/workspaces/ws-{uuid}/",
+        },
+    ),
     **of_service("Synthetics", WATCHING, "Canary", "Group"),
     **of_service("RUM", WATCHING, "AppMonitor"),
     **of_service("XRay", WATCHING, "Group", "SamplingRule"),

@@ -45,6 +45,7 @@ from runtime.shared.messages import (
     Replied,
     Reply,
 )
+from runtime.shared.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
@@ -164,8 +165,10 @@ class Exchange:
         keys: ApiKeys,
         limiter: Limiter,
         wallet: Wallet | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         """Serve from these parts; whoever made them starts and stops them. Only REST has a wallet."""
+        self.telemetry = telemetry or Telemetry("")
         self.wallet = wallet
         self.listings = listings
         self.engine = PromptEngine(engine)

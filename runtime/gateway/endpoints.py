@@ -4,7 +4,15 @@ from collections.abc import Callable
 from types import GenericAlias
 from typing import Any, Final
 
-from runtime.gateway import answers_account, answers_market, answers_orders, answers_wallet, params, views
+from runtime.gateway import (
+    answers_account,
+    answers_market,
+    answers_orders,
+    answers_portfolio,
+    answers_wallet,
+    params,
+    views,
+)
 from runtime.gateway.auth import READ, TRADE, WITHDRAW
 from runtime.gateway.dispatch import NONE, Call, Exchange, Handler, Operation, Sending, not_supported
 from runtime.gateway.errors import BAD_TICKER_TYPE, NO_LONGER_AVAILABLE, NOT_SUPPORTED
@@ -525,6 +533,15 @@ OPERATIONS: Final = (
         answers_account.trade_fees,
         Parameter("symbol", params.symbol),
         answers=(list[answers_account.TradeFee],),
+    ),
+    _signed(
+        ("GET", "/sapi/v1/portfolio/holdings"),
+        None,
+        200,
+        READ,
+        answers_portfolio.holdings,
+        Parameter("currency", params.asset, is_mandatory=True),
+        answers=(answers_portfolio.PortfolioView,),
     ),
     # Public here; clients sign it none the less.
     _signed(

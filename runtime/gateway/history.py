@@ -82,6 +82,12 @@ class Ledger(Protocol):
     ) -> list[Amendment]:
         """Return what was changed of one order, oldest first."""
 
+    async def account_postings(self, account: int, limit: int) -> list[tuple[int, int, int, int, int]] | None:
+        """Return all postings, oldest first; None when there are more than `limit`."""
+
+    async def last_prices(self) -> dict[int, int]:
+        """Return the price of each market's last trade in ticks."""
+
 
 class AccountHistory:
     """Reads that see at least what the engine has told the account."""
@@ -166,6 +172,15 @@ class AccountHistory:
         """Return what was changed of an order, from the execution (sequence, event) on. Raises as `order`."""
         await self._catch_up(account)
         return await self._ledger.order_amendments(account, market, order_id, since=since, limit=limit)
+
+    async def postings(self, account: int, limit: int) -> list[tuple[int, int, int, int, int]] | None:
+        """Return all postings of the account, or None when there are more than `limit`. Raises as `order`."""
+        await self._catch_up(account)
+        return await self._ledger.account_postings(account, limit)
+
+    async def last_prices(self) -> dict[int, int]:
+        """Return the price of each market's last trade in ticks. Raises HistoryUnavailableError."""
+        return await self._ledger.last_prices()
 
     async def _catch_up(self, account: int) -> None:
         answered = await self._engine.ask(AskAccount(account))

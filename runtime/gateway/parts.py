@@ -28,6 +28,7 @@ from runtime.shared.settings import (
     read_catalogue_parameter,
 )
 from runtime.shared.tasks import end
+from runtime.shared.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ async def open_exchange(settings: GatewaySettings, stopping: asyncio.Event) -> A
     limiter = Limiter(settings.limits, catalogue)
     counts = ValkeyCounts(settings.valkey_url, settings.valkey_cache)
     keys = ApiKeys(AwsKeySource(settings.api_key_table))
+    telemetry = Telemetry(settings.service, settings.otlp_address, trace_one_in=settings.trace_one_in)
     engine = EngineLink(settings.engine_address)
     market = MarketLink(settings.market_data_address)
     async with contextlib.AsyncExitStack() as stack:
@@ -88,14 +90,20 @@ async def open_exchange(settings: GatewaySettings, stopping: asyncio.Event) -> A
         stack.push_async_callback(engine.stop)
         await market.start()
         stack.push_async_callback(market.stop)
-        await stack.enter_async_context(running(share_counts(limiter, counts), beat(limiter.pulse)))
+        await stack.enter_async_context(running(share_counts(limiter, counts), beat(limiter.pulse, telemetry)))
         history = await _history(database_login(settings.database_url), stopping)
         if history is None:
             yield None
             return
         stack.push_async_callback(history.close)
         exchange = Exchange(
-            listings=Listings(catalogue), engine=engine, market=market, ledger=history, keys=keys, limiter=limiter
+            listings=Listings(catalogue),
+            engine=engine,
+            market=market,
+            ledger=history,
+            keys=keys,
+            limiter=limiter,
+            telemetry=telemetry,
         )
         gc.collect()
         gc.freeze()  # what exists by now stays for good: the collector need not look at it again

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import time
 from functools import cache
 from typing import Any, Final, cast
 
@@ -19,6 +20,7 @@ from runtime.gateway.endpoints import ROUTES
 from runtime.gateway.errors import (
     BAD_API_KEY_FORMAT,
     ILLEGAL_REQUEST,
+    INTERNAL,
     MESSAGE_TOO_LARGE,
     NO_SUCH_METHOD,
     NO_SUCH_ROUTE,
@@ -34,6 +36,7 @@ from runtime.gateway.ws_api import read_time_unit
 from runtime.shared.log import configure
 from runtime.shared.settings import read_settings
 from runtime.shared.shell import run
+from runtime.shared.telemetry import Span
 from runtime.shared.web import Server
 
 logger = logging.getLogger(__name__)
@@ -107,15 +110,21 @@ class RestApi:
         except ApiError as error:
             await self._refuse(send, address, self._charged(address, error))
             return
+        start_ns = time.time_ns() if self._exchange.telemetry.wants() else 0
+        refusal: ApiError | None = None
         try:
             outcome = await self._exchange.serve(operation, request)
         except ApiError as error:
-            await self._refuse(send, address, error)
+            refusal = error
         except Exception:
             logger.exception("a request failed", extra={"path": scope["path"]})
-            await self._refuse(send, address, UNKNOWN.error())
-        else:
+            refusal = UNKNOWN.error()
+        if refusal is None:
             await _send(send, 200, outcome.body, _used_headers(outcome))
+        else:
+            await self._refuse(send, address, refusal)
+        if start_ns:
+            self._exchange.telemetry.answered(_span(scope, start_ns, refusal))
 
     async def _describe(self, path: str, address: str, send: Send) -> None:
         try:
@@ -152,6 +161,14 @@ class RestApi:
 @cache
 def _document(path: str) -> bytes:
     return msgspec.json.encode(DOCUMENTS[path]())
+
+
+def _span(scope: Scope, start_ns: int, refusal: ApiError | None) -> Span:
+    """Return what is traced of a request: its route, which a table names, and how it ended."""
+    name = f"{scope['method']} {scope['path']}"
+    if refusal is None:
+        return Span(name, start_ns, time.time_ns())
+    return Span(name, start_ns, time.time_ns(), refusal.code, is_fault=refusal.status >= INTERNAL)
 
 
 def _used_headers(outcome: Outcome) -> list[Header]:

@@ -449,6 +449,29 @@ class History:
             return _ID_MAX, 0
         return max(first, from_id or 0), last
 
+    # ---- portfolios --------------------------------------------------------------------------------------------
+
+    async def account_postings(self, account: int, limit: int) -> list[tuple[int, int, int, int, int]] | None:
+        """Return sequence, event, asset, amount and kind of every posting of the account, oldest first.
+
+        None when there are more than `limit`: then no more than that was looked at.
+        """
+        ((count,),) = await self._rows(
+            "SELECT count(*) FROM (SELECT FROM postings WHERE account = %s LIMIT %s) AS counted", (account, limit + 1)
+        )
+        if count > limit:
+            return None
+        rows = await self._rows(
+            "SELECT sequence, event, asset, amount, kind FROM postings WHERE account = %s"
+            " ORDER BY sequence, event, line",
+            (account,),
+        )
+        return [(sequence, event, asset, amount, kind) for sequence, event, asset, amount, kind in rows]
+
+    async def last_prices(self) -> dict[int, int]:
+        """Return the price of each market's last trade in ticks; a market without trades is not there."""
+        return dict(await self._rows(_LAST_PRICES, ()))
+
     # ---- checks ------------------------------------------------------------------------------------------------
 
     async def conservation(self) -> dict[int, int]:
@@ -516,6 +539,11 @@ SELECT
      ORDER BY time_us, trade_id LIMIT 1),
     (SELECT trade_id FROM trades WHERE market = %(market)s AND time_us <= %(end_us)s
      ORDER BY time_us DESC, trade_id DESC LIMIT 1)
+"""
+
+_LAST_PRICES: Final = """
+SELECT market, price FROM markets CROSS JOIN LATERAL
+    (SELECT price FROM trades WHERE trades.market = markets.market ORDER BY trade_id DESC LIMIT 1) AS last
 """
 
 _MINUTE_CANDLES: Final = """

@@ -33,6 +33,7 @@ from runtime.shared.settings import (
     read_settings,
 )
 from runtime.shared.tasks import end
+from runtime.shared.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
@@ -168,7 +169,7 @@ async def main(stopping: asyncio.Event) -> None:
     ledger = Ledger(settings.engine_address, settings.database_url, settings.database_owner_secret_arn)
     server = await asyncio.start_server(ledger.answer, settings.listen_host, settings.listen_port)
     running = asyncio.create_task(ledger.run())
-    pulse = asyncio.create_task(beat(ledger.pulse))
+    pulse = asyncio.create_task(beat(ledger.pulse, Telemetry(settings.service, settings.otlp_address)))
     told = asyncio.create_task(stopping.wait())
     async with server:
         await asyncio.wait((running, told), return_when=asyncio.FIRST_COMPLETED)

@@ -36,6 +36,7 @@ from runtime.shared.settings import (
     read_settings,
     refuse_to_start,
 )
+from runtime.shared.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
@@ -290,7 +291,7 @@ async def main(stopping: asyncio.Event) -> None:
             stopping,
             follow(restored, settings.engine_address, publisher, wall_clock_ms, caught_up),
             tick(restored.market_data, wall_clock_ms),
-            beat(publisher.pulse),
+            beat(publisher.pulse, Telemetry(settings.service, settings.otlp_address)),
             listen(gateways, settings.listen_host, settings.listen_port, caught_up),
         )
     finally:

@@ -213,4 +213,7 @@ WHERE account = %s AND sequence <= %s ORDER BY sequence, event, line
 _OF_ACCOUNT: Final = b"""
 SELECT sequence, event, asset, amount, kind FROM postings WHERE account = %s ORDER BY sequence, event, line
 """
-_PRICES: Final = b"SELECT DISTINCT ON (market) market, price FROM trades ORDER BY market, trade_id DESC"
+_PRICES: Final = b"""
+SELECT market, price FROM markets CROSS JOIN LATERAL
+    (SELECT price FROM trades WHERE trades.market = markets.market ORDER BY trade_id DESC LIMIT 1) AS last
+"""

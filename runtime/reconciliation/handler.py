@@ -1,4 +1,4 @@
-"""Lambda: every quarter of an hour, whether the wallets hold what the ledger owes, and what customers are owed."""
+"""Lambda: every quarter of an hour, whether the wallets hold what the ledger owes, and in which tiers."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from runtime.chain.readers import AssetOnChain
 from runtime.chain.rpc import Rpc
 from runtime.chain.store import Deposits
-from runtime.reconciliation.rules import Terms, lasting, short
+from runtime.reconciliation.rules import COLD, HOT, TIERS, Terms, TierRule, lasting, short
 from runtime.reconciliation.sources import Sources
 from runtime.shared.business_events import BusinessEvent, CaseOpened, EventPublisher
 from runtime.shared.functions import logger, tracer
@@ -31,13 +31,17 @@ _DAY_S: Final = 24 * _HOUR_S
 
 @tracer.capture_lambda_handler(capture_response=False)
 def reconcile(_event: Mapping[str, Any], _context: LambdaContext) -> dict[str, list[dict[str, Any]]]:
-    """Compare, note the result, and open a case for what does not match. Raises NodesApartError and as the stores."""
+    """Compare, note the result, and open a case for what does not match. Raises NodesApartError and as the stores.
+
+    Environment: CHAIN, CHAIN_ASSETS, NODE_ADDRESSES; WALLETS, a JSON object of addresses by name; HOT_BIPS_MAX and
+    COLD_BIPS_MIN; DATABASE_URL, CATALOGUE_PARAMETER, WITHDRAWAL_TABLE, DEPOSIT_TABLE, EVENT_BUS.
+    """
     chain = os.environ["CHAIN"]
     with psycopg.connect(database_conninfo(os.environ["DATABASE_URL"]), autocommit=True) as connection:
         sources = Sources(
             chain=chain,
             assets=TypeAdapter(tuple[AssetOnChain, ...]).validate_json(os.environ["CHAIN_ASSETS"]),
-            wallets=[each for each in os.environ["WALLET_ADDRESSES"].split(",") if each],
+            wallets=TypeAdapter(dict[str, str]).validate_json(os.environ["WALLETS"]),
             nodes=[Rpc(address) for address in os.environ["NODE_ADDRESSES"].split(",")],
             connection=connection,
             catalogue=read_catalogue_parameter(os.environ["CATALOGUE_PARAMETER"]),
@@ -46,6 +50,9 @@ def reconcile(_event: Mapping[str, Any], _context: LambdaContext) -> dict[str, l
         )
         apart = compared(
             sources.read,
+            tiers=TierRule(
+                hot_bips_max=int(os.environ["HOT_BIPS_MAX"]), cold_bips_min=int(os.environ["COLD_BIPS_MIN"])
+            ),
             publish=EventPublisher(os.environ["EVENT_BUS"]).publish,
             pause=time.sleep,
             now_s=int(time.time()),
@@ -56,6 +63,7 @@ def reconcile(_event: Mapping[str, Any], _context: LambdaContext) -> dict[str, l
 def compared(
     read: Callable[[], Sequence[Terms]],
     *,
+    tiers: TierRule,
     publish: Callable[[BusinessEvent], None],
     pause: Callable[[float], None],
     now_s: int,
@@ -89,14 +97,31 @@ def compared(
     for terms in too_few:
         logger.error("the reserves are short", **_told(terms))
         publish(_short_case(terms, now_s))
+    too_hot, not_cold = _spread(rounds[-1], tiers)
     logger.info(
         "reconciled",
         assets_apart=len(apart),
         reserves_short=len(too_few),
+        assets_too_hot=too_hot,
+        assets_not_cold=not_cold,
         rounds=len(rounds),
         height=rounds[-1][0].height,
     )
     return apart
+
+
+def _spread(found: Sequence[Terms], rule: TierRule) -> tuple[int, int]:
+    """Tell how each asset is spread over the tiers; return how many are too hot, and how many not cold enough."""
+    for terms in found:
+        shares = {tier: share for tier in TIERS if (share := terms.share_bips(tier)) is not None}
+        for tier, share in shares.items():
+            emit({"TierShareBips": share}, Asset=terms.asset, Tier=tier)
+        held: dict[str, Any] = {tier: str(amount) for tier, amount in terms.by_tier.items()}
+        if rule.is_too_hot(terms):
+            logger.warning("hot wallets hold too much", asset=terms.asset, share_bips=shares[HOT], **held)
+        if rule.is_not_cold(terms):
+            logger.warning("cold wallets hold too little", asset=terms.asset, share_bips=shares[COLD], **held)
+    return sum(map(rule.is_too_hot, found)), sum(map(rule.is_not_cold, found))
 
 
 def _short_case(terms: Terms, now_s: int) -> CaseOpened:

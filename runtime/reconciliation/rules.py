@@ -11,9 +11,17 @@ in the finer of the two units that the chain and the ledger count an asset in, s
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from runtime.chain.store import Deposit
 from runtime.shared.catalogue import PPM
+
+BIPS: Final = 10_000
+HOT: Final = "hot"
+WARM: Final = "warm"
+COLD: Final = "cold"
+TIERS: Final = (HOT, WARM, COLD)
+"""How far from the network the keys of a wallet are: on it, behind a person, off it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +47,23 @@ class Terms:
     asset: str
     height: int
     """Of the block after which the chain is read."""
-    on_chain: int
+    by_tier: Mapping[str, int]
+    """What wallets of each of TIERS hold; addresses of deposits count as hot, as they are of the hot wallet's key."""
     in_ledger: int
     uncredited: int
     unsettled: int
     network_fees: int
     to_customers: int
     """What `in_ledger` owes to customers; the rest is the house's own."""
+
+    @property
+    def on_chain(self) -> int:
+        """What all wallets hold together."""
+        return sum(self.by_tier.values())
+
+    def share_bips(self, tier: str) -> int | None:
+        """Return what `tier` holds, in basis points of all wallets, rounded down; None where they hold nothing."""
+        return self.by_tier[tier] * BIPS // self.on_chain if self.on_chain else None
 
     @property
     def owed(self) -> int:
@@ -66,6 +84,30 @@ class Terms:
     def difference(self) -> int:
         """What the chain holds beyond what it must; below 0 coins are missing."""
         return self.on_chain - (self.in_ledger + self.uncredited - self.unsettled - self.network_fees)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierRule:
+    """How an asset may be spread over the tiers, in basis points of all wallets. Compared without a division."""
+
+    hot_bips_max: int
+    cold_bips_min: int
+
+    def is_too_hot(self, terms: Terms) -> bool:
+        """Tell whether hot wallets hold more than they may."""
+        return terms.by_tier[HOT] * BIPS > self.hot_bips_max * terms.on_chain
+
+    def is_not_cold(self, terms: Terms) -> bool:
+        """Tell whether cold wallets hold less than they must."""
+        return terms.by_tier[COLD] * BIPS < self.cold_bips_min * terms.on_chain
+
+
+def tier_of(wallet: str) -> str:
+    """Return the tier in the name of a wallet, such as hot-1. Raises ValueError for a name without one."""
+    tier = wallet.partition("-")[0]
+    if tier not in TIERS:
+        raise ValueError(f"the name of a wallet must begin with {', '.join(TIERS)}, was {wallet!r}")
+    return tier
 
 
 def uncredited(deposits: Iterable[Deposit], scale: Scale, *, is_mined: Mapping[str, bool]) -> int:

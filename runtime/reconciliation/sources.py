@@ -1,7 +1,7 @@
 """Where each term comes from: the ledger's books, the register of withdrawals, the watcher's table, and two nodes."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from runtime.chain.health import QUORUM
 from runtime.chain.readers import AssetOnChain
 from runtime.chain.rpc import Rpc, ask_all
 from runtime.chain.store import Deposit, Deposits
-from runtime.reconciliation.rules import Scale, Terms, uncredited
+from runtime.reconciliation.rules import HOT, TIERS, Scale, Terms, tier_of, uncredited
 from runtime.shared.catalogue import Catalogue
 from runtime.shared.ethereum import keccak256
 from runtime.shared.messages import FIRST_USER_ACCOUNT
@@ -40,8 +40,8 @@ class Sources:
 
     chain: str
     assets: Sequence[AssetOnChain]
-    wallets: Collection[str]
-    """Addresses that hold the house's and customers' coins, besides those that deposits go to."""
+    wallets: Mapping[str, str]
+    """Name, which begins with the tier → address that holds coins of house and customers, besides those of deposits."""
     nodes: Sequence[Rpc]
     connection: psycopg.Connection
     catalogue: Catalogue
@@ -88,12 +88,14 @@ class Sources:
             scale = Scale(chain=asset.decimals, ledger=self.catalogue.asset(asset.name).decimals)
             received = [each for each in deposits if each.transfer.asset == asset.name]
             owed, to_customers, settled = books[asset.name]
-            addresses = {*self.wallets, *(each.transfer.address for each in received)}
+            tiers = dict.fromkeys((each.transfer.address for each in received), HOT)
+            tiers |= {address: tier_of(name) for name, address in self.wallets.items()}
+            held = await self._held(asset, tiers, height)
             found.append(
                 Terms(
                     asset=asset.name,
                     height=height,
-                    on_chain=scale.of_chain(await self._held(asset, addresses, height)),
+                    by_tier={tier: scale.of_chain(amount) for tier, amount in held.items()},
                     in_ledger=scale.of_ledger(owed),
                     uncredited=uncredited(received, scale, is_mined=is_mined),
                     unsettled=scale.of_ledger(paid_out[asset.name] - settled),
@@ -112,15 +114,18 @@ class Sources:
         number = numbers.pop()
         return number is not None and number <= height
 
-    async def _held(self, asset: AssetOnChain, addresses: Iterable[str], height: int) -> int:
-        """Return what the addresses hold together after the block at `height`. Raises NodesApartError."""
+    async def _held(self, asset: AssetOnChain, tiers: Mapping[str, str], height: int) -> dict[str, int]:
+        """Return what the addresses of each tier hold after the block at `height`. Raises NodesApartError."""
         gate = asyncio.Semaphore(QUESTIONS_MAX)
 
         async def one(address: str) -> int:
             async with gate:
                 return await self._balance(asset, address, height)
 
-        return sum(await asyncio.gather(*(one(address) for address in addresses)))
+        held = dict.fromkeys(TIERS, 0)
+        for tier, amount in zip(tiers.values(), await asyncio.gather(*map(one, tiers)), strict=True):
+            held[tier] += amount
+        return held
 
     async def _balance(self, asset: AssetOnChain, address: str, height: int) -> int:
         if asset.contract:

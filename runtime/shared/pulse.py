@@ -8,13 +8,19 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from runtime.shared.telemetry import Telemetry
+
 logger = logging.getLogger(__name__)
 
 PULSE_S: Final = 10.0
 
 
-async def beat(tell: Callable[[], Mapping[str, int]]) -> None:
-    """Log what `tell` returns as the fields of a line `pulse`, every PULSE_S, for ever."""
+async def beat(tell: Callable[[], Mapping[str, int]], telemetry: Telemetry | None = None) -> None:
+    """Log what `tell` returns as the fields of a line `pulse`, every PULSE_S, for ever; tell `telemetry` as well."""
     while True:
         await asyncio.sleep(PULSE_S)
-        logger.info("pulse", extra=dict(tell()))
+        numbers = dict(tell())
+        logger.info("pulse", extra=numbers)
+        if telemetry is not None:
+            telemetry.measured(numbers)
+            await telemetry.flush()

@@ -37,6 +37,9 @@ class ServiceSettings(BaseSettings):
     """Loopback unless the template says otherwise."""
     listen_port: int = Field(ge=1, le=65_535)
     catalogue_parameter: str = Field(min_length=1)
+    otlp_address: str = Field(default="", pattern=rf"^$|{ADDRESS_PATTERN}")
+    """host:port of a collector that takes traces and numbers; empty where there is none."""
+    trace_one_in: int = Field(default=100, ge=1)
 
 
 Settings = TypeVar("Settings", bound=BaseSettings)

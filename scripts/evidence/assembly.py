@@ -22,6 +22,8 @@ class Resource:
     path: str
     """Of its construct, without stage and stack and without CDK's last word for the one resource of a construct."""
     properties: dict[str, Any]
+    is_on: bool = True
+    """Whether it is deployed as the templates stand: not what a switch that is off governs."""
 
     @property
     def name(self) -> str:
@@ -92,12 +94,24 @@ def read(folder: Path) -> Assembly:
                 order.append(stack)
             template = json.loads((nested / artifact["properties"]["templateFile"]).read_text())
             paths = _paths(nested, artifact)
+            off = {
+                name.removesuffix("State")
+                for name, mapping in template.get("Mappings", {}).items()
+                if mapping.get("Switch") == {"On": "no"}
+            }
             for logical_id, resource in template.get("Resources", {}).items():
                 if resource["Type"] != "AWS::CDK::Metadata":
                     path = _short(paths.get(logical_id, logical_id), f"{stage}/{stack}/")
                     resources.append(
                         Resource(
-                            stage, stack, region, logical_id, resource["Type"], path, resource.get("Properties", {})
+                            stage,
+                            stack,
+                            region,
+                            logical_id,
+                            resource["Type"],
+                            path,
+                            resource.get("Properties", {}),
+                            is_on=resource.get("Condition", "") not in off,
                         )
                     )
             for name, output in template.get("Outputs", {}).items():

@@ -51,6 +51,8 @@ def items(assembly: Assembly, stage: str) -> tuple[list[Item], list[str]]:
     unpriced = set()
     tasks = {each.logical_id: each for each in assembly.of(stage, "AWS::ECS::TaskDefinition")}
     for resource in assembly.of(stage):
+        if not resource.is_on:
+            continue
         if resource.type in _PRICED:
             priced = resource
             if resource.type == "AWS::ECS::Service":  # its size stands in its task

@@ -139,6 +139,33 @@ def test_a_client_finds_its_own_order_and_trades_at_once() -> None:
     assert free(0, "BTC") - before == gained
 
 
+def test_a_portfolio_tells_what_was_bought_and_what_it_cost() -> None:
+    keys = account(0)
+    clean(0)
+
+    def held(asset: str) -> dict[str, Any]:
+        status, _, answer = ask("GET", "/sapi/v1/portfolio/holdings", keys=keys, currency="USDT")
+        assert status == 200, answer
+        return next(each for each in answer["holdings"] if each["asset"] == asset)
+
+    def cost() -> dict[str, Decimal]:
+        found = [each for each in held("BTC")["costs"] if each["currency"] == "USDT"]
+        return {name: Decimal(found[0][name]) if found else Decimal(0) for name in ("quantity", "cost", "realized")}
+
+    before = cost()
+    order = ask("POST", "/api/v3/order", keys=keys, symbol=SYMBOL, side="BUY", type="MARKET", quantity="0.001")[2]
+    after = cost()
+    gained = sum(Decimal(each["qty"]) - Decimal(each["commission"]) for each in order["fills"])
+    assert after["quantity"] - before["quantity"] == gained
+    assert after["cost"] - before["cost"] == Decimal(order["cummulativeQuoteQty"])
+    assert after["realized"] == before["realized"]
+    for asset in ("BTC", "USDT"):
+        balances = ask("GET", "/api/v3/account", keys=keys)[2]["balances"]
+        (balance,) = [each for each in balances if each["asset"] == asset]
+        assert Decimal(held(asset)["quantity"]) == Decimal(balance["free"]) + Decimal(balance["locked"])
+    assert ask("GET", "/sapi/v1/portfolio/holdings", currency="USDT")[0] == 401
+
+
 def test_documented_errors() -> None:
     keys, price = account(0), far_below()
     for method, path, signed, parameters, expected in (

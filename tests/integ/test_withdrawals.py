@@ -159,6 +159,18 @@ def test_ledger_and_chain_match_but_for_what_comes_without_a_word(exchange: Exch
     assert apart(exchange) == before | {"ETH": before.get("ETH", 0) + ETHER}
 
 
+def test_the_share_of_each_tier_is_put_and_most_is_cold(exchange: Exchange) -> None:
+    apart(exchange)
+    lines = (exchange.layout.logs / "Reconciliation-ReconcilerFunction.log").read_text().splitlines()
+    told = [json.loads(line) for line in lines if line.startswith("{")]
+    shares = {(each["Asset"], each["Tier"]): each["TierShareBips"][0] for each in told if "TierShareBips" in each}
+    assert {tier for asset, tier in shares if asset == "ETH"} == {"hot", "warm", "cold"}
+    assert 0 <= shares["ETH", "hot"] <= DEV.reconciliation.hot_bips_max
+    assert shares["ETH", "cold"] >= DEV.reconciliation.cold_bips_min
+    end = [each for each in told if each.get("message") == "reconciled"][-1]
+    assert (end["assets_too_hot"], end["assets_not_cold"]) == (0, 0)
+
+
 def apart(exchange: Exchange) -> dict[str, int]:
     """Have the reconciler compare now; return what it finds apart, by asset, in the finer unit."""
     answer = called(exchange, "Reconciliation-Reconciler", {})

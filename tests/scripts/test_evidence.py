@@ -120,8 +120,16 @@ def test_a_bill_grows_with_what_runs(found: assembly.Assembly) -> None:
     dev, prod = (cost.total(cost.items(found, stage)[0]) for stage in ("Dev", "Prod"))
     assert 300 < dev < prod
     hosts = [item for item in cost.items(found, "Prod")[0] if item.what == "Fargate ARM vCPU"]
-    tasks = list(found.of("Prod", "AWS::ECS::Service"))
+    tasks = [each for each in found.of("Prod", "AWS::ECS::Service") if each.is_on]
     assert hosts[0].quantity >= cost.HOURS * len(tasks) / 4
+
+
+def test_what_a_switch_leaves_off_is_not_on_the_bill(found: assembly.Assembly) -> None:
+    off = {each.type for each in found.of("Prod") if not each.is_on}
+    assert {"AWS::APS::Workspace", "AWS::Timestream::InfluxDBInstance"} <= off
+    on = {each.type for each in found.of("Prod") if each.is_on}
+    _, unpriced = cost.items(found, "Prod")
+    assert not set(unpriced) & (off - on)
 
 
 def test_pictures_are_the_same_twice_and_show_what_is_there(found: assembly.Assembly) -> None:

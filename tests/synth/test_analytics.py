@@ -30,6 +30,7 @@ from tests.conftest import Exchange
 SWITCHES = {
     "Surveillance": {"RunsStreamJob", "AsksEndpoint"},
     "Analytics": {"TrainsModel", "ServesModel", "DrawsDashboard", "HasWarehouse", "HasTimeSeries", "HasSearch"},
+    "Telemetry": {"Collects"},
 }
 NEEDS = {"TrainsModel": "ServesModel"}
 """What is never on unless the first is: config refuses it, see the wrong values below."""

@@ -106,7 +106,7 @@ def test_a_watcher_reads_two_nodes_of_different_builds(exchange: Any) -> None:
     for _, task in exchange.of_type("AWS::ECS::TaskDefinition"):
         (container,) = task["ContainerDefinitions"]
         variables = {each["Name"]: exchange.text(each["Value"]) for each in container["Environment"]}
-        if variables["SERVICE"].startswith("deposits_"):
+        if variables.get("SERVICE", "").startswith("deposits_"):
             ports = node_ports(exchange.config.nodes, variables["CHAIN"])
             assert variables["NODE_ADDRESSES"] == ",".join(f"nodes.bursa.internal:{port}" for port in ports)
 

@@ -31,7 +31,7 @@ from config.model import (
     samples,
 )
 from config.perimeter import Accounts, MarketMaker
-from config.reconciliation import HeldAddress, ReconciliationConfig
+from config.reconciliation import HeldAddress
 
 ROOT = Path(__file__).resolve().parents[2]
 ENCLAVES = "a type for enclaves that Jakarta has, .xlarge or more: m6i, m7i, m7g, m8g, c7i, c7g, r7i, r7g"
@@ -421,6 +421,7 @@ def test_what_only_a_deployer_knows_is_found() -> None:
         "domain": "dev.bursa.example",
         "hosted_zone_id": "Z0DEV00000000000",
         "edge.origin_facing": "pl-00000000",
+        "images.collector": f"public.ecr.aws/aws-observability/aws-otel-collector@sha256:{'0' * 64}",
         "images.base": f"public.ecr.aws/docker/library/python:3.13-slim-bookworm@sha256:{'0' * 64}",
         **{
             f"reconciliation.wallets[{number}].address": each.address
@@ -441,11 +442,14 @@ def test_what_only_a_deployer_knows_is_found() -> None:
         "domain": "a.example",
         "hosted_zone_id": "Z12345678",
         "edge": dataclasses.replace(DEV.edge, origin_facing="pl-12345678"),
-        "images": ImagesConfig(base=f"registry.example/library/python@sha256:{'1' * 64}"),
+        "images": ImagesConfig(
+            base=f"registry.example/library/python@sha256:{'1' * 64}",
+            collector=f"registry.example/collector@sha256:{'2' * 64}",
+        ),
         "offboarding": dataclasses.replace(DEV.offboarding, approvers=("a" * 64, "b" * 64, "c" * 64)),
         "controls": dataclasses.replace(DEV.controls, approvers=("a" * 64, "b" * 64, "c" * 64)),
-        "reconciliation": ReconciliationConfig(
-            wallets=(HeldAddress(name="hot-1", address="0x" + "a" * 40),), every_minutes=15
+        "reconciliation": dataclasses.replace(
+            RECONCILIATION, wallets=(HeldAddress(name="cold-1", address="0x" + "a" * 40),)
         ),
         "records": dataclasses.replace(DEV.records, regulator_account="123456789012"),
         "operations": OperationsConfig(

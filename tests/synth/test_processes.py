@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from exchange_constructs.instance import leave_group
 from runtime.gateway.parts import GatewaySettings
 from runtime.shared.catalogue import read_catalogue
 
@@ -15,10 +16,15 @@ WALLET = {
     *("WITHDRAWAL_FUNCTION", "WITHDRAWAL_RULES", "WITHDRAWAL_TABLE"),
 }
 GATEWAY = {"ENGINE_ADDRESS", "MARKET_DATA_ADDRESS", "DATABASE_URL", "API_KEY_TABLE", "VALKEY_URL", "VALKEY_CACHE"}
+TELEMETRY = {"OTLP_ADDRESS", "TRACE_ONE_IN"}
 CONTRACT = {
     "engine": ("runtime.engine.main", 7001, {"GROUP", "JOURNAL_CLUSTER_ARN", "SNAPSHOT_BUCKET", "LEASE_TABLE"}),
-    "market_data": ("runtime.market_data.main", 7002, {"ENGINE_ADDRESS", "DATABASE_URL", "TRADE_STREAM"}),
-    "ledger": ("runtime.ledger.main", 7003, {"ENGINE_ADDRESS", "DATABASE_URL", "DATABASE_OWNER_SECRET_ARN"}),
+    "market_data": ("runtime.market_data.main", 7002, {"ENGINE_ADDRESS", "DATABASE_URL", "TRADE_STREAM"} | TELEMETRY),
+    "ledger": (
+        "runtime.ledger.main",
+        7003,
+        {"ENGINE_ADDRESS", "DATABASE_URL", "DATABASE_OWNER_SECRET_ARN"} | TELEMETRY,
+    ),
     "deposits_ethereum": (
         "runtime.chain.main",
         7020,
@@ -38,7 +44,7 @@ CONTRACT = {
         7004,
         {"ENGINE_ADDRESS", "EVENT_BUS", "REFERENCE_SYMBOLS", "VENUE_URLS"},
     ),
-    "rest": ("runtime.gateway.rest", 8080, GATEWAY | WALLET),
+    "rest": ("runtime.gateway.rest", 8080, GATEWAY | WALLET | TELEMETRY),
     "fix": ("runtime.fix.main", 8083, set()),
     "ws": ("runtime.gateway.ws", 8081, GATEWAY | {"AWS_DEFAULT_REGION"}),
 }
@@ -46,9 +52,11 @@ FARGATE = ("engine", "market_data", "ledger", "rest", "fix", "deposits_ethereum"
 
 
 def containers(exchange: Any) -> dict[str, dict[str, Any]]:
-    """Return the container of each Fargate service, its environment as text."""
+    """Return the container of each Fargate service of ours, its environment as text."""
     found = {}
-    for _, task in exchange.of_type("AWS::ECS::TaskDefinition"):
+    for path, task in exchange.of_type("AWS::ECS::TaskDefinition"):
+        if path.startswith("Telemetry/"):  # the collector is not ours
+            continue
         (container,) = task["ContainerDefinitions"]
         variables = {entry["Name"]: exchange.text(entry["Value"]) for entry in container["Environment"]}
         found[variables["SERVICE"]] = container | {"Environment": variables, "Task": task}
@@ -156,11 +164,11 @@ def test_a_task_cannot_change_itself(exchange: Any, service: str) -> None:
 
 def test_a_failed_deployment_is_rolled_back_and_a_single_task_is_never_doubled(exchange: Any) -> None:
     services = list(exchange.of_type("AWS::ECS::Service"))
-    assert len(services) == len(containers(exchange))
+    assert len(services) == len(containers(exchange)) + 1, "and the collector"
     for path, service in services:
         deployment = service["DeploymentConfiguration"]
         assert deployment["DeploymentCircuitBreaker"] == {"Enable": True, "Rollback": True}, path
-        if path.startswith(("Engine/", "Gateway/Fix")):  # they hand over, or hold nothing
+        if path.startswith(("Engine/", "Gateway/Fix", "Telemetry/")):  # they hand over, or hold nothing
             assert (deployment["MinimumHealthyPercent"], deployment["MaximumPercent"]) == (100, 200), path
         elif service["DesiredCount"] == 1:
             assert (deployment["MinimumHealthyPercent"], deployment["MaximumPercent"]) == (0, 100), path
@@ -203,6 +211,40 @@ def test_instances_grow_with_connections_and_with_work(exchange: Any) -> None:
     assert not instances["ReturnData"]
 
 
+def test_a_host_that_is_to_end_is_waited_for_and_may_say_so_to_its_own_group_alone(exchange: Any) -> None:
+    (hook,) = [each for _, each in exchange.of_type("AWS::AutoScaling::LifecycleHook")]
+    assert hook["LifecycleTransition"] == "autoscaling:EC2_INSTANCE_TERMINATING"
+    assert hook["LifecycleHookName"] == leave_group.HOOK
+    assert hook["DefaultResult"] == "CONTINUE"
+    # Long enough for a host that ends its service, and no longer than that takes with a look at the clock.
+    needed_s = leave_group.POLL_S + leave_group.SETTLE_S + leave_group.STOP_S_MAX
+    assert needed_s < hook["HeartbeatTimeout"] <= 600
+    group = hook["AutoScalingGroupName"]["Ref"]
+    statements = [
+        (path, statement)
+        for path, policy in exchange.of_type("AWS::IAM::ManagedPolicy")
+        for statement in policy["PolicyDocument"]["Statement"]
+        if "autoscaling:" in json.dumps(statement)
+    ]
+    ((path, statement),) = statements
+    assert path.startswith("Gateway/WebSocketLeave")
+    assert statement["Action"] == "autoscaling:CompleteLifecycleAction"
+    assert statement["Resource"] == {"Fn::GetAtt": [group, "AutoScalingGroupARN"]}
+    endpoints = [exchange.text(each["ServiceName"]) for _, each in exchange.of_type("AWS::EC2::VPCEndpoint")]
+    assert f"com.amazonaws.{exchange.config.region}.autoscaling" in endpoints, "the host has no other way there"
+
+
+def test_a_first_host_has_its_grants_before_its_group_exists(exchange: Any) -> None:
+    """A policy that knows the group is made after it, so it must not hold what the host needs to start."""
+    (grants,) = [
+        policy
+        for path, policy in exchange.of_type("AWS::IAM::ManagedPolicy")
+        if path.startswith("Gateway/WebSocketRoleGrants")
+    ]
+    assert "ssm:GetParameter" in json.dumps(grants)
+    assert "AutoScalingGroup" not in json.dumps(grants)
+
+
 def test_dev_runs_one_engine_and_the_others_a_standby(exchanges: dict[str, Any]) -> None:
     counts = {
         name: next(
@@ -218,7 +260,9 @@ def test_dev_runs_one_engine_and_the_others_a_standby(exchanges: dict[str, Any])
 def test_instances_take_only_signed_metadata_requests_and_no_public_address(exchange: Any) -> None:
     (template,) = [each for path, each in exchange.of_type("AWS::EC2::LaunchTemplate") if path.startswith("Gateway/")]
     data = template["LaunchTemplateData"]
-    assert data["MetadataOptions"] == {"HttpTokens": "required", "HttpPutResponseHopLimit": 1}
+    options = data["MetadataOptions"]
+    # The tags tell a host the name of its group.
+    assert options == {"HttpTokens": "required", "HttpPutResponseHopLimit": 1, "InstanceMetadataTags": "enabled"}
     (interface,) = data["NetworkInterfaces"]
     assert interface["AssociatePublicIpAddress"] is False
     assert "KeyName" not in data

@@ -11,6 +11,7 @@ DEPLOYED_IN_ORDER = [
     "Data",
     "Functions",
     "Engine",
+    "Telemetry",
     "MarketData",
     "PriceFeed",
     "Ledger",

@@ -41,7 +41,8 @@ def environment() -> Environment:
     (prod,) = load_environments("prod")
     centres = tuple(replace(centre, vpn_attachment=VPN) for centre in prod.partners.data_centres)
     partners = replace(prod.partners, data_centres=centres, line_attachment=LINE)
-    return checked(replace(prod, partners=partners, analytics=ALL_ON))
+    monitoring = replace(prod.monitoring, collects=True)
+    return checked(replace(prod, partners=partners, analytics=ALL_ON, monitoring=monitoring))
 
 
 def main(folder: Path) -> int:

@@ -87,6 +87,7 @@ ANSWERS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("GET /api/v3/rateLimit/order", {}),
     ("GET /sapi/v1/capital/config/getall", {}),
     ("GET /sapi/v1/asset/tradeFee", {}),
+    ("GET /sapi/v1/portfolio/holdings", {"currency": "USDT"}),
     ("DELETE /api/v3/openOrders", {"symbol": "BTCUSDT"}),
 )
 

@@ -15,6 +15,7 @@ from runtime.gateway.engine import Tell
 from runtime.gateway.limits import LimitSettings
 from runtime.gateway.rest import BODY_BYTES_MAX, UNREAD_BYTES_MAX, RestApi, server, viewer_address
 from runtime.shared import messages as m
+from runtime.shared.telemetry import Span, Telemetry
 from tests.runtime.gateway.world import World, now_ms
 
 LIMIT = {
@@ -80,6 +81,31 @@ def run(scenario: Callable[[Server], Awaitable[None]], world: World | None = Non
             await task
 
     asyncio.run(main())
+
+
+def test_a_traced_request_tells_its_route_and_how_it_ended_and_nothing_of_whose_it_was() -> None:
+    world = World()
+    world.exchange.telemetry = Telemetry("rest", "127.0.0.1:1")
+    told: list[Span] = []
+    world.exchange.telemetry.answered = told.append  # type: ignore[method-assign]
+
+    async def scenario(api: Server) -> None:
+        key = {"X_MBX_APIKEY": world.ana.api_key}
+        assert (await api.ask("GET", "/api/v3/time")).status == 200
+        assert (
+            await api.ask("GET", "/api/v3/order?" + world.ana.query(symbol="BTCUSDT", orderId=9), **key)
+        ).status == 400
+        world.engine.is_silent = True
+        assert (await api.ask("GET", "/api/v3/account?" + world.ana.query(), **key)).status == 504
+        assert (await api.ask("GET", "/api/v3/nothing?secret=1")).status == 404
+
+    run(scenario, world)
+    assert [(each.name, each.code, each.is_fault) for each in told] == [
+        ("GET /api/v3/time", 0, False),
+        ("GET /api/v3/order", -2013, False),
+        ("GET /api/v3/account", -1007, True),
+    ], "what is no route of ours has a name that strangers choose, so it is not traced"
+    assert all(0 < each.start_ns <= each.end_ns for each in told)
 
 
 def test_an_order_in_a_form_in_the_query_and_in_both() -> None:

@@ -25,6 +25,7 @@ from runtime.gateway.listings import Listings
 from runtime.gateway.market_link import MarketQuestion
 from runtime.gateway.user_data import UserStreams
 from runtime.ledger.history import AccountTrade, Amendment, PreventedMatch
+from runtime.ledger.projection import project
 from runtime.shared import messages as m
 from runtime.shared.engine_link import EngineUnavailableError
 from runtime.shared.market_messages import AskAggTrades, AskAveragePrice, AskDepth, AskKlines, AskTickers, AskTrades
@@ -239,6 +240,22 @@ class LocalLedger:
                     )
                 lots[order.order_id] = order.lots
         return [each for each in found if each.order_id == order_id and (each.sequence, each.event) >= since][:limit]
+
+    async def account_postings(self, account: int, limit: int) -> list[tuple[int, int, int, int, int]] | None:
+        found = [
+            (line.sequence, line.event, line.asset, line.amount, line.kind)
+            for line in project(self._engine.history, 0, {}).postings
+            if line.account == account
+        ]
+        return found if len(found) <= limit else None
+
+    async def last_prices(self) -> dict[int, int]:
+        return {
+            event.market: event.price
+            for happened in self._engine.history
+            for event in happened.events
+            if isinstance(event, m.Traded)
+        }
 
 
 class LocalMarket:

@@ -17,6 +17,7 @@ from runtime.ledger.history import (
     MinuteCandle,
     open_history,
 )
+from runtime.ledger.projection import project
 from runtime.shared.messages import BUY, SELL, STP_NONE, AmendOrder, Happened, Order, OrderChanged, OrderPlaced, Traded
 from tests.runtime.ledger.feeds import ANA, BUDI, START_US, STEP_US, Database, Feed, funded_feed, order
 
@@ -112,6 +113,23 @@ def test_paging_by_id_loses_no_side_of_a_trade_with_oneself(conninfo: str) -> No
             while page := await history.my_trades(ANA, 1, from_id=read[-1].trade_id + 1 if read else 0, limit=limit):
                 read += page
             assert read == mine
+
+    _read(conninfo, questions)
+
+
+def test_postings_of_an_account_are_all_there_in_order_or_refused_and_prices_are_the_last(conninfo: str) -> None:
+    expected = [
+        (line.sequence, line.event, line.asset, line.amount, line.kind)
+        for line in project(FEED.happened, 0, {}).postings
+        if line.account == ANA
+    ]
+    last = {trade.market: trade.price for _, trade in _trades()}
+
+    async def questions(history: History) -> None:
+        assert await history.account_postings(ANA, len(expected)) == expected
+        assert await history.account_postings(ANA, len(expected) - 1) is None
+        assert await history.account_postings(999_999, 0) == []
+        assert await history.last_prices() == last
 
     _read(conninfo, questions)
 

@@ -19,7 +19,7 @@ from runtime.chain.readers import AssetOnChain
 from runtime.chain.rpc import NodeError, Rpc
 from runtime.chain.store import Deposit, Deposits, Status
 from runtime.reconciliation.handler import ROUNDS, compared
-from runtime.reconciliation.rules import Scale, Terms, lasting, short, uncredited
+from runtime.reconciliation.rules import Scale, Terms, TierRule, lasting, short, tier_of, uncredited
 from runtime.reconciliation.sources import NodesApartError, Sources
 from runtime.shared.business_events import BusinessEvent, CaseOpened
 from runtime.shared.ethereum import checksummed
@@ -89,7 +89,7 @@ class World:
             sources = Sources(
                 chain="ethereum",
                 assets=ASSETS,
-                wallets=(address(HOT), COLD),
+                wallets={"hot-1": address(HOT), "cold-1": COLD},
                 nodes=self.nodes,
                 connection=connection,
                 catalogue=CATALOGUE,
@@ -199,11 +199,14 @@ def test_nothing_is_said_on_one_nodes_word(world: World) -> None:
         world.differences()
 
 
+RULE = TierRule(hot_bips_max=3_000, cold_bips_min=5_001)
+
+
 def terms(difference: int, asset: str = "ETH", *, to_customers: int = 90) -> Terms:
     return Terms(
         asset=asset,
         height=7,
-        on_chain=100 + difference,
+        by_tier={"hot": 5, "warm": 0, "cold": 95 + difference},
         in_ledger=100,
         uncredited=0,
         unsettled=0,
@@ -216,7 +219,11 @@ def test_money_on_its_way_is_no_difference_and_what_lasts_is_told_once_a_day() -
     def run(*differences: int) -> tuple[list[int], list[BusinessEvent], int]:
         left, told, pauses = list(differences), list[BusinessEvent](), list[float]()
         found = compared(
-            lambda: [terms(left.pop(0)), terms(0, "USDT")], publish=told.append, pause=pauses.append, now_s=NOW
+            lambda: [terms(left.pop(0)), terms(0, "USDT")],
+            tiers=RULE,
+            publish=told.append,
+            pause=pauses.append,
+            now_s=NOW,
         )
         return [each.difference for each in found], told, len(pauses)
 
@@ -265,7 +272,9 @@ def test_what_is_short_is_decided_by_exact_rounds_and_else_by_all() -> None:
 def test_a_reserve_that_is_short_is_one_case_an_hour(capsys: pytest.CaptureFixture[str]) -> None:
     def run(now_s: int) -> list[CaseOpened]:
         told = list[BusinessEvent]()
-        compared(lambda: [terms(0, to_customers=125)], publish=told.append, pause=lambda _s: None, now_s=now_s)
+        compared(
+            lambda: [terms(0, to_customers=125)], tiers=RULE, publish=told.append, pause=lambda _s: None, now_s=now_s
+        )
         return [each for each in told if isinstance(each, CaseOpened)]
 
     (first,), (later,), (next_hour,) = run(7_200), run(10_799), run(10_800)
@@ -284,3 +293,53 @@ def test_the_ledger_tells_customers_apart_from_the_house(world: World) -> None:
     (ether, _token) = world.read()
     assert ether.in_ledger - ether.to_customers == 10**5 * WEI, "the house has its fee"
     assert not ether.is_short
+
+
+def spread(hot: int, warm: int, cold: int, asset: str = "ETH") -> Terms:
+    """Return terms without a difference, so held."""
+    held = {"hot": hot, "warm": warm, "cold": cold}
+    return replace(terms(0, asset), by_tier=held, in_ledger=hot + warm + cold, to_customers=hot + warm + cold)
+
+
+def test_shares_of_tiers_are_judged_to_the_last_unit() -> None:
+    whole = 10**18
+    at_the_bound = spread(whole * 3, 0, whole * 7)
+    assert not RULE.is_too_hot(at_the_bound)
+    one_more = spread(whole * 3 + 1, 0, whole * 7)
+    assert RULE.is_too_hot(one_more)
+    assert one_more.share_bips("hot") == 3_000, "a graph is rounded, what is decided is not"
+    mostly_warm = spread(0, 4_999, 5_001)
+    assert not RULE.is_not_cold(mostly_warm)
+    assert RULE.is_not_cold(spread(0, 5_000, 5_000))
+    nothing = spread(0, 0, 0)
+    assert (nothing.share_bips("hot"), RULE.is_too_hot(nothing), RULE.is_not_cold(nothing)) == (None, False, False)
+    with pytest.raises(ValueError, match="must begin with hot, warm, cold, was 'lukewarm-1'"):
+        tier_of("lukewarm-1")
+
+
+def test_the_share_of_each_tier_is_put_and_what_is_too_hot_is_counted_and_named(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    held = [spread(31, 9, 60), spread(2, 48, 50, "USDT"), spread(0, 0, 0, "NONE")]
+    compared(lambda: held, tiers=RULE, publish=lambda _case: None, pause=lambda _s: None, now_s=NOW)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    shares = {(line["Asset"], line["Tier"]): line["TierShareBips"] for line in lines if "TierShareBips" in line}
+    assert shares == {
+        **{("ETH", tier): [share] for tier, share in (("hot", 3_100), ("warm", 900), ("cold", 6_000))},
+        **{("USDT", tier): [share] for tier, share in (("hot", 200), ("warm", 4_800), ("cold", 5_000))},
+    }
+    told = [vars(record) for record in caplog.records]
+    (end,) = [each for each in told if each["msg"] == "reconciled"]
+    assert (end["assets_too_hot"], end["assets_not_cold"]) == (1, 1)
+    named = {each["msg"]: each["asset"] for each in told if each["levelname"] == "WARNING"}
+    assert named == {"hot wallets hold too much": "ETH", "cold wallets hold too little": "USDT"}
+
+
+def test_what_customers_pay_in_is_hot_until_somebody_moves_it(world: World) -> None:
+    before, _token = world.read()
+    assert before.share_bips("hot") == before.share_bips("cold") == 5_000
+    world.received(OWED * WEI, "pending", units=OWED)
+    ether, token = world.read()
+    assert (ether.by_tier["hot"], ether.by_tier["cold"]) == (OWED * WEI * 3 // 2, OWED * WEI // 2)
+    assert ether.share_bips("hot") == 7_500
+    assert token.share_bips("cold") == 10_000
