@@ -23,4 +23,3 @@ async def beat(tell: Callable[[], Mapping[str, int]], telemetry: Telemetry | Non
         logger.info("pulse", extra=numbers)
         if telemetry is not None:
             telemetry.measured(numbers)
-            await telemetry.flush()

@@ -1,35 +1,19 @@
-"""What a process measures, and how long requests took, for a collector that speaks OTLP over HTTP, as JSON.
+"""What a process measures, and how long requests took, told to a collector by OpenTelemetry's own library.
 
-Without an address nothing is kept and nothing is sent. Nothing waits for a collector: what does not fit into a bounded
-buffer, or cannot be sent, is lost and counted. Names and codes go out, never accounts, keys or amounts.
+Without an address nothing is kept, sent or loaded. Nothing waits for a collector: the library sends from threads of its
+own, and loses, with a line in the log, what a bounded buffer does not hold or a collector does not take. Names and
+codes go out, never accounts, keys or amounts.
 """
 
-import asyncio
-import http.client
-import json
-import logging
 import os
-import secrets
 import socket
-import time
-from collections import deque
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
-from runtime.shared.settings import split_address
-
-logger = logging.getLogger(__name__)
-
-SPANS_MAX: Final = 2_000
-"""Kept until the next pulse, which sends them."""
-TIMEOUT_S: Final = 3.0
-TRACES: Final = "/v1/traces"
-METRICS: Final = "/v1/metrics"
-_SERVER: Final = 2
-"""A span that answers somebody else's request."""
-_OK: Final = 1
-_ERROR: Final = 2
-_SCOPE: Final = {"name": "bursa"}
+INTERVAL_MS: float = 10_000
+"""Between two times that numbers are sent; a pulse measures them as often."""
+TIMEOUT_S: float = 1.0
+"""Longest time in which a batch is sent, tries again included. A process that ends sends at most five more."""
 
 
 class Span(NamedTuple):
@@ -44,104 +28,68 @@ class Span(NamedTuple):
 
 
 class Telemetry:
-    """Gathers and sends. Used from one event loop, and waited for by the pulse alone."""
+    """Tells a collector. Used from one thread."""
 
     def __init__(self, service: str, address: str = "", *, trace_one_in: int = 1) -> None:
         """Send to the collector at `address` (host:port; empty is off) one request in `trace_one_in`."""
-        self._address = split_address(address) if address else None
-        self._resource = _attributes(
-            {"service.name": service, "service.instance.id": f"{socket.gethostname()}-{os.getpid()}"}
-        )
         self._one_in = trace_one_in
         self._requests = 0
-        self._spans: deque[Span] = deque()
-        self._numbers: dict[str, tuple[int, int]] = {}
-        self.lost = 0
-        """Spans that were not sent, since the start."""
+        self._tell: Callable[[Span], None] | None = None
+        self._set: Callable[[str, int], None] | None = None
+        self._closers: list[Callable[[], None]] = []
+        if address:
+            self._connect(service, address)
+
+    def _connect(self, service: str, address: str) -> None:
+        # Loaded where something is told: it takes a tenth of a second and some MiB.
+        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+        from opentelemetry.sdk.metrics import MeterProvider  # noqa: PLC0415
+        from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader  # noqa: PLC0415
+        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+        from opentelemetry.trace import SpanKind, StatusCode  # noqa: PLC0415
+
+        resource = Resource({"service.name": service, "service.instance.id": f"{socket.gethostname()}-{os.getpid()}"})
+        traces = TracerProvider(resource=resource)
+        traces.add_span_processor(
+            BatchSpanProcessor(OTLPSpanExporter(f"http://{address}/v1/traces", timeout=TIMEOUT_S))
+        )
+        sender = OTLPMetricExporter(f"http://{address}/v1/metrics", timeout=TIMEOUT_S)
+        reader = PeriodicExportingMetricReader(sender, INTERVAL_MS, TIMEOUT_S * 1_000)
+        metrics = MeterProvider([reader], resource)
+        tracer, meter = traces.get_tracer("bursa"), metrics.get_meter("bursa")
+
+        def tell(span: Span) -> None:
+            codes = {"bursa.code": span.code} if span.code else None
+            told = tracer.start_span(span.name, kind=SpanKind.SERVER, attributes=codes, start_time=span.start_ns)
+            told.set_status(StatusCode.ERROR if span.is_fault else StatusCode.OK)
+            told.end(span.end_ns)
+
+        self._tell = tell
+        self._set = lambda name, value: meter.create_gauge(f"bursa_{name}").set(value)
+        self._closers = [traces.shutdown, metrics.shutdown]
 
     def wants(self) -> bool:
         """Count a request, and tell whether it is one of those that are traced."""
-        if self._address is None:
+        if self._tell is None:
             return False
         self._requests += 1
         return self._requests % self._one_in == 0
 
     def answered(self, span: Span) -> None:
-        """Keep a span until the next pulse, or lose it."""
-        if len(self._spans) < SPANS_MAX:
-            self._spans.append(span)
-        else:
-            self.lost += 1
+        """Tell of a request, soon."""
+        if self._tell is not None:
+            self._tell(span)
 
     def measured(self, numbers: Mapping[str, int]) -> None:
-        """Keep the newest value of each number until the next pulse."""
-        if self._address is not None:
-            now_ns = time.time_ns()
-            self._numbers |= {name: (value, now_ns) for name, value in numbers.items()}
+        """Tell the newest value of each number, soon."""
+        if self._set is not None:
+            for name, value in numbers.items():
+                self._set(name, value)
 
-    async def flush(self) -> None:
-        """Send what was gathered since the last time. A collector that does not take it is a line in the log."""
-        spans, self._spans = list(self._spans), deque()
-        numbers, self._numbers = self._numbers, {}
-        try:
-            if spans:
-                await asyncio.to_thread(self._post, TRACES, traces(self._resource, spans))
-            if numbers:
-                await asyncio.to_thread(self._post, METRICS, gauges(self._resource, numbers))
-        except (OSError, http.client.HTTPException) as error:
-            self.lost += len(spans)
-            logger.warning("telemetry was not taken: %s", error)
-
-    def _post(self, path: str, document: Mapping[str, Any]) -> None:
-        assert self._address
-        connection = http.client.HTTPConnection(*self._address, timeout=TIMEOUT_S)
-        try:
-            connection.request("POST", path, json.dumps(document).encode(), {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            answer.read()
-            if answer.status != 200:  # noqa: PLR2004 - what OTLP answers
-                raise http.client.HTTPException(f"{path} was answered with {answer.status} {answer.reason}")
-        finally:
-            connection.close()
-
-
-def traces(resource: list[Any], spans: Iterable[Span]) -> dict[str, Any]:
-    """Return the request of OTLP that tells of `spans`, each a trace of its own."""
-    told = [_span(span) for span in spans]
-    return {
-        "resourceSpans": [
-            {"resource": {"attributes": resource}, "scopeSpans": [{"scope": _SCOPE, "spans": told}]},
-        ]
-    }
-
-
-def gauges(resource: list[Any], numbers: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
-    """Return the request of OTLP that tells of `numbers`: by name, the value and when it was so."""
-    told = [
-        {"name": f"bursa_{name}", "gauge": {"dataPoints": [{"timeUnixNano": str(at_ns), "asInt": str(value)}]}}
-        for name, (value, at_ns) in sorted(numbers.items())
-    ]
-    return {
-        "resourceMetrics": [
-            {"resource": {"attributes": resource}, "scopeMetrics": [{"scope": _SCOPE, "metrics": told}]},
-        ]
-    }
-
-
-def _span(span: Span) -> dict[str, Any]:
-    # X-Ray wants the seconds since 1970 in front of a trace's id; everybody else takes any.
-    trace_id = f"{span.start_ns // 1_000_000_000:08x}{secrets.token_hex(12)}"
-    return {
-        "traceId": trace_id,
-        "spanId": secrets.token_hex(8),
-        "name": span.name,
-        "kind": _SERVER,
-        "startTimeUnixNano": str(span.start_ns),
-        "endTimeUnixNano": str(span.end_ns),
-        "attributes": _attributes({"bursa.code": str(span.code)} if span.code else {}),
-        "status": {"code": _ERROR if span.is_fault else _OK},
-    }
-
-
-def _attributes(named: Mapping[str, str]) -> list[dict[str, Any]]:
-    return [{"key": name, "value": {"stringValue": value}} for name, value in named.items()]
+    def close(self) -> None:
+        """Tell what is left. A process that ends does that by itself."""
+        for close in self._closers:
+            close()
