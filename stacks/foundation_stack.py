@@ -21,12 +21,13 @@ class FoundationStack(ExchangeStack):
         self.access_logs = AccessLogBucket(self, "AccessLogs", config=config)
         self.copies = RecordCopies(self, "Copies", config=config, keys=self.keys, access_logs=self.access_logs)
         self.topics = OperatorTopics(self, "Operators", config=config, key=self.keys.messages)
-        self.topics.tickets.add_to_resource_policy(
-            iam.PolicyStatement(
-                actions=["sns:Publish"],
-                resources=[self.topics.tickets.topic_arn],
-                principals=[iam.ServicePrincipal("vpce.amazonaws.com")],  # partners who ask to be connected
-                conditions={"StringEquals": {"aws:SourceAccount": config.account}},
+        for service in ("events.amazonaws.com", "vpce.amazonaws.com"):  # jobs that failed; partners who ask to connect
+            self.topics.tickets.add_to_resource_policy(
+                iam.PolicyStatement(
+                    actions=["sns:Publish"],
+                    resources=[self.topics.tickets.topic_arn],
+                    principals=[iam.ServicePrincipal(service)],
+                    conditions={"StringEquals": {"aws:SourceAccount": config.account}},
+                )
             )
-        )
         self.operators = self.topics.tickets

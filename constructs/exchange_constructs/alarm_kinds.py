@@ -50,6 +50,8 @@ from exchange_constructs.log_metric import (
     CONTROLS_AMISS,
     DISAGREED,
     DRIFT,
+    LAKE,
+    LAKE_SET_ASIDE,
     LEDGER_STOPPED,
     LEDGER_UNBALANCED,
     LIMITS_ALONE,
@@ -488,6 +490,8 @@ LOG_BOUNDS: Final = MappingProxyType(
         # An hour, so that a comparison that fails to run is noticed as well; it runs more often.
         ASSETS_APART: Bound(name="any", metric="", above=0, minutes=60, periods=1, silence_is_bad=True, wakes=True),
         RESERVES_SHORT: Bound(name="any", metric="", above=0, minutes=60, periods=1, wakes=True),
+        # Half a day without a line between two nights is usual, a day and a half is a night that failed.
+        LAKE_SET_ASIDE: Bound(name="any", metric="", above=0, minutes=720, periods=3, silence_is_bad=True),
         LEDGER_UNBALANCED: Bound(name="any", metric="", above=0, minutes=5, periods=1, silence_is_bad=True, wakes=True),
         # Some market at every look of five minutes: an auction is shorter than that.
         MARKETS_CLOSED: Bound(
@@ -512,6 +516,7 @@ LOG_RUNBOOKS: Final = MappingProxyType(
         CANARY: "canary",
         CHAIN: "chain",
         CONTROLS: "market-controls",
+        LAKE: "lake",
         PRICES: "price-feed",
         SERVICES: "degraded",
     }

@@ -120,15 +120,22 @@ class TradeLake(Construct):
         self._key.grant(grantee, "kms:Decrypt", "kms:GenerateDataKey")
         self._accept_objects(grantee, *objects, why="Athena names files of trades, and SageMaker those of a model")
 
-    def grant_read(self, grantee: ServiceRole) -> None:
-        """Let `grantee` read trades, and how they are laid out."""
-        stack, raw = Stack.of(self), self.raw
+    def grant_read_raw(self, grantee: ServiceRole) -> None:
+        """Let `grantee` find and read the objects that hold records of the stream."""
+        raw = self.raw
         iam.Grant.add_to_principal(
             grantee=grantee, actions=["s3:GetBucketLocation", "s3:ListBucket"], resource_arns=[raw.bucket_arn]
         )
         iam.Grant.add_to_principal(
             grantee=grantee, actions=["s3:GetObject"], resource_arns=[raw.arn_for_objects("trades/*")]
         )
+        self._key.grant(grantee, "kms:Decrypt")
+        self._accept_objects(grantee, "trades/", why="Firehose names each object by the time it is written")
+
+    def grant_read(self, grantee: ServiceRole) -> None:
+        """Let `grantee` read trades, and how they are laid out."""
+        stack = Stack.of(self)
+        self.grant_read_raw(grantee)
         iam.Grant.add_to_principal(
             grantee=grantee,
             actions=["glue:GetDatabase", "glue:GetPartitions", "glue:GetTable", "glue:GetTables"],
@@ -142,8 +149,6 @@ class TradeLake(Construct):
                 )
             ],
         )
-        self._key.grant(grantee, "kms:Decrypt")
-        self._accept_objects(grantee, "trades/", why="Firehose names each object by the time it is written")
 
     def grant_ask(self, grantee: ServiceRole) -> None:
         """Let `grantee` ask the lake in its workgroup, which bounds what a question reads."""

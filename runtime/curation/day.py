@@ -17,6 +17,9 @@ SCHEMA: Final = "bursa.curated.1"
 BATCH_SCHEMA: Final = "bursa.trades.1"
 DAYS_BACK: Final = 7
 """How far back a night makes up for days that are missing, or adds what arrived late."""
+SET_ASIDE: Final = "lake_set_aside"
+"""Field of the line that each night ends with: what could not be used. Without the line, the night failed."""
+DAYS_MADE: Final = "lake_days_made"
 US_OF_DAY: Final = 86_400_000_000
 COLUMNS: Final = {
     "market": "bigint",

@@ -11,16 +11,12 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
-from typing import Any, Final
+from typing import Any
 
 import boto3
 
-from runtime.curation.day import Manifest
+from runtime.curation.day import DAYS_MADE, SET_ASIDE, Manifest
 from runtime.curation.lake import Lake
-
-SET_ASIDE: Final = "lake_set_aside"
-"""Field of the line that each night ends with: what could not be used. Its absence is a night that failed."""
-MADE: Final = "lake_days_made"
 
 
 class Log:
@@ -55,7 +51,7 @@ def work(lake: Lake, log: Log, *, today: date, first: date, day: date | None = N
         )
     if lake.strays:
         log.write(message="trades of before the first day", first_day=first.isoformat(), sources=sorted(lake.strays))
-    log.write(**{"message": "night over", MADE: made, SET_ASIDE: aside + len(lake.strays)})
+    log.write(**{"message": "night over", DAYS_MADE: made, SET_ASIDE: aside + len(lake.strays)})
 
 
 def arguments(given: Sequence[str]) -> argparse.Namespace:

@@ -40,7 +40,16 @@ COPIER = "Foundation/CopiesRole"
 """S3 itself: it copies from stores that are made after this role, of this environment and account."""
 SCANS = ("<Documents", "arn:aws:events:ap-southeast-3:")
 """What customers upload, and the rules by which GuardDuty hears of it; a condition holds those to GuardDuty."""
-RECORDS = ("<Evidence", "<Surveillance/Evidence", "<LakeRaw", "<Ledger", "<Reports", "<TransferOut", "<Landing")
+RECORDS = (
+    "<Evidence",
+    "<Surveillance/Evidence",
+    "<LakeRaw",
+    "<CuratedDays",
+    "<Ledger",
+    "<Reports",
+    "<TransferOut",
+    "<Landing",
+)
 HOSTS = "arn:aws:ec2:ap-southeast-3:"
 """Of nodes: each attaches its disk to itself; a condition holds it to the tag of its group."""
 PIPELINE = ("arn:aws:sagemaker:ap-southeast-3:",)
@@ -76,6 +85,7 @@ MAY = {  # role of a process → services it may call, beside the catalogue
     "Surveillance/RecorderRole": {"dynamodb", "events", "kms", "logs", "s3", "sqs"},
     "Surveillance/ScorerRole": {"dynamodb", "kinesis", "kms", "logs", "sqs"},
     "Surveillance/StreamJobRole": {"dynamodb", "ec2", "kinesis", "kms", "logs", "s3", "sqs"},
+    "Analytics/CuratedJobRole": {"glue", "kms", "logs", "s3"},
     "Analytics/DashboardRole": {"athena", "glue", "kms", "s3"},
     "Analytics/TrainingRunner": {"kms", "s3"},
     "Analytics/TrainingStarter": {"iam", "sagemaker"},

@@ -14,7 +14,7 @@ import pytest
 from moto import mock_aws
 
 from runtime.curation import job, lake
-from runtime.curation.day import Columns, Manifest, ShrunkDayError
+from runtime.curation.day import DAYS_MADE, SET_ASIDE, Columns, Manifest, ShrunkDayError
 from runtime.curation.lake import BadFileError, Lake
 from tests.runtime.curation.test_day import DAY, START_US, US_OF_DAY, batch, trade
 
@@ -244,10 +244,10 @@ def test_a_night_ends_with_the_line_that_the_alarm_waits_for(made: Callable[[], 
     day, strays, over = log.lines
     assert (day["day"], day["rows"], day["set_aside"]) == (DAY.isoformat(), 1, 1)
     assert strays["sources"] == [f"trades/arrived={DAY}/1"]
-    assert over == {"message": "night over", job.MADE: 1, job.SET_ASIDE: 2}
+    assert over == {"message": "night over", DAYS_MADE: 1, SET_ASIDE: 2}
     log.lines.clear()
     job.work(made(), log, today=TODAY, first=FIRST)
-    assert log.lines == [{"message": "night over", job.MADE: 0, job.SET_ASIDE: 0}]
+    assert log.lines == [{"message": "night over", DAYS_MADE: 0, SET_ASIDE: 0}]
 
 
 def test_the_log_is_one_stream_of_json_lines() -> None:
