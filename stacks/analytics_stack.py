@@ -3,6 +3,7 @@
 from constructs import Construct
 
 from config.model import Environment
+from exchange_constructs.analyst import Analyst
 from exchange_constructs.anomaly_model import ModelEndpoint, ModelTraining
 from exchange_constructs.curated_trades import CuratedTrades
 from exchange_constructs.private_network import PrivateNetwork
@@ -55,6 +56,9 @@ class AnalyticsStack(ExchangeStack):
             topics=foundation.topics,
             lake=self.lake,
         )
+        analyst = Analyst(self, "Analyst", key=key, lake=self.lake, curated=self.curated)
+        Switch(self, "ReadsByIam", on=not wanted.grants.on).governs(*analyst.by_iam)
+        Switch(self, "ReadsByGrants", on=wanted.grants.on).governs(*analyst.by_grants)
         training = ModelTraining(self, "Training", config=config, key=key, lake=self.lake)
         trains = Switch(self, "TrainsModel", on=wanted.model.trains)
         trains.governs(training)

@@ -50,7 +50,7 @@ _WHERE: Final = "The name of a day's folder and files follows from what the day 
 
 
 class CuratedTrades(Construct):
-    """Bucket, table and job; whoever may ask reads through `grant_read`."""
+    """Bucket, table and job; readers get what `grant_look` and `grant_read_days` give."""
 
     def __init__(
         self,
@@ -97,19 +97,35 @@ class CuratedTrades(Construct):
 
     @property
     def location(self) -> str:
-        """ARN of what the table shows, as Lake Formation registers it."""
+        """ARN of where the table's objects lie."""
         return self.days.arn_for_objects(CURATED.rstrip("/"))
 
-    def grant_read(self, grantee: ServiceRole) -> None:
-        """Let `grantee` read days, and how they are laid out."""
-        self.days.grant_read_back(grantee, prefix=CURATED)
+    def grant_look(self, grantee: ServiceRole) -> None:
+        """Let `grantee` see how days are laid out, and find their objects."""
         iam.Grant.add_to_principal(
-            grantee=grantee, actions=["s3:GetBucketLocation"], resource_arns=[self.days.bucket_arn]
+            grantee=grantee,
+            actions=["s3:GetBucketLocation", "s3:ListBucket"],
+            resource_arns=[self.days.bucket_arn],
         )
         iam.Grant.add_to_principal(
             grantee=grantee,
             actions=["glue:GetPartition", "glue:GetPartitions", "glue:GetTable"],
             resource_arns=self._catalogue(),
+        )
+
+    def grant_read_days(self, grantee: ServiceRole) -> None:
+        """Let `grantee` find and read the objects of days."""
+        self.days.grant_read_back(grantee, prefix=CURATED)
+
+    def accept_days(self, policy: iam.IManagedPolicy) -> None:
+        """Accept in `policy` the names of objects of days."""
+        stack = Stack.of(self)
+        own_id = stack.resolve(stack.get_logical_id(cast(CfnElement, self.days.node.default_child)))
+        accept(
+            policy,
+            f"AwsSolutions-IAM5[Resource::<{own_id}.Arn>/{CURATED}*]",
+            reason=_WHERE,
+            expires=date(2027, 11, 25),
         )
 
     def _catalogue(self) -> list[str]:
@@ -154,14 +170,7 @@ class CuratedTrades(Construct):
             grantee=role, actions=[f"glue:{action}" for action in _CATALOGUE], resource_arns=self._catalogue()
         )
         told.grant_write(role)
-        stack = Stack.of(self)
-        own_id = stack.resolve(stack.get_logical_id(cast(CfnElement, self.days.node.default_child)))
-        accept(
-            role.policy,
-            f"AwsSolutions-IAM5[Resource::<{own_id}.Arn>/{CURATED}*]",
-            reason=_WHERE,
-            expires=date(2027, 11, 25),
-        )
+        self.accept_days(role.policy)
 
     def _create_job(self, role: ServiceRole, told: ServiceLogs, logs_key: kms.IKey) -> glue.CfnJob:
         code = GlueCode(self, "Code", service="curation", entry="job.py")

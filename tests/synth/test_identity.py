@@ -28,6 +28,8 @@ STAR_NEEDED = {
     "logs:ListLogDeliveries",
     "logs:PutResourcePolicy",
     "logs:UpdateLogDelivery",
+    # What it opens is what Lake Formation granted.
+    "lakeformation:GetDataAccess",
 }
 """Actions that know no resource."""
 ASKS_SIGNERS = "Withdrawals/ClerkRole"
@@ -58,6 +60,7 @@ OWN_NAMES = ("<SnapshotsBucket", "arn:aws:logs:", HOSTS, *PIPELINE, *RECORDS, *S
 """Resources whose last part is known only at run time; what comes before it is exact."""
 
 OPERATORS = (
+    "Analytics/AnalystRole",
     "Analytics/SearchSearcher",
     "Controls/Approver",
     "Controls/Asker",
@@ -85,6 +88,8 @@ MAY = {  # role of a process → services it may call, beside the catalogue
     "Surveillance/RecorderRole": {"dynamodb", "events", "kms", "logs", "s3", "sqs"},
     "Surveillance/ScorerRole": {"dynamodb", "kinesis", "kms", "logs", "sqs"},
     "Surveillance/StreamJobRole": {"dynamodb", "ec2", "kinesis", "kms", "logs", "s3", "sqs"},
+    "Analytics/AnalystReader": {"kms", "s3"},
+    "Analytics/AnalystRole": {"athena", "glue", "kms", "s3"},
     "Analytics/CuratedJobRole": {"glue", "kms", "logs", "s3"},
     "Analytics/DashboardRole": {"athena", "glue", "kms", "s3"},
     "Analytics/TrainingRunner": {"kms", "s3"},

@@ -50,6 +50,8 @@ def test_the_key_of_records_is_for_those_who_deal_with_records(exchange: Any) ->
         if "KeysRecords" in str(policy)
     }
     assert holders == {
+        "Analytics/AnalystReader",
+        "Analytics/AnalystRole",
         "Analytics/CuratedJobRole",
         "Analytics/DashboardRole",
         "Analytics/LakeDeliveryRole",
