@@ -101,6 +101,12 @@ def test_names_that_are_not_on_the_list_do_not_resolve_and_every_question_is_kep
     assert not {"*", "*.com", "*.amazonaws.com", "*.internal"} & set(allowed)
     assert len(list(exchange.of_type("AWS::Route53Resolver::FirewallRuleGroupAssociation"))) == 1
     assert len(list(exchange.of_type("AWS::Route53Resolver::ResolverQueryLoggingConfigAssociation"))) == 2
+    config = exchange.config
+    kept = {
+        exchange.text(each["DestinationArn"]).split("<")[0]
+        for each in of(exchange, "AWS::Route53Resolver::ResolverQueryLoggingConfig")
+    }
+    assert kept == {"", f"arn:aws:s3:::bursa-{config.name}-audit-{config.accounts.audit}"}  # a log group, the archive
 
 
 # ---- who did what
