@@ -50,6 +50,13 @@ class DashboardConfig(Checked):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GrantsConfig(Checked):
+    """Lake Formation decides what analysts read: needs administrators of it in the account; see docs/deploy.md."""
+
+    on: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WarehouseConfig(Checked):
     """Redshift Serverless."""
 
@@ -89,6 +96,7 @@ class AnalyticsConfig(Checked):
     stream_job: StreamJobConfig = field(default_factory=StreamJobConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     dashboard: DashboardConfig = field(default_factory=DashboardConfig)
+    grants: GrantsConfig = field(default_factory=GrantsConfig)
     warehouse: WarehouseConfig = field(default_factory=WarehouseConfig)
     time_series: TimeSeriesConfig = field(default_factory=TimeSeriesConfig)
     search: SearchConfig = field(default_factory=SearchConfig)

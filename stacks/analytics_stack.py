@@ -1,9 +1,11 @@
-"""Analytics: the lake of trades and the place to ask it; behind switches, what learns from it."""
+"""Analytics: the lake of trades, its nightly job, and the place to ask; behind switches, what learns from it."""
 
 from constructs import Construct
 
 from config.model import Environment
+from exchange_constructs.analyst import Analyst
 from exchange_constructs.anomaly_model import ModelEndpoint, ModelTraining
+from exchange_constructs.curated_trades import CuratedTrades
 from exchange_constructs.private_network import PrivateNetwork
 from exchange_constructs.search_domain import SearchDomain
 from exchange_constructs.switch import Switch
@@ -42,6 +44,21 @@ class AnalyticsStack(ExchangeStack):
             copies=foundation.copies,
             trades=data.trades,
         )
+        self.curated = CuratedTrades(
+            self,
+            "Curated",
+            config=config,
+            key=key,
+            logs_key=foundation.keys.logs,
+            messages_key=foundation.keys.messages,
+            access_logs=foundation.access_logs,
+            copies=foundation.copies,
+            topics=foundation.topics,
+            lake=self.lake,
+        )
+        analyst = Analyst(self, "Analyst", key=key, lake=self.lake, curated=self.curated)
+        Switch(self, "ReadsByIam", on=not wanted.grants.on).governs(*analyst.by_iam)
+        Switch(self, "ReadsByGrants", on=wanted.grants.on).governs(*analyst.by_grants)
         training = ModelTraining(self, "Training", config=config, key=key, lake=self.lake)
         trains = Switch(self, "TrainsModel", on=wanted.model.trains)
         trains.governs(training)

@@ -6,6 +6,7 @@ from constructs import Construct
 from config.model import Environment
 from exchange_constructs.audit_archive import AuditArchive
 from exchange_constructs.encryption_keys import AuditKeys
+from exchange_constructs.operator_topics import OperatorTopics
 from stacks.base_stack import ExchangeStack
 
 
@@ -21,5 +22,7 @@ class AuditStack(ExchangeStack):
             description="Locked archive of audit records, and questions to it",
             env=Target(account=config.accounts.audit, region=config.region),
         )
+        # Even where another stack of the account has a pair: nothing that the archive is for comes before it.
+        self.topics = OperatorTopics(self, "Operators", config=config)
         keys = AuditKeys(self, "Keys", config=config)
         self.archive = AuditArchive(self, "Archive", config=config, key=keys.audit)

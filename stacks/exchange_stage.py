@@ -137,11 +137,13 @@ class ExchangeStage(Stage):
             withdrawals=self.withdrawals,
         )
         self.liquidity = LiquidityStack(self, "Liquidity", config=config, foundation=self.foundation, platform=platform)
+        self.edge_store = EdgeStoreStack(self, "EdgeStore", config=config, foundation=self.foundation)
         self.gateway = GatewayStack(
             self,
             "Gateway",
             config=config,
             foundation=self.foundation,
+            edge_store=self.edge_store,
             network=network,
             data=self.data,
             engine=self.engine,
@@ -163,7 +165,6 @@ class ExchangeStage(Stage):
         )
         self.partners = PartnerStack(self, "Partners", config=config, keys=keys, network=network, gateway=self.gateway)
         self.web = WebStack(self, "Web", config=config)
-        self.edge_store = EdgeStoreStack(self, "EdgeStore", config=config, foundation=self.foundation)
         self.edge = EdgeStack(self, "Edge", config=config, web=self.web, store=self.edge_store, gateway=self.gateway)
         self.canary = CanaryStack(self, "Canary", config=config, platform=platform)
         self.custody = CustodyStack(self, "Custody", config=config)
@@ -202,11 +203,13 @@ class ExchangeStage(Stage):
             platform=platform,
             data=self.data,
         )
-        for recorded in (self.network, self.partners, self.custody, self.nodes):
-            recorded.add_dependency(self.audit, "records of flows go to its bucket")
+        for recorded in (self.foundation, self.edge_store, self.network, self.partners, self.custody, self.nodes):
+            recorded.add_dependency(self.audit, "what they record goes to its bucket")
         self.backup = BackupStack(self, "Backup", config=config)
         back_up_every_store(self)
         need_no_backup(self.audit, self.foundation.access_logs, self.nodes, self.web, self.edge_store)
         bound_every_role(self, config=config)
-        alarms = watch_every_stack(self, config=config, topics=(self.foundation.topics, self.edge.topics))
+        alarms = watch_every_stack(
+            self, config=config, topics=(self.audit.topics, self.foundation.topics, self.edge.topics)
+        )
         self.observability = ObservabilityStack(self, "Observability", config=config, alarms=alarms)

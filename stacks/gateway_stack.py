@@ -19,6 +19,7 @@ from exchange_constructs.web_socket_fleet import WebSocketFleet
 from stacks.base_stack import ExchangeStack
 from stacks.data_stack import DataStack
 from stacks.deposits_stack import DepositsStack
+from stacks.edge_store_stack import EdgeStoreStack
 from stacks.engine_stack import EngineStack
 from stacks.foundation_stack import FoundationStack
 from stacks.market_data_stack import MarketDataStack
@@ -39,6 +40,7 @@ class GatewayStack(ExchangeStack):
         *,
         config: Environment,
         foundation: FoundationStack,
+        edge_store: EdgeStoreStack,
         network: PrivateNetwork,
         data: DataStack,
         engine: EngineStack,
@@ -119,7 +121,7 @@ class GatewayStack(ExchangeStack):
             zone=zone,
             service=self.rest,
             access_logs=foundation.access_logs,
-            logs_key=foundation.keys.logs,
+            firewall_logs=edge_store.logs.bucket,
         )
         self.stream_front = StreamFront(
             self,

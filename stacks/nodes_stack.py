@@ -9,6 +9,7 @@ from constructs import Construct
 from config.model import Environment
 from exchange_constructs.chain_node import ChainNode
 from exchange_constructs.encryption_keys import AccountKeys
+from exchange_constructs.log_copies import LogCopies
 from exchange_constructs.nag import HIPAA, NIST, PCI, accept
 from exchange_constructs.node_network import NodeNetwork
 from exchange_constructs.node_service import NodeService
@@ -34,6 +35,7 @@ class NodesStack(ExchangeStack):
         self.keys = AccountKeys(self, "Keys", config=config)
         self.topics = OperatorTopics(self, "Operators", config=config, key=self.keys.messages)
         self.access_logs = AccessLogBucket(self, "AccessLogs", config=config)
+        LogCopies(self, "LogCopies", config=config, part="nodes", bucket=self.access_logs)
         accept(
             self.access_logs,
             "AwsSolutions-S1",

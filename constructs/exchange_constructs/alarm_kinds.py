@@ -51,6 +51,8 @@ from exchange_constructs.log_metric import (
     CUSTODY,
     DISAGREED,
     DRIFT,
+    LAKE,
+    LAKE_SET_ASIDE,
     LEDGER_STOPPED,
     LEDGER_UNBALANCED,
     LIMITS_ALONE,
@@ -494,6 +496,8 @@ LOG_BOUNDS: Final = MappingProxyType(
         # Every look of two hours: a large deposit is hot for a while, and custodians have that time to move it.
         TOO_HOT: Bound(name="any", metric="", statistic="Minimum", above=0, minutes=60, periods=2, wakes=True),
         NOT_COLD: Bound(name="any", metric="", statistic="Minimum", above=0, minutes=60, periods=2),
+        # Half a day without a line between two nights is usual, a day and a half is a night that failed.
+        LAKE_SET_ASIDE: Bound(name="any", metric="", above=0, minutes=720, periods=3, silence_is_bad=True),
         LEDGER_UNBALANCED: Bound(name="any", metric="", above=0, minutes=5, periods=1, silence_is_bad=True, wakes=True),
         # Some market at every look of five minutes: an auction is shorter than that.
         MARKETS_CLOSED: Bound(
@@ -519,6 +523,7 @@ LOG_RUNBOOKS: Final = MappingProxyType(
         CHAIN: "chain",
         CONTROLS: "market-controls",
         CUSTODY: "custody-tiers",
+        LAKE: "lake",
         PRICES: "price-feed",
         SERVICES: "degraded",
     }

@@ -1,5 +1,7 @@
 """Records of who did what, in every account, where nobody who acts can reach them."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from aws_cdk import Duration, Stack
@@ -11,6 +13,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from config.model import Environment
+from exchange_constructs.encryption_keys import log_copiers
 from exchange_constructs.private_bucket import PrivateBucket
 
 COLUMNS: Final = {
@@ -58,8 +61,67 @@ QUESTIONS: Final = {
             "'guardduty.amazonaws.com', 'config.amazonaws.com', 'securityhub.amazonaws.com') ORDER BY eventtime"
         ),
     ),
+    "NamesRefused": (
+        "Which names the DNS firewall refused to whom; fill in the network",
+        (
+            "SELECT query_timestamp, srcaddr, query_name, rcode FROM dns WHERE day = '2026/01/31' "
+            "AND account = 'ACCOUNT' AND network = 'VPC' AND firewall_rule_action = 'BLOCK' ORDER BY query_timestamp"
+        ),
+    ),
+    "RequestsRefused": (
+        "What the web firewall refused; fill in its name, and as its place a region or cloudfront",
+        (
+            "SELECT from_unixtime(timestamp / 1000) AS at, terminatingruleid, httprequest.clientip, "
+            "httprequest.country, httprequest.httpmethod, httprequest.uri FROM web_firewall "
+            "WHERE day = '2026/01/31' AND account = 'ACCOUNT' AND place = 'PLACE' AND acl = 'NAME' "
+            "AND action = 'BLOCK' ORDER BY timestamp"
+        ),
+    ),
 }
 """Name → what it answers, and the query. Each names its day, which bounds what it reads and costs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """A kind of log in the archive, a JSON document a line, in folders by account, by `parts`, and by day."""
+
+    table: str
+    folder: str
+    """After the account; `${part}` stands for each of `parts`."""
+    parts: Mapping[str, tuple[str, ...]]
+    """Name → its values; with none, a question must name one."""
+    columns: Mapping[str, str]
+
+
+LOGS: Final = (
+    Log(
+        table="dns",
+        folder="vpcdnsquerylogs/${network}",
+        parts={"network": ()},
+        columns={
+            "query_timestamp": "string",
+            "vpc_id": "string",
+            "srcaddr": "string",
+            "query_name": "string",
+            "query_type": "string",
+            "rcode": "string",
+            "firewall_rule_action": "string",
+            "firewall_domain_list_id": "string",
+        },
+    ),
+    Log(
+        table="web_firewall",
+        folder="WAFLogs/${place}/${acl}",
+        parts={"place": (), "acl": ()},
+        columns={
+            "timestamp": "bigint",
+            "action": "string",
+            "terminatingruleid": "string",
+            "httpsourceid": "string",
+            "httprequest": "struct<clientip:string,country:string,uri:string,httpmethod:string,requestid:string>",
+        },
+    ),
+)
 
 
 def audit_bucket_name(config: Environment) -> str:
@@ -71,7 +133,7 @@ class AuditArchive(Construct):
     """A bucket whose objects are locked for `config.audit.retention_days`, and questions ready to be asked of it."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Environment, key: kms.IKey) -> None:
-        """Create the bucket, and let the trails, recorders and networks of our accounts alone add to it."""
+        """Create the bucket, and let trails, recorders, networks and log copies of our accounts alone add to it."""
         super().__init__(scope, construct_id)
         period = Duration.days(config.audit.retention_days)
         self.bucket = PrivateBucket(
@@ -104,6 +166,16 @@ class AuditArchive(Construct):
                     resources=[self.bucket.arn_for_objects(f"AWSLogs/{account}/*") for account in accounts],
                     principals=[writer],
                     conditions={"StringEquals": {**ours, "s3:x-amz-acl": "bucket-owner-full-control"}},
+                )
+            )
+        for account, roles in log_copiers(config).items():
+            self.bucket.add_to_resource_policy(
+                iam.PolicyStatement(
+                    actions=["s3:ReplicateObject", "s3:ReplicateTags"],
+                    resources=[self.bucket.arn_for_objects("*")],
+                    # The account, as a role that is not there yet cannot be named; the condition lets in those alone.
+                    principals=[iam.AccountPrincipal(account)],
+                    conditions={"ArnEquals": {"aws:PrincipalArn": roles}},
                 )
             )
         self._add_questions(config, key, accounts)
@@ -149,6 +221,8 @@ class AuditArchive(Construct):
             ),
         )
         table.add_resource_dependency(database)
+        for log in LOGS:
+            self._add_log(config, log, name).add_resource_dependency(database)
         group = athena.CfnWorkGroup(
             self,
             "Questions",
@@ -176,3 +250,40 @@ class AuditArchive(Construct):
                 query_string=query,
                 work_group=group.name,
             ).add_resource_dependency(group)
+
+    def _add_log(self, config: Environment, log: Log, database: str) -> glue.CfnTable:
+        root = f"s3://{self.bucket.bucket_name}/AWSLogs"
+        values = {"account": tuple(dict.fromkeys(config.accounts.distinct().values())), **log.parts}
+        projection = {
+            f"projection.{name}.{what}": value
+            for name, listed in values.items()
+            for what, value in ((("type", "enum"), ("values", ",".join(listed))) if listed else (("type", "injected"),))
+        }
+        return glue.CfnTable(
+            self,
+            log.table.title().replace("_", ""),
+            catalog_id=Stack.of(self).account,
+            database_name=database,
+            table_input=glue.CfnTable.TableInputProperty(
+                name=log.table,
+                table_type="EXTERNAL_TABLE",
+                partition_keys=[glue.CfnTable.ColumnProperty(name=name, type="string") for name in (*values, "day")],
+                parameters={
+                    "projection.enabled": "true",
+                    **projection,
+                    "projection.day.type": "date",
+                    "projection.day.format": "yyyy/MM/dd",
+                    "projection.day.range": "2026/01/01,NOW",
+                    "storage.location.template": f"{root}/${{account}}/{log.folder}/${{day}}",
+                },
+                storage_descriptor=glue.CfnTable.StorageDescriptorProperty(
+                    columns=[glue.CfnTable.ColumnProperty(name=name, type=kind) for name, kind in log.columns.items()],
+                    location=root,
+                    input_format="org.apache.hadoop.mapred.TextInputFormat",
+                    output_format="org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat",
+                    serde_info=glue.CfnTable.SerdeInfoProperty(
+                        serialization_library="org.openx.data.jsonserde.JsonSerDe"
+                    ),
+                ),
+            ),
+        )

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import Final
 
-from aws_cdk import Names
+from aws_cdk import Names, Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_route53resolver as resolver
 from constructs import Construct
 
 from config.model import Environment
+from exchange_constructs.audit_archive import audit_bucket_name
 from exchange_constructs.process import NAMESPACE
 from exchange_constructs.service_logs import ServiceLogs
 
@@ -23,7 +24,10 @@ class DnsFirewall(Construct):
     def __init__(
         self, scope: Construct, construct_id: str, *, config: Environment, vpc: ec2.IVpc, logs_key: kms.IKey
     ) -> None:
-        """Create both lists and their rules, and keep every question with the answer it got."""
+        """Create both lists and their rules, and keep every question with the answer it got.
+
+        A log group is for operators; the archive of the audit account, which must be there before, is for proof.
+        """
         super().__init__(scope, construct_id)
         rules = resolver.CfnFirewallRuleGroup(
             self,
@@ -53,10 +57,12 @@ class DnsFirewall(Construct):
             mutation_protection="ENABLED" if config.retained else "DISABLED",
         )
         logs = ServiceLogs(self, "Queries", config=config, key=logs_key)
-        logging = resolver.CfnResolverQueryLoggingConfig(self, "Logging", destination_arn=logs.log_group_arn)
-        resolver.CfnResolverQueryLoggingConfigAssociation(
-            self, "Logged", resolver_query_log_config_id=logging.attr_id, resource_id=vpc.vpc_id
-        )
+        archive = f"arn:{Stack.of(self).partition}:s3:::{audit_bucket_name(config)}"
+        for prefix, destination in (("", logs.log_group_arn), ("Locked", archive)):
+            logging = resolver.CfnResolverQueryLoggingConfig(self, f"{prefix}Logging", destination_arn=destination)
+            resolver.CfnResolverQueryLoggingConfigAssociation(
+                self, f"{prefix}Logged", resolver_query_log_config_id=logging.attr_id, resource_id=vpc.vpc_id
+            )
 
     def _list(self, name: str, domains: Sequence[str]) -> str:
         domain_list = resolver.CfnFirewallDomainList(

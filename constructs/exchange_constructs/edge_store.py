@@ -7,6 +7,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from config.model import Environment
+from exchange_constructs.log_copies import LogCopies
 from exchange_constructs.private_bucket import PrivateBucket
 
 
@@ -41,7 +42,10 @@ class SiteCopy(Construct):
 
 
 class EdgeLogs(Construct):
-    """Requests that CloudFront answered and those the web firewall refused. They hold addresses, so they stay here."""
+    """Requests that CloudFront answered and those the web firewalls judged, at the edge and before REST.
+
+    They hold addresses, so they stay in Jakarta.
+    """
 
     def __init__(
         self, scope: Construct, construct_id: str, *, config: Environment, key: kms.IKey, access_logs: s3.IBucket
@@ -57,12 +61,19 @@ class EdgeLogs(Construct):
             access_logs=access_logs,
             name=f"aws-waf-logs-{config.name}-edge-{stack.account}",
             kept_days=config.log_retention_days,
-            why_single="Records of requests at the edge, kept as long as logs: nobody restores them",
+            why_single=None,
         )
+        LogCopies(self, "Copies", config=config, part="edge", bucket=self.bucket, key=key)
         writer = iam.ServicePrincipal("delivery.logs.amazonaws.com")
+        ours = {"aws:SourceAccount": stack.account}
         from_us = {
-            "StringEquals": {"aws:SourceAccount": stack.account},
-            "ArnLike": {"aws:SourceArn": f"arn:{stack.partition}:logs:{config.edge_region}:{stack.account}:*"},
+            "StringEquals": ours,
+            "ArnLike": {
+                "aws:SourceArn": [
+                    f"arn:{stack.partition}:logs:{region}:{stack.account}:*"
+                    for region in (config.edge_region, config.region)
+                ]
+            },
         }
         self.bucket.add_to_resource_policy(
             iam.PolicyStatement(
@@ -71,7 +82,7 @@ class EdgeLogs(Construct):
                 principals=[writer],
                 conditions={
                     **from_us,
-                    "StringEquals": {**from_us["StringEquals"], "s3:x-amz-acl": "bucket-owner-full-control"},
+                    "StringEquals": {**ours, "s3:x-amz-acl": "bucket-owner-full-control"},
                 },
             )
         )

@@ -131,6 +131,28 @@ class AuditKeys(Construct):
                 conditions={"StringEquals": {"aws:SourceAccount": accounts}},
             )
         )
+        for account, roles in log_copiers(config).items():
+            self.audit.add_to_resource_policy(
+                iam.PolicyStatement(
+                    actions=["kms:Encrypt", "kms:GenerateDataKey"],
+                    resources=["*"],
+                    principals=[iam.AccountPrincipal(account)],
+                    conditions={"ArnEquals": {"aws:PrincipalArn": roles}},
+                )
+            )
+
+
+def log_copier_name(config: Environment, part: str) -> str:
+    """Return the name of the role by which S3 copies logs of `part` of the exchange into the archive."""
+    return f"bursa-{config.name}-log-copies-{part}"
+
+
+def log_copiers(config: Environment) -> dict[str, list[str]]:
+    """Return the account → ARNs of the roles that copy logs into the archive: it is made before they are."""
+    found: dict[str, list[str]] = {}
+    for part, account in (("core", config.account), ("edge", config.account), ("nodes", config.accounts.nodes)):
+        found.setdefault(str(account), []).append(f"arn:aws:iam::{account}:role/{log_copier_name(config, part)}")
+    return found
 
 
 def audit_alias(config: Environment) -> str:

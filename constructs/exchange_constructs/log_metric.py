@@ -9,6 +9,7 @@ from constructs import Construct
 from runtime.business_metrics.measures import CLOSED, SHARE, UNBALANCED, WIDE
 from runtime.canary.walk import FAILED, ORDER_MS
 from runtime.controls.carrier import AMISS
+from runtime.curation.day import SET_ASIDE
 from runtime.shared.gauges import BUSINESS
 
 ANOMALIES: Final = "Bursa/Anomaly"
@@ -17,6 +18,7 @@ CANARY: Final = "Bursa/Canary"
 CHAIN: Final = "Bursa/Chain"
 CONTROLS: Final = "Bursa/Controls"
 CUSTODY: Final = "Bursa/Custody"
+LAKE: Final = "Bursa/Lake"
 PRICES: Final = "Bursa/PriceFeed"
 SERVICES: Final = "Bursa/Services"
 
@@ -28,6 +30,7 @@ CANARY_SLOW: Final = "CanaryOrderMilliseconds"
 CONTROLS_AMISS: Final = "ControlsAmiss"
 DISAGREED: Final = "NodesDisagree"
 DRIFT: Final = "ModelDriftPpm"
+LAKE_SET_ASIDE: Final = "LakeSetAside"
 LEDGER_UNBALANCED: Final = "LedgerAssetsUnbalanced"
 LEDGER_STOPPED: Final = "LedgerStoppedSeconds"
 LIMITS_ALONE: Final = "LimitsAlone"
@@ -51,6 +54,7 @@ NUMBERS: Final = MappingProxyType(
         CANARY_SLOW: (CANARY, f"$.{ORDER_MS}"),
         CONTROLS_AMISS: (CONTROLS, f"$.{AMISS}"),
         DRIFT: (ANOMALIES, "$.anomaly_drift_ppm"),
+        LAKE_SET_ASIDE: (LAKE, f"$.{SET_ASIDE}"),
         LEDGER_UNBALANCED: (BOOKS, f"$.{UNBALANCED}"),
         MARKETS_CLOSED: (BUSINESS, f"$.{CLOSED}"),
         MARKETS_WIDE: (BUSINESS, f"$.{WIDE}"),

@@ -130,7 +130,7 @@ def _never(sid: str, actions: tuple[str, ...]) -> iam.PolicyStatement:
 def bound_every_role(stage: Stage, *, config: Environment) -> None:
     """Put every role of `stage` under the boundary, those that CDK makes included.
 
-    The policy lies in the first stack of each account, and every other stack of the account waits for that one. All
+    The policy lies in the first stack of each account, and every other stack that has roles waits for that one. All
     grants have been made before.
     """
     of_account: dict[str, list[Stack]] = {}
@@ -141,7 +141,8 @@ def bound_every_role(stage: Stage, *, config: Environment) -> None:
         own: iam.IManagedPolicy = PermissionBoundary(home, "Boundary", config=config, actions=actions)
         iam.PermissionsBoundary.of(home).apply(own)
         for stack in others:
-            stack.add_stack_dependency(home, "its roles stand under the boundary there")
+            if any(isinstance(each, iam.CfnRole) for each in stack.node.find_all()):
+                stack.add_stack_dependency(home, "its roles stand under the boundary there")
             boundary = iam.ManagedPolicy.from_managed_policy_arn(
                 stack, "Boundary", f"arn:aws:iam::{account}:policy/{boundary_name(config)}"
             )

@@ -31,7 +31,7 @@ class AccessLogBucket(s3.Bucket):
     """Where S3 and the load balancers write who asked for what.
 
     Those writers accept a bucket under an S3-managed key only, so this one bucket is not under a key of ours.
-    Records of its own access would feed on themselves: there are none.
+    Records of its own access would feed on themselves: there are none. `LogCopies` carries all into the archive.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Environment) -> None:
@@ -60,9 +60,6 @@ class AccessLogBucket(s3.Bucket):
             expires=date(2027, 11, 20),
             owner="security",
         )
-        _accept_no_copy(
-            self, "Who asked for what, kept as long as logs: nobody restores it, and the trail says the rest"
-        )
 
 
 class PrivateBucket(s3.Bucket):
@@ -82,14 +79,14 @@ class PrivateBucket(s3.Bucket):
         takes_locked: bool = False,
         lifecycle: Sequence[s3.LifecycleRule] = (),
         copied: Copied | None = None,
-        why_single: str = MADE_AGAIN,
+        why_single: str | None = MADE_AGAIN,
     ) -> None:
         """Create the bucket; its access records go to `access_logs`, or, in a region without one, to the trail only.
 
         Give a `name` only where AWS, or another account, must know it. Objects leave after `kept_days`; None keeps
         them. With a `lock` no version can be deleted or changed before its time; one that `takes_locked` keeps the
         lock that an object comes with. What cannot be made again is `copied` as it is written; of the rest,
-        `why_single` says why one bucket is enough.
+        `why_single` says why one bucket is enough; None where `LogCopies` copies it.
         """
         super().__init__(
             scope,
@@ -127,7 +124,7 @@ class PrivateBucket(s3.Bucket):
                 expires=date(2027, 11, 20),
                 owner="security",
             )
-        if copied is None:
+        if copied is None and why_single:
             _accept_no_copy(self, why_single)
 
 

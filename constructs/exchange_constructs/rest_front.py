@@ -4,7 +4,6 @@ from aws_cdk import Duration
 from aws_cdk import aws_certificatemanager as acm
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_elasticloadbalancingv2 as elb
-from aws_cdk import aws_kms as kms
 from aws_cdk import aws_route53 as route53
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
@@ -28,7 +27,7 @@ class RestFront(Construct):
         zone: route53.IHostedZone,
         service: FargateService,
         access_logs: s3.IBucket,
-        logs_key: kms.IKey,
+        firewall_logs: s3.IBucket,
     ) -> None:
         """Create the load balancer in front of `service`."""
         super().__init__(scope, construct_id)
@@ -84,7 +83,7 @@ class RestFront(Construct):
             ssl_policy=elb.SslPolicy.RECOMMENDED_TLS,
             default_target_groups=[self.target_group],
         )
-        WebFirewall(self, "Firewall", config=config, protects=self.balancer, logs_key=logs_key)
+        WebFirewall(self, "Firewall", protects=self.balancer, logs=firewall_logs)
 
 
 def _origin_facing(config: Environment) -> ec2.IPeer:

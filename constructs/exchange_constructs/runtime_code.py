@@ -101,6 +101,27 @@ class JobArchive(s3_assets.Asset):
         )
 
 
+class GlueCode(Construct):
+    """The code of a Glue job: the file it begins with, and the packages that this imports, as tests import them."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, service: str, entry: str) -> None:
+        """Describe `runtime/<service>/<entry>` and its packages. Raises ValueError if there is no such service."""
+        super().__init__(scope, construct_id)
+        self.script = s3_assets.Asset(self, "Script", path=str(ROOT / "runtime" / service / entry))
+        self.packages = s3_assets.Asset(
+            self, "Packages", path=str(ROOT), ignore_mode=IgnoreMode.GIT, exclude=_all_but(service)
+        )
+
+    def grant_fetch(self, grantee: iam.IGrantable) -> None:
+        """Let `grantee` read both objects, and nothing else of the bucket."""
+        for asset in (self.script, self.packages):
+            iam.Grant.add_to_principal(
+                grantee=grantee,
+                actions=["s3:GetObject", "s3:GetObjectVersion"],
+                resource_arns=[asset.bucket.arn_for_objects(asset.s3_object_key)],
+            )
+
+
 def function_code(service: str) -> lambda_.Code:
     """Return `runtime/<service>` and every package of `runtime/` that it imports, under the same import paths.
 

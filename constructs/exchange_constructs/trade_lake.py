@@ -4,8 +4,9 @@ One row of the table is one record of the stream, which holds a batch of trades.
 the table itself: the query `trades` makes a view of it with each trade once. A day's folder says when records arrived
 (UTC); when a trade happened stands in the trade.
 
-Who may query is decided by IAM on the catalogue and the buckets. Lake Formation would add grants by column, but its
-own permissions replace IAM's for the whole account, which is not ours to decide.
+Who may query is decided by IAM on the catalogue and the buckets. With `analytics.grants` on, Lake Formation decides for
+analysts, table by table, in its hybrid mode: alone, its permissions would replace IAM's for the whole account, which is
+not ours to decide. See `analyst.py`.
 """
 
 from datetime import date
@@ -110,6 +111,16 @@ class TradeLake(Construct):
         """Name of the catalogue's database."""
         return self._database.ref
 
+    @property
+    def table_name(self) -> str:
+        """Name of the table of raw records."""
+        return self._table.ref
+
+    @property
+    def location(self) -> str:
+        """ARN of where the table's objects lie."""
+        return self.raw.arn_for_objects("trades")
+
     def grant_train(self, grantee: ServiceRole) -> None:
         """Let `grantee` read what the query `training` laid out, and write and read models."""
         iam.Grant.add_to_principal(grantee=grantee, actions=["s3:ListBucket"], resource_arns=[self.raw.bucket_arn])
@@ -118,17 +129,25 @@ class TradeLake(Construct):
             arns = [self.raw.arn_for_objects(f"{prefix}*")]
             iam.Grant.add_to_principal(grantee=grantee, actions=list(actions), resource_arns=arns)
         self._key.grant(grantee, "kms:Decrypt", "kms:GenerateDataKey")
-        self._accept_objects(grantee, *objects, why="Athena names files of trades, and SageMaker those of a model")
+        self.accept_objects(
+            grantee.policy, *objects, why="Athena names files of trades, and SageMaker those of a model"
+        )
 
-    def grant_read(self, grantee: ServiceRole) -> None:
-        """Let `grantee` read trades, and how they are laid out."""
-        stack, raw = Stack.of(self), self.raw
+    def grant_read_raw(self, grantee: ServiceRole) -> None:
+        """Let `grantee` find and read the objects that hold records of the stream."""
+        raw = self.raw
         iam.Grant.add_to_principal(
             grantee=grantee, actions=["s3:GetBucketLocation", "s3:ListBucket"], resource_arns=[raw.bucket_arn]
         )
         iam.Grant.add_to_principal(
             grantee=grantee, actions=["s3:GetObject"], resource_arns=[raw.arn_for_objects("trades/*")]
         )
+        self._key.grant(grantee, "kms:Decrypt")
+        self.accept_objects(grantee.policy, "trades/", why="Firehose names each object by the time it is written")
+
+    def grant_look(self, grantee: ServiceRole) -> None:
+        """Let `grantee` see how trades are laid out."""
+        stack = Stack.of(self)
         iam.Grant.add_to_principal(
             grantee=grantee,
             actions=["glue:GetDatabase", "glue:GetPartitions", "glue:GetTable", "glue:GetTables"],
@@ -142,12 +161,19 @@ class TradeLake(Construct):
                 )
             ],
         )
-        self._key.grant(grantee, "kms:Decrypt")
-        self._accept_objects(grantee, "trades/", why="Firehose names each object by the time it is written")
+
+    def grant_read(self, grantee: ServiceRole) -> None:
+        """Let `grantee` read trades, and how they are laid out."""
+        self.grant_read_raw(grantee)
+        self.grant_look(grantee)
 
     def grant_ask(self, grantee: ServiceRole) -> None:
         """Let `grantee` ask the lake in its workgroup, which bounds what a question reads."""
         self.grant_read(grantee)
+        self.grant_question(grantee)
+
+    def grant_question(self, grantee: ServiceRole) -> None:
+        """Let `grantee` put questions to the workgroup and read the answers; what they may be about, others grant."""
         stack, answers = Stack.of(self), self.raw.arn_for_objects("answers/*")
         actions = ("GetQueryExecution", "GetQueryResults", "GetWorkGroup", "StartQueryExecution", "StopQueryExecution")
         iam.Grant.add_to_principal(
@@ -163,11 +189,12 @@ class TradeLake(Construct):
             resource_arns=[answers],
         )
         self._key.grant(grantee, "kms:Decrypt", "kms:GenerateDataKey")
-        self._accept_objects(grantee, "answers/", why="Athena names an answer by its question")
+        self.accept_objects(grantee.policy, "answers/", why="Athena names an answer by its question")
 
-    def _accept_objects(self, grantee: ServiceRole, *prefixes: str, why: str) -> None:
+    def accept_objects(self, policy: iam.IManagedPolicy, *prefixes: str, why: str) -> None:
+        """Accept in `policy` the names of objects that begin with one of `prefixes`."""
         accept(
-            grantee.policy,
+            policy,
             *(f"AwsSolutions-IAM5[Resource::<{self._raw_id}.Arn>/{prefix}*]" for prefix in prefixes),
             reason=f"{why}; no name is known before it is there",
             expires=date(2027, 11, 20),

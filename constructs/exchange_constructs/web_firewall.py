@@ -2,15 +2,12 @@
 
 from typing import Final
 
-from aws_cdk import Names
 from aws_cdk import aws_elasticloadbalancingv2 as elb
-from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_wafv2 as waf
 from constructs import Construct
 
 from config.model import Environment
-from exchange_constructs.service_logs import ServiceLogs
 
 MANAGED_RULES: Final = ("AWSManagedRulesCommonRuleSet", "AWSManagedRulesKnownBadInputsRuleSet")
 BAD_ADDRESSES: Final = "AWSManagedRulesAmazonIpReputationList"
@@ -19,7 +16,7 @@ ONLY_COUNTED: Final = {"AWSManagedRulesCommonRuleSet": ("NoUserAgent_HEADER",)}
 
 
 class WebFirewall(Construct):
-    """Managed rules, every refusal logged.
+    """Managed rules, every judgement logged where that of the edge is, and from there in the locked archive.
 
     Addresses are not judged here: behind CloudFront each request comes from inside the network. Rates and reputation of
     an address belong to CloudFront's own web ACL, limits of an API key to the gateway.
@@ -30,11 +27,10 @@ class WebFirewall(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        config: Environment,
         protects: elb.IApplicationLoadBalancer,
-        logs_key: kms.IKey,
+        logs: s3.IBucket,
     ) -> None:
-        """Create the web ACL and put it in front of `protects`."""
+        """Create the web ACL, recorded in `logs`, and put it in front of `protects`."""
         super().__init__(scope, construct_id)
         acl = waf.CfnWebACL(
             self,
@@ -45,14 +41,11 @@ class WebFirewall(Construct):
             rules=[_managed(priority, name) for priority, name in enumerate(MANAGED_RULES)],
         )
         waf.CfnWebACLAssociation(self, "Association", resource_arn=protects.load_balancer_arn, web_acl_arn=acl.attr_arn)
-        # AWS takes a log group here only under a name that begins like this.
-        name = f"aws-waf-logs-{Names.unique_resource_name(self, max_length=80, separator='-').lower()}"
-        log_group = ServiceLogs(self, "Logs", config=config, key=logs_key, name=name)
         waf.CfnLoggingConfiguration(
             self,
             "Logging",
             resource_arn=acl.attr_arn,
-            log_destination_configs=[log_group.log_group_arn],
+            log_destination_configs=[logs.bucket_arn],
             redacted_fields=_secret_fields(),
         )
 

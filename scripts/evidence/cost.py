@@ -10,6 +10,8 @@ from typing import Any, Final
 from scripts.evidence.assembly import Assembly, Resource
 
 HOURS: Final = 730
+NIGHT_HOURS: Final = 0.25
+"""How long the nightly job of the lake is taken to run: fifteen minutes."""
 """Hours of a month, as AWS counts them."""
 CONFIG: Final = Path(__file__).resolve().parents[2] / "config"
 
@@ -127,7 +129,9 @@ _NO_CHARGE: Final = (
     "AWS::CloudFront::",
     "AWS::Athena::",
     "AWS::Glue::Database",
+    "AWS::Glue::SecurityConfiguration",
     "AWS::Glue::Table",
+    "AWS::Glue::Trigger",
     "AWS::LakeFormation::",
     "AWS::StepFunctions::",
     "AWS::Scheduler::",
@@ -193,6 +197,11 @@ def _endpoint(endpoint: Resource, _usage: dict[str, Any]) -> Iterator[tuple[str,
 @_of("AWS::ElasticLoadBalancingV2::LoadBalancer")
 def _balancer(_balancer: Resource, _usage: dict[str, Any]) -> Iterator[tuple[str, str, float]]:
     yield "Network", "balancer_hour", HOURS
+
+
+@_of("AWS::Glue::Job")
+def _nightly(job: Resource, _usage: dict[str, Any]) -> Iterator[tuple[str, str, float]]:
+    yield "Analytics", "glue_dpu_hour", job.properties["NumberOfWorkers"] * NIGHT_HOURS * HOURS / 24
 
 
 def _each(area: str, price: str, quantity: float) -> Price:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,15 @@ from tests.conftest import Exchange
 
 SWITCHES = {
     "Surveillance": {"RunsStreamJob", "AsksEndpoint"},
-    "Analytics": {"TrainsModel", "ServesModel", "DrawsDashboard", "HasWarehouse", "HasTimeSeries", "HasSearch"},
+    "Analytics": {
+        "ReadsByGrants",
+        "TrainsModel",
+        "ServesModel",
+        "DrawsDashboard",
+        "HasWarehouse",
+        "HasTimeSeries",
+        "HasSearch",
+    },
     "Telemetry": {"Collects"},
 }
 NEEDS = {"TrainsModel": "ServesModel"}
@@ -216,6 +225,47 @@ def test_stores_lie_in_data_subnets_under_our_keys_and_closed_to_the_world(turne
     assert namespace["ManageAdminPassword"] is True
     assert "Data" in turned_on.text(domain["EncryptionAtRestOptions"]["KmsKeyId"])
     assert turned_on.text(series["Password"]).startswith("{{resolve:secretsmanager:")
+
+
+def test_an_analyst_reads_by_iam_or_by_grants_and_never_by_both(exchange: Exchange, turned_on: Exchange) -> None:
+    for each, by_grants in ((exchange, False), (turned_on, True)):
+        (reads,) = switched(each, "ReadsByIam")
+        assert reads.startswith("Analytics/AnalystReadsObjects")
+        assert is_on(each, "Analytics", "ReadsByGrants") is by_grants
+        assert is_on(each, "Analytics", "ReadsByIam") is not by_grants
+    always = policy_of(turned_on, "Analytics/AnalystRole")
+    assert all("/answers/*" in each for each in always["s3:GetObject"])
+    assert policy_of(turned_on, "Analytics/AnalystTakesGrants").keys() == {"lakeformation:GetDataAccess"}
+
+
+def test_lake_formation_knows_where_both_tables_lie_and_leaves_others_to_iam(turned_on: Exchange) -> None:
+    places = [given for _, given in turned_on.of_type("AWS::LakeFormation::Resource")]
+    tables = [given["TableInput"] for path, given in turned_on.of_type("AWS::Glue::Table") if "Analytics/" in path]
+    registered = {turned_on.text(place["ResourceArn"]).replace(".Arn>", ">") for place in places}
+    located = {
+        turned_on.text(table["StorageDescriptor"]["Location"]).removeprefix("s3://").rstrip("/") for table in tables
+    }
+    assert registered == located
+    for place in places:
+        assert place["HybridAccessEnabled"] is True
+        assert place["UseServiceLinkedRole"] is False
+        assert "AnalystReader" in turned_on.text(place["RoleArn"])
+    reader = policy_of(turned_on, "Analytics/AnalystReader")
+    assert reader.keys() == {"kms:Decrypt", "s3:GetBucketLocation", "s3:GetObject", "s3:ListBucket"}
+
+
+def test_analysts_are_granted_both_tables_to_read_and_nothing_to_hand_on(turned_on: Exchange) -> None:
+    granted = {}
+    for _, given in turned_on.of_type("AWS::LakeFormation::PrincipalPermissions"):
+        assert "AnalystRole" in turned_on.text(given["Principal"]["DataLakePrincipalIdentifier"])
+        assert given["PermissionsWithGrantOption"] == []
+        ((kind, resource),) = given["Resource"].items()
+        granted[kind, re.sub(r"[0-9A-F]{8}>$", "", turned_on.text(resource["Name"]))] = given["Permissions"]
+    assert granted == {
+        ("Database", "<LakeDatabase"): ["DESCRIBE"],
+        ("Table", "<LakeTable"): ["DESCRIBE", "SELECT"],
+        ("Table", "<CuratedTable"): ["DESCRIBE", "SELECT"],
+    }
 
 
 @pytest.mark.parametrize(

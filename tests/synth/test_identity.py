@@ -28,6 +28,8 @@ STAR_NEEDED = {
     "logs:ListLogDeliveries",
     "logs:PutResourcePolicy",
     "logs:UpdateLogDelivery",
+    # What it opens is what Lake Formation granted.
+    "lakeformation:GetDataAccess",
 }
 """Actions that know no resource."""
 ASKS_SIGNERS = "Withdrawals/ClerkRole"
@@ -36,11 +38,21 @@ MARKED = ("Backup/BackupsRole", "Nodes/SnapshotsRole")
 """AWS Backup: it works on what plans select, and restores under names of its own."""
 SHARED = ("PlatformNetworkAccess", "PlatformWorkflowTelemetry", "ClusterImagePull", "TrainingImagePull")
 """Policies that several roles have: what functions need of the network, state machines of a log, tasks of an image."""
-COPIER = "Foundation/CopiesRole"
-"""S3 itself: it copies from stores that are made after this role, of this environment and account."""
+COPIER = ("Foundation/CopiesRole", "Foundation/LogCopiesRole", "EdgeStore/LogsCopiesRole", "Nodes/LogCopiesRole")
+"""S3 itself: it copies from stores that are made after this role, of this environment and account; logs, into the
+archive of another account, under a key that a condition holds to that of the archive."""
 SCANS = ("<Documents", "arn:aws:events:ap-southeast-3:")
 """What customers upload, and the rules by which GuardDuty hears of it; a condition holds those to GuardDuty."""
-RECORDS = ("<Evidence", "<Surveillance/Evidence", "<LakeRaw", "<Ledger", "<Reports", "<TransferOut", "<Landing")
+RECORDS = (
+    "<Evidence",
+    "<Surveillance/Evidence",
+    "<LakeRaw",
+    "<CuratedDays",
+    "<Ledger",
+    "<Reports",
+    "<TransferOut",
+    "<Landing",
+)
 HOSTS = "arn:aws:ec2:ap-southeast-3:"
 """Of nodes: each attaches its disk to itself; a condition holds it to the tag of its group."""
 PIPELINE = ("arn:aws:sagemaker:ap-southeast-3:",)
@@ -49,6 +61,7 @@ OWN_NAMES = ("<SnapshotsBucket", "arn:aws:logs:", HOSTS, *PIPELINE, *RECORDS, *S
 """Resources whose last part is known only at run time; what comes before it is exact."""
 
 OPERATORS = (
+    "Analytics/AnalystRole",
     "Analytics/SearchSearcher",
     "Controls/Approver",
     "Controls/Asker",
@@ -76,6 +89,9 @@ MAY = {  # role of a process → services it may call, beside the catalogue
     "Surveillance/RecorderRole": {"dynamodb", "events", "kms", "logs", "s3", "sqs"},
     "Surveillance/ScorerRole": {"dynamodb", "kinesis", "kms", "logs", "sqs"},
     "Surveillance/StreamJobRole": {"dynamodb", "ec2", "kinesis", "kms", "logs", "s3", "sqs"},
+    "Analytics/AnalystReader": {"kms", "s3"},
+    "Analytics/AnalystRole": {"athena", "glue", "kms", "s3"},
+    "Analytics/CuratedJobRole": {"glue", "kms", "logs", "s3"},
     "Analytics/DashboardRole": {"athena", "glue", "kms", "s3"},
     "Analytics/TrainingRunner": {"kms", "s3"},
     "Analytics/TrainingStarter": {"iam", "sagemaker"},

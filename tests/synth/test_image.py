@@ -16,6 +16,7 @@ from config.model import samples
 
 ROOT = Path(__file__).resolve().parents[2]
 FUNCTIONS_ONLY = "aws_lambda_powertools"
+GLUE_ONLY = "pyarrow"
 FLINK_ONLY = "pyflink"
 """Comes with Managed Flink, where the one module that imports it runs."""
 
@@ -199,9 +200,14 @@ def test_every_library_that_a_service_imports_is_in_the_image() -> None:
                 imported |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
                 imported.add(node.module.split(".")[0])
-    imported -= {*sys.stdlib_module_names, "runtime", FUNCTIONS_ONLY, FLINK_ONLY}
+    imported -= {*sys.stdlib_module_names, "runtime", FUNCTIONS_ONLY, FLINK_ONLY, GLUE_ONLY}
     assert imported
     assert {name for name in imported if not installed & {*provides.get(name, ())}} == set()
+
+
+def test_only_the_nightly_job_loads_what_only_glue_has() -> None:
+    users = [path for path in (ROOT / "runtime").rglob("*.py") if f"import {GLUE_ONLY}" in path.read_text()]
+    assert users == [ROOT / "runtime/curation/parquet.py"]
 
 
 def test_no_process_loads_what_only_functions_have() -> None:

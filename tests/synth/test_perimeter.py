@@ -1,6 +1,7 @@
 """The way out, the names that resolve, what is recorded about whom, and the copies of what is stored."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -99,7 +100,13 @@ def test_names_that_are_not_on_the_list_do_not_resolve_and_every_question_is_kep
     assert set(exchange.config.hosts_outside) < set(allowed)
     assert not {"*", "*.com", "*.amazonaws.com", "*.internal"} & set(allowed)
     assert len(list(exchange.of_type("AWS::Route53Resolver::FirewallRuleGroupAssociation"))) == 1
-    assert len(list(exchange.of_type("AWS::Route53Resolver::ResolverQueryLoggingConfigAssociation"))) == 1
+    assert len(list(exchange.of_type("AWS::Route53Resolver::ResolverQueryLoggingConfigAssociation"))) == 2
+    config = exchange.config
+    kept = {
+        exchange.text(each["DestinationArn"]).split("<")[0]
+        for each in of(exchange, "AWS::Route53Resolver::ResolverQueryLoggingConfig")
+    }
+    assert kept == {"", f"arn:aws:s3:::bursa-{config.name}-audit-{config.accounts.audit}"}  # a log group, the archive
 
 
 # ---- who did what
@@ -171,11 +178,100 @@ def test_in_prod_nobody_can_shorten_a_record(prod: Any) -> None:
     assert len(set(prod.config.accounts.distinct().values())) == 4
 
 
+LOGS = {"core": "Foundation/AccessLogs", "edge": "EdgeStore/LogsBucket", "nodes": "Nodes/AccessLogs"}
+"""What S3 copies into the archive: part → bucket. They hold what balancers, S3, CloudFront and web firewalls write."""
+
+
+def copiers(exchange: Any) -> set[str]:
+    config = exchange.config
+    homes = {"core": config.account, "edge": config.account, "nodes": config.accounts.nodes}
+    return {f"arn:aws:iam::{home}:role/bursa-{config.name}-log-copies-{part}" for part, home in homes.items()}
+
+
+def test_every_log_of_balancers_and_the_edge_is_copied_into_the_archive(exchange: Any) -> None:
+    config = exchange.config
+    archive = f"arn:aws:s3:::bursa-{config.name}-audit-{config.accounts.audit}"
+    key = f"arn:aws:kms:{config.region}:{config.accounts.audit}:alias/bursa-{config.name}-audit"
+    buckets = dict(exchange.of_type("AWS::S3::Bucket"))
+    for part, name in LOGS.items():
+        ((path, bucket),) = [each for each in buckets.items() if each[0].startswith(name)]
+        (rule,) = bucket["ReplicationConfiguration"]["Rules"]
+        assert (rule["Status"], rule["Filter"]["Prefix"]) == ("Enabled", ""), path
+        assert rule["DeleteMarkerReplication"] == {"Status": "Disabled"}
+        assert exchange.text(rule["Destination"]["Bucket"]) == archive
+        assert exchange.text(rule["Destination"]["EncryptionConfiguration"]["ReplicaKmsKeyID"]) == key
+        role = exchange.text(bucket["ReplicationConfiguration"]["Role"]).strip("<>").split(".")[0]
+        found = exchange.stacks[path.split("/")[0]]["Resources"][role]["Properties"]
+        assert found["RoleName"] == f"bursa-{config.name}-log-copies-{part}"
+        assert found["AssumeRolePolicyDocument"]["Statement"][0]["Principal"] == {"Service": "s3.amazonaws.com"}
+    written = {
+        exchange.text(attribute["Value"])
+        for _, balancer in exchange.of_type("AWS::ElasticLoadBalancingV2::LoadBalancer")
+        for attribute in balancer["LoadBalancerAttributes"]
+        if attribute["Key"] == "access_logs.s3.bucket"
+    }
+    assert {re.sub(r"[0-9A-F]{8}>", ">", each).strip("<>").split("/")[-1] for each in written} == {"AccessLogs"}
+    for path, logging in exchange.of_type("AWS::WAFv2::LoggingConfiguration"):
+        (where,) = logging["LogDestinationConfigs"]
+        assert "LogsBucket" in exchange.text(where) or f"aws-waf-logs-{config.name}-edge" in exchange.text(where), path
+
+
+def test_who_copies_logs_reads_one_bucket_and_writes_the_archive_alone(exchange: Any) -> None:
+    config = exchange.config
+    for stack, name in (("Foundation", "LogCopiesRole"), ("EdgeStore", "LogsCopiesRole"), ("Nodes", "LogCopiesRole")):
+        ((_, policy),) = [
+            each for each in exchange.of_type("AWS::IAM::ManagedPolicy") if each[0].startswith(f"{stack}/{name}")
+        ]
+        statements = policy["PolicyDocument"]["Statement"]
+        writes = [each for each in statements if "s3:ReplicateObject" in each["Action"]]
+        assert [exchange.text(each["Resource"]) for each in writes] == [
+            f"arn:aws:s3:::bursa-{config.name}-audit-{config.accounts.audit}/*"
+        ]
+        seals = [each for each in statements if "kms:GenerateDataKey" in each["Action"]]
+        assert [each["Condition"] for each in seals] == [
+            {"ForAnyValue:StringEquals": {"kms:ResourceAliases": f"alias/bursa-{config.name}-audit"}}
+        ]
+        actions = {action for each in statements for action in listed(each["Action"])}
+        assert not {action for action in actions if "Delete" in action or action == "s3:PutObject"}
+
+
+def test_questions_to_names_and_refusals_are_ready_and_name_a_day(exchange: Any) -> None:
+    tables = {
+        given["TableInput"]["Name"]: given["TableInput"]
+        for path, given in exchange.of_type("AWS::Glue::Table")
+        if path.startswith("Audit/")
+    }
+    assert tables.keys() == {"trail", "dns", "web_firewall"}
+    for name in ("dns", "web_firewall"):
+        parts = [each["Name"] for each in tables[name]["PartitionKeys"]]
+        template = exchange.text(tables[name]["Parameters"]["storage.location.template"])
+        assert re.findall(r"\$\{(\w+)\}", template) == parts
+        assert {f"projection.{part}.type" for part in parts} <= tables[name]["Parameters"].keys()
+        asked = [
+            query["QueryString"]
+            for _, query in exchange.of_type("AWS::Athena::NamedQuery")
+            if f" FROM {name} " in query["QueryString"]
+        ]
+        assert asked
+        for text in asked:
+            assert all(re.search(rf"\b{part} = '", text) for part in parts), text
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
 def test_only_our_accounts_add_records_and_none_reads_or_deletes_them(exchange: Any) -> None:
     ((_, policy),) = [(p, b) for p, b in exchange.of_type("AWS::S3::BucketPolicy") if p.startswith("Audit/")]
     ours = set(exchange.config.accounts.distinct().values())
     for statement in policy["PolicyDocument"]["Statement"]:
         if statement["Effect"] == "Deny":
+            continue
+        if "AWS" in statement["Principal"]:  # S3 as the roles that carry logs over
+            assert set(statement["Action"]) == {"s3:ReplicateObject", "s3:ReplicateTags"}
+            (allowed,) = statement["Condition"].values()
+            named = allowed["aws:PrincipalArn"]
+            assert set([named] if isinstance(named, str) else named) <= copiers(exchange)
             continue
         services = statement["Principal"]["Service"]
         assert set([services] if isinstance(services, str) else services) <= {

@@ -7,14 +7,15 @@ from runtime.shared.glue_columns import columns
 from runtime.shared.trade_records import TradeBatch, TradeRecord
 
 LOCKED = {
+    "Analytics/CuratedDays": "trades_years",
     "Reporting/Ledger": "ledger_years",
     "Reporting/Reports": "reports_years",
     "Surveillance/Evidence": "evidence_years",
 }
 
 
-def lake(exchange: Any, kind: str) -> list[tuple[str, dict[str, Any]]]:
-    return [item for item in exchange.of_type(kind) if item[0].startswith("Analytics/")]
+def lake(exchange: Any, kind: str, part: str = "Lake") -> list[tuple[str, dict[str, Any]]]:
+    return [item for item in exchange.of_type(kind) if item[0].startswith(f"Analytics/{part}")]
 
 
 def test_records_are_locked_for_their_years(exchange: Any) -> None:
@@ -49,6 +50,9 @@ def test_the_key_of_records_is_for_those_who_deal_with_records(exchange: Any) ->
         if "KeysRecords" in str(policy)
     }
     assert holders == {
+        "Analytics/AnalystReader",
+        "Analytics/AnalystRole",
+        "Analytics/CuratedJobRole",
         "Analytics/DashboardRole",
         "Analytics/LakeDeliveryRole",
         "Analytics/TrainingRunner",

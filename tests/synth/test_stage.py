@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 DEPLOYED_IN_ORDER = [
-    "Foundation",
     "Audit",
+    "Foundation",
     "Security",
     "Network",
     "Data",
@@ -22,12 +22,12 @@ DEPLOYED_IN_ORDER = [
     "Reconciliation",
     "BusinessMetrics",
     "Liquidity",
+    "EdgeStore",
     "Gateway",
     "Connectors",
     "Notifications",
     "Partners",
     "Web",
-    "EdgeStore",
     "Edge",
     "Canary",
     "Custody",

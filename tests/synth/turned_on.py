@@ -13,6 +13,7 @@ import aws_cdk as cdk
 from config.analytics import (
     AnalyticsConfig,
     DashboardConfig,
+    GrantsConfig,
     ModelConfig,
     SearchConfig,
     StreamJobConfig,
@@ -29,6 +30,7 @@ ALL_ON = AnalyticsConfig(
     stream_job=StreamJobConfig(on=True, parallelism=2),
     model=ModelConfig(trains=True, served_version=3),
     dashboard=DashboardConfig(on=True),
+    grants=GrantsConfig(on=True),
     warehouse=WarehouseConfig(on=True),
     time_series=TimeSeriesConfig(on=True),
     search=SearchConfig(on=True),
