@@ -72,18 +72,20 @@ class BookOrder:
 
     def __init__(self, order_id: int, command: PlaceOrder, time_us: int) -> None:
         """Make the order that `command` asks for; it is not on a book yet."""
+        account = command.account  # each field is read once: to compiled code a message is no class of its own
+        lots = command.lots
         self.order_id: int = order_id
         self.client_order_id: str = command.client_order_id
-        self.account: int = command.account
-        self.owner: int = command.account
+        self.account: int = account
+        self.owner: int = account
         self.market: int = command.market
         self.side: int = command.side
         self.order_type: int = command.order_type
         self.time_in_force: int = command.time_in_force
         self.price: int = command.price
-        self.lots: int = command.lots
+        self.lots: int = lots
         self.quote_amount: int = command.quote_amount
-        self.remaining: int = command.lots
+        self.remaining: int = lots
         self.reserve: int = 0
         self.prevented: int = 0
         self.executed_lots: int = 0
