@@ -136,7 +136,7 @@ def test_a_minute_unlike_those_before_becomes_a_case_by_stream_scorer_and_queue(
 def lake_has_what_its_table_declares(world: World) -> None:
     """What was delivered from the stream to the lake fills the columns of the table in the catalogue."""
     tables = world.deployment.of_type("AWS::Glue::Table")
-    (table,) = [each for each in tables if each.wanted.path.startswith("Dev-Analytics/")]
+    (table,) = [each for each in tables if each.wanted.path.startswith("Dev-Analytics/LakeTable")]
     given = table.wanted.properties
     made = world.cloud.client("glue").get_table(DatabaseName=given["DatabaseName"], Name=given["TableInput"]["Name"])
     declared = {each["Name"]: each["Type"] for each in made["Table"]["StorageDescriptor"]["Columns"]}
