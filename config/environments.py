@@ -38,7 +38,7 @@ from config.perimeter import (
     PeeredNetwork,
 )
 from config.reconciliation import HeldAddress, ReconciliationConfig
-from config.records import RecordsConfig
+from config.records import Recipient, RecordsConfig
 from config.withdrawals import WithdrawalConfig, WithdrawalRule
 
 MAKER_PROMISES: Final = (
@@ -276,6 +276,18 @@ DEV: Final = Environment(
         trades_years=1,
         query_gib_max=10,
         regulator_account=Sample("444444444441"),
+        bourse=Recipient(
+            account=Sample("555555555551"),
+            external_id=Sample("bourse-of-dev-0000"),
+            reports=("trades",),
+            deliver_within_hours=24,
+        ),
+        clearing=Recipient(
+            account=Sample("666666666661"),
+            external_id=Sample("clearing-of-dev-0000"),
+            reports=("trades", "tax"),
+            deliver_within_hours=24,
+        ),
     ),
     operations=OperationsConfig(
         runbooks_url=Sample("https://code.bursa.example/bursa/docs/runbooks"),
@@ -482,6 +494,18 @@ STAGING: Final = Environment(
         trades_years=1,
         query_gib_max=100,
         regulator_account=Sample("444444444442"),
+        bourse=Recipient(
+            account=Sample("555555555552"),
+            external_id=Sample("bourse-of-staging-0000"),
+            reports=("trades",),
+            deliver_within_hours=24,
+        ),
+        clearing=Recipient(
+            account=Sample("666666666662"),
+            external_id=Sample("clearing-of-staging-0000"),
+            reports=("trades", "tax"),
+            deliver_within_hours=24,
+        ),
     ),
     operations=OperationsConfig(
         runbooks_url=Sample("https://code.bursa.example/bursa/docs/runbooks"),
@@ -683,6 +707,18 @@ PROD: Final = Environment(
         trades_years=10,
         query_gib_max=1_000,
         regulator_account=Sample("444444444443"),
+        bourse=Recipient(
+            account=Sample("555555555553"),
+            external_id=Sample("bourse-of-prod-0000"),
+            reports=("trades",),
+            deliver_within_hours=24,
+        ),
+        clearing=Recipient(
+            account=Sample("666666666663"),
+            external_id=Sample("clearing-of-prod-0000"),
+            reports=("trades", "tax"),
+            deliver_within_hours=24,
+        ),
     ),
     operations=OperationsConfig(
         runbooks_url=Sample("https://code.bursa.example/bursa/docs/runbooks"),

@@ -361,6 +361,7 @@ def _broken_roles(environment: Environment) -> Iterator[tuple[str, str, object]]
 
 def _broken_records(environment: Environment) -> Iterator[tuple[str, str, object]]:
     records = environment.records
+    yield from records.problems()
     lock_mode = "COMPLIANCE" if environment.name == "prod" else "GOVERNANCE"
     if records.lock_mode != lock_mode:
         allowed = f"must be {lock_mode!r}: in prod records stay, of a trial they can go"

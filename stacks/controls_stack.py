@@ -5,10 +5,10 @@ from aws_cdk import aws_events as events
 from constructs import Construct
 
 from config.model import Environment
+from exchange_constructs.account_role import AccountRole
 from exchange_constructs.event_function import EventFunction
 from exchange_constructs.function_platform import FunctionPlatform
 from exchange_constructs.log_metric import CONTROLS_AMISS, LogMetrics
-from exchange_constructs.operator_role import OperatorRole
 from exchange_constructs.record_table import RecordTable
 from stacks.base_stack import ExchangeStack
 from stacks.data_stack import DataStack
@@ -61,11 +61,11 @@ class ControlsStack(ExchangeStack):
         self._withdrawals.register.grant_calls(function.role, *calls)
 
     def _operators(self) -> None:
-        brakeman = OperatorRole(self, "Brakeman", description="Operators who halt")
+        brakeman = AccountRole(self, "Brakeman", description="Operators who halt")
         self.brake.grant_call(brakeman)
-        asker = OperatorRole(self, "Asker", description="Operators who ask for openings and limits")
+        asker = AccountRole(self, "Asker", description="Operators who ask for openings and limits")
         self.ask.grant_call(asker)
-        approver = OperatorRole(self, "Approver", description="Operators who approve")
+        approver = AccountRole(self, "Approver", description="Operators who approve")
         self.approve.grant_call(approver)
         for each in (brakeman, asker, approver):
             self.register.grant_calls(each, "GetItem")

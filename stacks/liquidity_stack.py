@@ -4,10 +4,10 @@ from aws_cdk import CfnOutput
 from constructs import Construct
 
 from config.model import Environment
+from exchange_constructs.account_role import AccountRole
 from exchange_constructs.event_function import EventFunction
 from exchange_constructs.function_platform import FunctionPlatform
 from exchange_constructs.obligation_dashboard import ObligationDashboard
-from exchange_constructs.operator_role import OperatorRole
 from exchange_constructs.record_table import RecordTable
 from stacks.base_stack import ExchangeStack
 from stacks.foundation_stack import FoundationStack
@@ -37,6 +37,6 @@ class LiquidityStack(ExchangeStack):
             description="Not built: says so",
             concurrency=1,
         )
-        monitor.grant_call(OperatorRole(self, "Manager", description="Operators who look after market makers"))
+        monitor.grant_call(AccountRole(self, "Manager", description="Operators who look after market makers"))
         CfnOutput(self, "MonitorFunctionName", value=monitor.function.function_name)
         ObligationDashboard(self, "Dashboard", config=config)

@@ -1,4 +1,4 @@
-"""Reporting: what is written down of every day and kept unchangeable, and what the supervisor may read."""
+"""Reporting: what is written down of every day and kept unchangeable, and who may read it."""
 
 from aws_cdk import Duration
 from aws_cdk import aws_events as events
@@ -6,11 +6,12 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from config.model import Environment
+from exchange_constructs.account_role import AccountRole
 from exchange_constructs.event_function import EventFunction
 from exchange_constructs.function_platform import FunctionPlatform
 from exchange_constructs.ledger_database import READER, REGULATOR
 from exchange_constructs.record_bucket import RecordBucket
-from exchange_constructs.regulator_role import RegulatorRole
+from exchange_constructs.report_delivery import ReportDelivery
 from stacks.base_stack import ExchangeStack
 from stacks.data_stack import DataStack
 from stacks.engine_stack import GROUP
@@ -32,8 +33,13 @@ class ReportingStack(ExchangeStack):
         platform: FunctionPlatform,
         surveillance: SurveillanceStack,
     ) -> None:
-        """Create buckets, functions and the supervisor's role."""
-        super().__init__(scope, construct_id, config=config, description="Reports, copies of the ledger, supervisor")
+        """Create buckets and functions, the supervisor's role, and what bourse and clearing house come in by."""
+        super().__init__(
+            scope,
+            construct_id,
+            config=config,
+            description="Reports and their delivery, copies of the ledger, supervisor",
+        )
         self._config, self._data, self._platform = config, data, platform
         key, access_logs, records = foundation.keys.records, foundation.access_logs, config.records
         self.reports = RecordBucket(
@@ -59,13 +65,27 @@ class ReportingStack(ExchangeStack):
         self.customer_records = self._customer_records()
         self.statements = self._statements()
         self.portfolio = self._portfolio()
-        self.regulator = RegulatorRole(self, "Regulator", account=records.regulator_account)
+        self.regulator = AccountRole(
+            self,
+            "Regulator",
+            account=records.regulator_account,
+            description="The supervisor: reads reports and the views made for it",
+        )
         self.reports.grant_read_back(self.regulator)
         data.database.grant_sign_in_by_proxy(self.regulator, REGULATOR)
         iam.Grant.add_to_principal(
             grantee=self.regulator,
             actions=["lambda:InvokeFunction"],
             resource_arns=[self.customer_records.function.function_arn],
+        )
+        self.delivery = ReportDelivery(
+            self,
+            "Delivery",
+            config=config,
+            keys=foundation.keys,
+            platform=platform,
+            bus=data.events.bus,
+            reports=self.reports,
         )
 
     def _filer(self, surveillance: SurveillanceStack) -> EventFunction:

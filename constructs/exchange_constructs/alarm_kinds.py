@@ -49,6 +49,8 @@ from exchange_constructs.log_metric import (
     CONTROLS,
     CONTROLS_AMISS,
     CUSTODY,
+    DELIVERIES_LATE,
+    DELIVERY,
     DISAGREED,
     DRIFT,
     LAKE,
@@ -498,6 +500,8 @@ LOG_BOUNDS: Final = MappingProxyType(
         NOT_COLD: Bound(name="any", metric="", statistic="Minimum", above=0, minutes=60, periods=2),
         # Half a day without a line between two nights is usual, a day and a half is a night that failed.
         LAKE_SET_ASIDE: Bound(name="any", metric="", above=0, minutes=720, periods=3, silence_is_bad=True),
+        # Three hours of hourly looks: what is late stays late, and a look that failed is made good by the next.
+        DELIVERIES_LATE: Bound(name="any", metric="", above=0, minutes=180, periods=1, silence_is_bad=True),
         LEDGER_UNBALANCED: Bound(name="any", metric="", above=0, minutes=5, periods=1, silence_is_bad=True, wakes=True),
         # Some market at every look of five minutes: an auction is shorter than that.
         MARKETS_CLOSED: Bound(
@@ -523,6 +527,7 @@ LOG_RUNBOOKS: Final = MappingProxyType(
         CHAIN: "chain",
         CONTROLS: "market-controls",
         CUSTODY: "custody-tiers",
+        DELIVERY: "delivery",
         LAKE: "lake",
         PRICES: "price-feed",
         SERVICES: "degraded",

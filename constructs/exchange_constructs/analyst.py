@@ -14,9 +14,9 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lakeformation as lakeformation
 from constructs import Construct
 
+from exchange_constructs.account_role import AccountRole
 from exchange_constructs.curated_trades import CuratedTrades
 from exchange_constructs.nag import accept
-from exchange_constructs.operator_role import OperatorRole
 from exchange_constructs.service_role import ServiceRole
 from exchange_constructs.trade_lake import TradeLake
 
@@ -35,7 +35,7 @@ class Analyst(Construct):
     ) -> None:
         """Create the role, and both ways to read: of `by_iam` and `by_grants`, one is turned on, never both."""
         super().__init__(scope, construct_id)
-        self.role = OperatorRole(self, "Role", description="People who ask the lake of trades")
+        self.role = AccountRole(self, "Role", description="People who ask the lake of trades")
         lake.grant_question(self.role)
         lake.grant_look(self.role)
         curated.grant_look(self.role)

@@ -10,6 +10,7 @@ from runtime.business_metrics.measures import CLOSED, SHARE, UNBALANCED, WIDE
 from runtime.canary.walk import FAILED, ORDER_MS
 from runtime.controls.carrier import AMISS
 from runtime.curation.day import SET_ASIDE
+from runtime.reporting.delivery import LATE
 from runtime.shared.gauges import BUSINESS
 
 ANOMALIES: Final = "Bursa/Anomaly"
@@ -18,6 +19,7 @@ CANARY: Final = "Bursa/Canary"
 CHAIN: Final = "Bursa/Chain"
 CONTROLS: Final = "Bursa/Controls"
 CUSTODY: Final = "Bursa/Custody"
+DELIVERY: Final = "Bursa/Delivery"
 LAKE: Final = "Bursa/Lake"
 PRICES: Final = "Bursa/PriceFeed"
 SERVICES: Final = "Bursa/Services"
@@ -28,6 +30,7 @@ ASSETS_APART: Final = "AssetsApart"
 CANARY_FAILED: Final = "CanaryFailed"
 CANARY_SLOW: Final = "CanaryOrderMilliseconds"
 CONTROLS_AMISS: Final = "ControlsAmiss"
+DELIVERIES_LATE: Final = "DeliveriesLate"
 DISAGREED: Final = "NodesDisagree"
 DRIFT: Final = "ModelDriftPpm"
 LAKE_SET_ASIDE: Final = "LakeSetAside"
@@ -53,6 +56,7 @@ NUMBERS: Final = MappingProxyType(
         CANARY_FAILED: (CANARY, f"$.{FAILED}"),
         CANARY_SLOW: (CANARY, f"$.{ORDER_MS}"),
         CONTROLS_AMISS: (CONTROLS, f"$.{AMISS}"),
+        DELIVERIES_LATE: (DELIVERY, f"$.{LATE}"),
         DRIFT: (ANOMALIES, "$.anomaly_drift_ppm"),
         LAKE_SET_ASIDE: (LAKE, f"$.{SET_ASIDE}"),
         LEDGER_UNBALANCED: (BOOKS, f"$.{UNBALANCED}"),

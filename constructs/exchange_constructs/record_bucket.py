@@ -70,6 +70,19 @@ class RecordBucket(PrivateBucket):
     def grant_read_back(self, grantee: ServiceRole, *, prefix: str = "") -> None:
         """Let `grantee` find objects and read those under `prefix`."""
         self.grant_find(grantee)
+        self._grant_read(grantee, prefix)
+
+    def grant_fetch(self, grantee: ServiceRole, *, prefix: str) -> None:
+        """Let `grantee` find and read what is under `prefix`, and not see that there is more."""
+        iam.Grant.add_to_principal(
+            grantee=grantee,
+            actions=["s3:ListBucket"],
+            resource_arns=[self.bucket_arn],
+            conditions={"StringLike": {"s3:prefix": f"{prefix}*"}},
+        )
+        self._grant_read(grantee, prefix)
+
+    def _grant_read(self, grantee: ServiceRole, prefix: str) -> None:
         objects = self.arn_for_objects(f"{prefix}*")
         iam.Grant.add_to_principal(grantee=grantee, actions=["s3:GetObject"], resource_arns=[objects])
         self._key.grant(grantee, "kms:Decrypt")

@@ -1,4 +1,4 @@
-"""A DynamoDB table of one kind of item, found by one key."""
+"""A DynamoDB table of one kind of item, found by one key or by two."""
 
 from typing import Final
 
@@ -25,9 +25,10 @@ class RecordTable(dynamodb.TableV2):
         key: kms.IKey,
         item_key: str,
         item_key_type: dynamodb.AttributeType = dynamodb.AttributeType.STRING,
+        sort_key: str | None = None,
         listed_by: tuple[str, str] | None = None,
     ) -> None:
-        """Create the table; an item is found by its `item_key`.
+        """Create the table; an item is found by its `item_key`, and by its `sort_key`, a text, where there is one.
 
         With `listed_by`, two attributes that are numbers, the items of one value of the first can be listed in the
         order of the second, by the index BY_ACCOUNT; those without both are not in it.
@@ -47,6 +48,7 @@ class RecordTable(dynamodb.TableV2):
             scope,
             construct_id,
             partition_key=dynamodb.Attribute(name=item_key, type=item_key_type),
+            sort_key=dynamodb.Attribute(name=sort_key, type=dynamodb.AttributeType.STRING) if sort_key else None,
             encryption=dynamodb.TableEncryptionV2.customer_managed_key(key),
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
                 point_in_time_recovery_enabled=True

@@ -12,8 +12,8 @@ from aws_cdk import aws_opensearchservice as opensearch
 from constructs import Construct
 
 from config.model import Environment
+from exchange_constructs.account_role import AccountRole
 from exchange_constructs.nag import accept
-from exchange_constructs.operator_role import OperatorRole
 from exchange_constructs.private_network import DATA, PrivateNetwork
 from exchange_constructs.service_logs import ServiceLogs
 
@@ -42,7 +42,7 @@ class SearchDomain(Construct):
         super().__init__(scope, construct_id)
         stack, name, size = Stack.of(self), f"bursa-{config.name}", config.analytics.search
         arn = stack.format_arn(service="es", resource="domain", resource_name=name)
-        self.searcher = OperatorRole(self, "Searcher", description="Asks the search domain")
+        self.searcher = AccountRole(self, "Searcher", description="Asks the search domain")
         groups = {each: ServiceLogs(self, each.title().replace("_", ""), config=config, key=logs_key) for each in LOGS}
         writes = self._let_write(groups, arn)
         access = ec2.SecurityGroup(

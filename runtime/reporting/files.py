@@ -18,6 +18,16 @@ MANIFEST_SCHEMA: Final = "bursa.report.1"
 LAYOUT: Final = "bursa-1, unconfirmed by the supervisor"
 
 
+def key_of(name: str, day: date) -> str:
+    """Return the name of a report in the bucket, without its ending."""
+    return f"{name}/{day.year:04d}/{name}-{day.isoformat()}"
+
+
+def manifest_of(key: str) -> str:
+    """Return the name of the manifest of the report that is called `key` in the bucket."""
+    return f"{key}.manifest.json"
+
+
 class Manifest(Struct, frozen=True):
     """What belongs to a report file: its checksum, its counts, and where the ledger stood."""
 
@@ -46,7 +56,7 @@ class Report(Struct, frozen=True):
     @property
     def key(self) -> str:
         """Name of the file in the bucket, without its ending."""
-        return f"{self.name}/{self.day.year:04d}/{self.name}-{self.day.isoformat()}"
+        return key_of(self.name, self.day)
 
     def manifest(self, ledger_sequence: int) -> bytes:
         """Return the manifest as JSON."""

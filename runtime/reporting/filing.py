@@ -16,7 +16,7 @@ import psycopg
 from botocore.exceptions import ClientError
 
 from runtime.reporting.day import Day, DayTrade, GroupTransfer, Sums, reports
-from runtime.reporting.files import Report
+from runtime.reporting.files import Report, key_of, manifest_of
 from runtime.shared.business_day import bounds_us, day_of
 from runtime.shared.business_events import EventPublisher, ReportFiled
 from runtime.shared.catalogue import Catalogue
@@ -54,18 +54,29 @@ class Cabinet:
 
     def has(self, day: date) -> bool:
         """Tell whether every report of `day` is filed: the last manifest is."""
-        return self.holds(f"{_LAST}/{day.year:04d}/{_LAST}-{day.isoformat()}")
+        return self.holds(key_of(_LAST, day))
 
     def holds(self, key: str) -> bool:
         """Tell whether the report of that key is filed: its manifest, which is written last, is there."""
-        name = f"{key}.manifest.json"
+        name = manifest_of(key)
         return any(entry.key == name for entry in self._bucket.objects.filter(Prefix=name))
 
     def file(self, report: Report, ledger_sequence: int) -> str:
         """Store a report, then its manifest, each once; return where. What an earlier run stored stays."""
         self._put(f"{report.key}.csv", report.content, "text/csv; charset=utf-8")
-        self._put(f"{report.key}.manifest.json", report.manifest(ledger_sequence), "application/json")
-        return f"s3://{self._bucket.name}/{report.key}.csv"
+        self._put(manifest_of(report.key), report.manifest(ledger_sequence), "application/json")
+        return self.place(f"{report.key}.csv")
+
+    def place(self, name: str) -> str:
+        """Return where the object of that name is."""
+        return f"s3://{self._bucket.name}/{name}"
+
+    def manifest(self, key: str) -> bytes | None:
+        """Return the manifest of the report of that key, or None while it is not filed."""
+        if not self.holds(key):
+            return None
+        content: bytes = self._bucket.Object(manifest_of(key)).get()["Body"].read()
+        return content
 
     def _put(self, key: str, body: bytes, kind: str) -> None:
         try:

@@ -371,6 +371,42 @@ WRONG: list[tuple[Environment, str, Any, str]] = [
         "OJK",
         "records.regulator_account: must be an AWS account id of 12 digits, was 'OJK'",
     ),
+    (
+        DEV,
+        "records.bourse.account",
+        "CFX",
+        "records.bourse.account: must be an AWS account id of 12 digits, was 'CFX'",
+    ),
+    (
+        DEV,
+        "records.clearing.external_id",
+        "short",
+        "records.clearing.external_id: must be 16 to 64 letters, digits and hyphens, was 'short'",
+    ),
+    (
+        DEV,
+        "records.clearing.external_id",
+        "bourse-of-dev-0000",
+        "records.clearing.external_id: must differ from that of records.bourse, was 'bourse-of-dev-0000'",
+    ),
+    (
+        DEV,
+        "records.bourse.reports",
+        ("trades", "suspicious-transactions"),
+        "records.bourse.reports.1: must be 'trades' or 'tax', was 'suspicious-transactions'",
+    ),
+    (
+        DEV,
+        "records.bourse.reports",
+        ("tax", "tax"),
+        """records.bourse.reports: must name each report once, was "('tax', 'tax')\"""",
+    ),
+    (
+        DEV,
+        "records.bourse.deliver_within_hours",
+        0,
+        "records.bourse.deliver_within_hours: must be 1 to 168, was 0",
+    ),
 ]
 
 
@@ -430,6 +466,10 @@ def test_what_only_a_deployer_knows_is_found() -> None:
         **{f"offboarding.approvers[{number}]": key for number, key in enumerate(OFFBOARDING_APPROVERS)},
         **{f"controls.approvers[{number}]": key for number, key in enumerate(CONTROLS.approvers)},
         "records.regulator_account": "444444444441",
+        "records.bourse.account": "555555555551",
+        "records.bourse.external_id": "bourse-of-dev-0000",
+        "records.clearing.account": "666666666661",
+        "records.clearing.external_id": "clearing-of-dev-0000",
         "operations.runbooks_url": "https://code.bursa.example/bursa/docs/runbooks",
         "operations.pager_url": "https://pager.bursa.example/sns/dev",
         "operations.ticket_email": "operations-dev@bursa.example",
@@ -451,7 +491,7 @@ def test_what_only_a_deployer_knows_is_found() -> None:
         "reconciliation": dataclasses.replace(
             RECONCILIATION, wallets=(HeldAddress(name="cold-1", address="0x" + "a" * 40),)
         ),
-        "records": dataclasses.replace(DEV.records, regulator_account="123456789012"),
+        "records": dataclasses.replace(DEV.records, regulator_account="123456789012", bourse=None, clearing=None),
         "operations": OperationsConfig(
             runbooks_url="https://a.example/runbooks", pager_url="https://a.example/sns", ticket_email="a@a.example"
         ),

@@ -41,6 +41,7 @@ FROZEN = {  # ids of what holds data: a changed id makes an empty twin of it
         "Liquidity/Obligations4463FDA2",
         "Migration/RunsE45A2291",
         "Offboarding/Register34FE4340",
+        "Reporting/DeliveryRegisterE3191652",
         "Onboarding/ApplicationsTable71576833",
         "Onboarding/LocksTable84FB9352",
         "Surveillance/Cases80582F3E",

@@ -1,5 +1,6 @@
 """Who may do what: each process its own role, each role its own grants, nothing with a star but what is accepted."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -103,6 +104,10 @@ MAY = {  # role of a process → services it may call, beside the catalogue
     "Reporting/StatementsRole": {"kms", "logs", "rds-db", "s3", "sqs", "ssm"},
     "Reporting/PortfolioRole": {"kms", "logs", "rds-db", "sqs", "ssm"},
     "Reporting/Regulator": {"kms", "lambda", "rds-db", "s3"},
+    "Reporting/DeliveryBourseRole": {"kms", "s3", "sqs"},
+    "Reporting/DeliveryClearingRole": {"kms", "s3", "sqs"},
+    "Reporting/DeliveryCourierRole": {"dynamodb", "kms", "logs", "s3", "sqs"},
+    "Reporting/DeliveryWitnessRole": {"dynamodb", "kms", "logs", "sqs"},
 }
 
 
@@ -132,6 +137,11 @@ def test_every_role_is_taken_by_one_service(exchange: Any) -> None:
         if path.startswith("Reporting/Regulator"):  # people, of another account, with a second factor
             assert exchange.config.records.regulator_account in exchange.text(statement["Principal"]["AWS"])
             assert statement["Condition"] == {"Bool": {"aws:MultiFactorAuthPresent": "true"}}
+            continue
+        if found := re.match(r"Reporting/Delivery(Bourse|Clearing)Role", path):  # machines, of another account
+            recipient = exchange.config.records.recipients[found[1].lower()]
+            assert f":{recipient.account}:root" in exchange.text(statement["Principal"]["AWS"])
+            assert statement["Condition"] == {"StringEquals": {"sts:ExternalId": recipient.external_id}}
             continue
         if path.startswith(OPERATORS):  # people of this account, with a second factor
             assert f":{exchange.config.account}:root" in exchange.text(statement["Principal"]["AWS"])
