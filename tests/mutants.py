@@ -442,6 +442,27 @@ MUTANTS: Final = (
         "tests/runtime/reporting/test_filing.py",
     ),
     Mutant(
+        "a delivery is registered although nobody was told",
+        "runtime/reporting/delivery.py",
+        "                send(recipient.queue_url, _notice(delivery, manifest, key, cabinet))\n",
+        "",
+        "tests/runtime/reporting/test_delivery.py",
+    ),
+    Mutant(
+        "a report is offered with each look",
+        "runtime/reporting/delivery.py",
+        'if delivery.item_key["report_day"] in known:',
+        "if False:",
+        "tests/runtime/reporting/test_delivery.py",
+    ),
+    Mutant(
+        "a manifest that was read counts as its report",
+        "runtime/reporting/delivery.py",
+        r"-(\d{4}-\d{2}-\d{2})\.csv",
+        r"-(\d{4}-\d{2}-\d{2})\.(?:csv|manifest\.json)",
+        "tests/runtime/reporting/test_delivery.py",
+    ),
+    Mutant(
         "trades and postings are not compared",
         "runtime/reporting/day.py",
         "if traded[asset] != posted.get(asset, 0):",

@@ -124,8 +124,11 @@ class EventFunction(Construct):
             grantee=grantee, actions=["lambda:InvokeFunction"], resource_arns=[self.function.function_arn]
         )
 
-    def on_event(self, name: str, *, bus: events.IEventBus, pattern: events.EventPattern) -> events.Rule:
-        """Wake the function with every event on `bus` that matches `pattern`. The rule lives in this stack."""
+    def on_event(self, name: str, *, bus: events.IEventBus | None, pattern: events.EventPattern) -> events.Rule:
+        """Wake the function with every event on `bus` that matches `pattern`. The rule lives in this stack.
+
+        None is the bus to which AWS tells what happens in the account.
+        """
         rule = events.Rule(self, name, event_bus=bus, event_pattern=pattern)
         rule.add_target(self._target())
         return rule

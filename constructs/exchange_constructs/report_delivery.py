@@ -102,10 +102,10 @@ class ReportDelivery(Construct):
         )
         self.register.grant_calls(witness.role, "UpdateItem")
         if by_role:
-            # The trail, which records every access to an object, tells the default bus of it.
+            # The trail records every access to an object, and tells of it on the account's own bus.
             rule = witness.on_event(
                 "Fetched",
-                bus=events.EventBus.from_event_bus_name(self, "Bus", "default"),
+                bus=None,
                 pattern=events.EventPattern(
                     source=["aws.s3"],
                     detail_type=["AWS API Call via CloudTrail"],

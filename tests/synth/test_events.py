@@ -24,6 +24,7 @@ REACHES = {  # rule → what it wakes for: detail type, and which of several
     "Connectors/KycRequested": {"kyc.requested"},
     "Connectors/BankRequested": {"payout.requested"},
     "Connectors/ScreeningRequested": {"address.screening-requested"},
+    "Reporting/DeliveryCourierFiled": {"report.filed trades"},
 }
 
 
@@ -32,7 +33,8 @@ def listed(value: Any) -> list[Any]:
 
 
 def label(event: BusinessEvent) -> str:
-    return f"{event.detail_type} {getattr(event, 'partner', '')}".strip()
+    which = getattr(event, "partner", "") or getattr(event, "report", "")
+    return f"{event.detail_type} {which}".strip()
 
 
 def envelope(event: BusinessEvent, account: str) -> dict[str, Any]:

@@ -67,6 +67,7 @@ SAMPLES: tuple[BusinessEvent, ...] = tuple(
         ),
         (PriceNotice, {"symbol": "BTCUSDT", "from_ticks": 100, "to_ticks": 105, "window_s": 300}),
         (ReferencePriceStopped, {"symbol": "BTCUSDT", "reason": "stale"}),
-        (ReportFiled, {"report": "daily-trades", "period": "2026-11-25", "location": "s3://reports/x"}),
+        (ReportFiled, {"report": "trades", "period": "2026-11-25", "location": "s3://reports/trades-2026-11-25.csv"}),
+        (ReportFiled, {"report": "suspicious-transactions", "period": "2026-11-25", "location": "s3://reports/x"}),
     )
 )
