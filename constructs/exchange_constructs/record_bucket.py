@@ -12,7 +12,7 @@ from constructs import Construct
 from config.model import Environment
 from exchange_constructs.nag import accept
 from exchange_constructs.private_bucket import Copied, PrivateBucket
-from exchange_constructs.service_role import ServiceRole
+from exchange_constructs.service_role import ServiceRole, grant_decrypt_by
 
 READ_OFTEN_DAYS = 90
 
@@ -70,22 +70,23 @@ class RecordBucket(PrivateBucket):
     def grant_read_back(self, grantee: ServiceRole, *, prefix: str = "") -> None:
         """Let `grantee` find objects and read those under `prefix`."""
         self.grant_find(grantee)
-        self._grant_read(grantee, prefix)
+        self._grant_get(grantee, prefix)
+        self._key.grant(grantee, "kms:Decrypt")
 
     def grant_fetch(self, grantee: ServiceRole, *, prefix: str) -> None:
-        """Let `grantee` find and read what is under `prefix`, and not see that there is more."""
+        """Let `grantee` find and read what is under `prefix`, not see that there is more, and use the key so only."""
         iam.Grant.add_to_principal(
             grantee=grantee,
             actions=["s3:ListBucket"],
             resource_arns=[self.bucket_arn],
             conditions={"StringLike": {"s3:prefix": f"{prefix}*"}},
         )
-        self._grant_read(grantee, prefix)
+        self._grant_get(grantee, prefix)
+        grant_decrypt_by(grantee, "s3", self._key)
 
-    def _grant_read(self, grantee: ServiceRole, prefix: str) -> None:
+    def _grant_get(self, grantee: ServiceRole, prefix: str) -> None:
         objects = self.arn_for_objects(f"{prefix}*")
         iam.Grant.add_to_principal(grantee=grantee, actions=["s3:GetObject"], resource_arns=[objects])
-        self._key.grant(grantee, "kms:Decrypt")
         self._accept_names(grantee, prefix)
 
     def _accept_names(self, grantee: ServiceRole, prefix: str) -> None:

@@ -19,6 +19,7 @@ from exchange_constructs.function_platform import FunctionPlatform
 from exchange_constructs.log_metric import DELIVERIES_LATE, LogMetrics
 from exchange_constructs.record_bucket import RecordBucket
 from exchange_constructs.record_table import RecordTable
+from exchange_constructs.service_role import grant_decrypt_by
 from runtime.shared.business_events import ReportFiled
 
 ATTEMPTS_MAX: Final = 10
@@ -185,7 +186,7 @@ class RecipientDoor(Construct):
         for name in recipient.reports:
             reports.grant_fetch(self.role, prefix=f"{name}/")
         self.notices.grant(self.role, "sqs:DeleteMessage", "sqs:ReceiveMessage")
-        key.grant(self.role, "kms:Decrypt")
+        grant_decrypt_by(self.role, "sqs", key)
         stack = Stack.of(self)
         CfnOutput(stack, f"{construct_id}RoleArn", value=self.role.role_arn)
         CfnOutput(stack, f"{construct_id}NoticesUrl", value=self.notices.queue_url)

@@ -1,6 +1,8 @@
 """The identity of one process: every grant it receives lands in one managed policy of its own."""
 
+from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 
@@ -46,3 +48,13 @@ class ServiceRole(iam.Role):
     def add_to_policy(self, statement: iam.PolicyStatement) -> bool:
         """Add `statement` to the managed policy; older constructs call this one."""
         return self.add_to_principal_policy(statement).statement_added
+
+
+def grant_decrypt_by(grantee: ServiceRole, service: str, key: kms.IKey) -> None:
+    """Let `grantee` use `key` for what `service`, such as s3, opens for it, and never by itself."""
+    iam.Grant.add_to_principal(
+        grantee=grantee,
+        actions=["kms:Decrypt"],
+        resource_arns=[key.key_arn],
+        conditions={"StringEquals": {"kms:ViaService": f"{service}.{Stack.of(grantee).region}.amazonaws.com"}},
+    )

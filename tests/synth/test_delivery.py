@@ -62,8 +62,10 @@ def test_a_recipient_reads_its_reports_empties_its_queue_and_may_do_nothing_else
     assert all(resource.startswith("<Reports") for action, resource, _ in given if action.startswith("s3:"))
     queues = {resource for action, resource, _ in given if action.startswith("sqs:")}
     assert [queue.startswith(f"<Delivery{name.title()}Notices") for queue in queues] == [True]
-    keys = [resource for action, resource, _ in given if action == "kms:Decrypt"]
+    keys = {key: json.loads(condition) for action, key, condition in given if action == "kms:Decrypt"}
     assert [("Messages" in key, "Records" in key) for key in keys] == [(True, False), (False, True)]
+    services = [f"{service}.{exchange.config.region}.amazonaws.com" for service in ("sqs", "s3")]
+    assert list(keys.values()) == [{"StringEquals": {"kms:ViaService": service}} for service in services]
 
 
 @pytest.mark.parametrize("name", ["bourse", "clearing"])
