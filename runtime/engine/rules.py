@@ -77,12 +77,14 @@ def refuse_order(
     if not is_text(order.client_order_id, CLIENT_ID_LENGTH_MAX):
         return Rejected(NOT_SUPPORTED, "client order id")
     order_type = order.order_type
-    if rules >= RULES_2:
-        refused = _refuse_special(command, order, spec)
-        if refused is not None:
-            return refused
-    elif order_type >= STOP_LOSS or command.iceberg_lots:
-        return Rejected(NOT_SUPPORTED, "order type")
+    if order.is_special or order_type >= STOP_LOSS:
+        if rules < RULES_2:
+            if order_type >= STOP_LOSS or command.iceberg_lots:
+                return Rejected(NOT_SUPPORTED, "order type")
+        else:
+            refused = _refuse_special(command, order, spec)
+            if refused is not None:
+                return refused
     if order_type in (MARKET, STOP_LOSS, TAKE_PROFIT):
         expected = command.stop_price or last_price if order_type != MARKET else reference
         return _refuse_market(order, spec, expected)
