@@ -9,6 +9,7 @@ from runtime.shared.messages import (
     NO_GROUP,
     STOP_LOSS,
     BalanceChanged,
+    Event,
 )
 
 __all__ = ["Account", "Accounts", "Holding", "OwnOrders"]
@@ -19,9 +20,9 @@ class Holding:
 
     __slots__ = ("account", "asset", "free", "held", "mark")
 
-    def __init__(self, account: int, asset: int) -> None:
+    def __init__(self, account: "Account", asset: int) -> None:
         """Start with nothing."""
-        self.account: int = account
+        self.account: Account = account
         self.asset: int = asset
         self.free: int = 0
         self.held: int = 0
@@ -61,7 +62,7 @@ class OwnOrders:
 
 
 class Account:
-    """A user or a house account. `clients` maps the client ids of open orders to (market, order id)."""
+    """A user or a house account. `clients` maps the client ids of open orders to these."""
 
     __slots__ = (
         "account",
@@ -85,7 +86,7 @@ class Account:
         self.holdings: dict[int, Holding] = {}
         self.open_orders: dict[int, OwnOrders] = {}
         """By market."""
-        self.clients: dict[str, tuple[int, int]] = {}
+        self.clients: dict[str, BookOrder] = {}
         self.lists: dict[str, int] = {}
         """Client ids of open lists → their ids, oldest first."""
         self.trade_group: int = NO_GROUP
@@ -103,6 +104,14 @@ class Account:
             own = self.open_orders[market] = OwnOrders()
         return own
 
+    def open_order(self, market: int, order_id: int, client_order_id: str) -> BookOrder | None:
+        """Return an open order in a market by id, or if that is 0 by client id."""
+        if not order_id:
+            order = self.clients.get(client_order_id)
+            return order if order is not None and order.market == market else None
+        own = self.open_orders.get(market)
+        return own.orders.get(order_id) if own is not None else None
+
     def free(self, asset: int) -> int:
         """Return the free units of `asset`."""
         holding = self.holdings.get(asset)
@@ -112,7 +121,7 @@ class Account:
         """Return what the account has of `asset`, opening the holding at the first call."""
         holding = self.holdings.get(asset)
         if holding is None:
-            holding = self.holdings[asset] = Holding(self.account, asset)
+            holding = self.holdings[asset] = Holding(self, asset)
         return holding
 
 
@@ -163,18 +172,18 @@ class Accounts:
         self.touch(holding, sequence)
         holding.free += amount
 
-    def collect_changes(self, time_us: int, *, is_told: bool) -> list[BalanceChanged]:
-        """Note the time in the account of each holding touched since the last call; return each, once, if it `is_told`.
+    def collect_changes(self, time_us: int, events: list[Event] | None) -> None:
+        """Note the time in the account of each holding touched since the last call; add each, once, to `events`.
 
         A negative amount anywhere but in EXTERNAL_ACCOUNT stops the engine: it must never be published.
         """
-        changes: list[BalanceChanged] = []
         for holding in self._touched:
-            if (holding.free < 0 or holding.held < 0) and holding.account != EXTERNAL_ACCOUNT:
-                msg = f"account {holding.account}, asset {holding.asset}: free {holding.free}, held {holding.held}"
+            account = holding.account
+            number = account.account
+            if (holding.free < 0 or holding.held < 0) and number != EXTERNAL_ACCOUNT:
+                msg = f"account {number}, asset {holding.asset}: free {holding.free}, held {holding.held}"
                 raise AssertionError(msg)
-            self.accounts[holding.account].updated_us = time_us
-            if is_told:
-                changes.append(BalanceChanged(holding.account, holding.asset, holding.free, holding.held))
+            account.updated_us = time_us
+            if events is not None:
+                events.append(BalanceChanged(number, holding.asset, holding.free, holding.held))
         self._touched.clear()
-        return changes

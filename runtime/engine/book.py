@@ -7,7 +7,9 @@ that a cancel takes one out wherever it stands, and nothing is allocated for a p
 """
 
 from bisect import bisect_left, insort
-from typing import Final
+from typing import Final, cast
+
+from msgspec.structs import astuple
 
 from runtime.shared.messages import (
     BUY,
@@ -32,14 +34,16 @@ NO_BUDGET: Final = -1
 """No bound on price times lots."""
 NOBODY: Final = -1
 """Owner of no order."""
+_Fields = tuple[int, int, int, int, int, int, int, int, str, int, int, int, int]
+"""Of PlaceOrder, in their order."""
 
 
 class BookOrder:
     """An order while it lives.
 
     `remaining` lots are still to be filled, those of an iceberg's `reserve` besides; 0 once it is gone from the book.
-    Orders of one `owner`, an account or a group of them, do not trade with each other unless they ask to. `ahead` and
-    `behind` are its neighbours at its level.
+    Orders of one `owner`, an account or a group of them, do not trade with each other unless they ask to. One that
+    `is_special` was placed with a trigger or as an iceberg. `ahead` and `behind` are its neighbours at its level.
     """
 
     __slots__ = (
@@ -51,6 +55,7 @@ class BookOrder:
         "executed_lots",
         "executed_quote",
         "expiry",
+        "is_special",
         "level",
         "lots",
         "market",
@@ -72,26 +77,40 @@ class BookOrder:
 
     def __init__(self, order_id: int, command: PlaceOrder, time_us: int) -> None:
         """Make the order that `command` asks for; it is not on a book yet."""
-        account = command.account  # each field is read once: to compiled code a message is no class of its own
-        lots = command.lots
+        # All fields at once: to compiled code a message is no class of its own, and each would be looked up by name.
+        (
+            account,
+            market,
+            side,
+            order_type,
+            time_in_force,
+            price,
+            lots,
+            quote_amount,
+            client_order_id,
+            stp,
+            stop_price,
+            trailing_delta,
+            iceberg_lots,
+        ) = cast(_Fields, astuple(command))
         self.order_id: int = order_id
-        self.client_order_id: str = command.client_order_id
+        self.client_order_id: str = client_order_id
         self.account: int = account
         self.owner: int = account
-        self.market: int = command.market
-        self.side: int = command.side
-        self.order_type: int = command.order_type
-        self.time_in_force: int = command.time_in_force
-        self.price: int = command.price
+        self.market: int = market
+        self.side: int = side
+        self.order_type: int = order_type
+        self.time_in_force: int = time_in_force
+        self.price: int = price
         self.lots: int = lots
-        self.quote_amount: int = command.quote_amount
+        self.quote_amount: int = quote_amount
         self.remaining: int = lots
         self.reserve: int = 0
         self.prevented: int = 0
         self.executed_lots: int = 0
         self.executed_quote: int = 0
         self.status: int = NEW
-        self.stp: int = command.stp
+        self.stp: int = stp
         self.expiry: int = 0
         self.created_us: int = time_us
         self.updated_us: int = time_us
@@ -99,6 +118,7 @@ class BookOrder:
         self.ahead: BookOrder | None = None
         self.behind: BookOrder | None = None
         self.terms: OrderTerms | None = None
+        self.is_special: bool = bool(stop_price or trailing_delta or iceberg_lots)
 
     @property
     def is_open(self) -> bool:
@@ -193,6 +213,10 @@ class Prevention:
         self.transferred: int = transferred
 
 
+NO_PREVENTIONS: Final[list[Prevention]] = []
+"""What most takers have of them; never written to."""
+
+
 class Taken:
     """What a taker met: fills (maker, lots) at the maker's price, self-trades prevented, levels (price, lots left)."""
 
@@ -201,10 +225,16 @@ class Taken:
     def __init__(self) -> None:
         """Nothing yet."""
         self.fills: list[tuple[BookOrder, int]] = []
-        self.preventions: list[Prevention] = []
+        self.preventions: list[Prevention] = NO_PREVENTIONS
         self.touched: list[tuple[int, int]] = []
         self.prevented: bool = False
         """True when self-trade prevention expires the taker's remainder."""
+
+    def prevent(self, prevention: Prevention) -> None:
+        """Note a self-trade that was prevented."""
+        if self.preventions is NO_PREVENTIONS:
+            self.preventions = []
+        self.preventions.append(prevention)
 
 
 NOTHING_TAKEN: Final = Taken()
@@ -417,7 +447,7 @@ class OrderBook:
         if mode in (STP_DECREMENT, STP_TRANSFER):
             lots = min(remaining, whole)
             is_transfer = mode == maker.stp == STP_TRANSFER and maker.account != taker.account
-            taken.preventions.append(Prevention(maker, lots, lots, lots if is_transfer else 0))
+            taken.prevent(Prevention(maker, lots, lots, lots if is_transfer else 0))
             taken.prevented = lots == remaining
             if lots == whole:
                 self._expire(maker)
@@ -425,7 +455,7 @@ class OrderBook:
                 self.reduce(maker, lots)
             return lots
         taken.prevented = mode != STP_EXPIRE_MAKER
-        taken.preventions.append(
+        taken.prevent(
             Prevention(maker, remaining if taken.prevented else 0, 0 if mode == STP_EXPIRE_TAKER else whole, 0)
         )
         if mode != STP_EXPIRE_TAKER:

@@ -136,7 +136,7 @@ class Engine(Trading):
             self._end_auctions()
         reply = self._dispatch(command)
         events = self._events
-        events.extend(self.accounts.collect_changes(time_us, is_told=self.is_telling))
+        self.accounts.collect_changes(time_us, events if self.is_telling else None)
         self._events = []
         return reply, events
 

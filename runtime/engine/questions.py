@@ -67,9 +67,7 @@ def _order(replica: Replica, question: AskOrder) -> Answer:
     market = replica.engine.markets.get(question.market)
     if account is None or market is None:
         return Unknown()
-    order_id = question.order_id or account.clients.get(question.client_order_id, (0, 0))[1]
-    own = account.open_orders.get(question.market)
-    order = own.orders.get(order_id) if own is not None else None
+    order = account.open_order(question.market, question.order_id, question.client_order_id)
     if order is None:
         return OpenOrders([])
     return OpenOrders([order.view()])

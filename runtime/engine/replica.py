@@ -312,7 +312,7 @@ def _restore_market(engine: Engine, state: MarketSnapshot) -> None:
     for order in sorted(restored.values(), key=_order_id):  # oldest first, as they were placed
         account = engine.accounts.accounts[order.account]
         account.own_orders(order.market).add(order)
-        account.clients[order.client_order_id] = (order.market, order.order_id)
+        account.clients[order.client_order_id] = order
 
 
 def _restored_order(engine: Engine, state: Order) -> BookOrder:

@@ -77,12 +77,10 @@ def refuse_order(
     if not is_text(order.client_order_id, CLIENT_ID_LENGTH_MAX):
         return Rejected(NOT_SUPPORTED, "client order id")
     order_type = order.order_type
-    if rules >= RULES_2:
-        refused = _refuse_special(command, order, spec)
+    if order.is_special or order_type >= STOP_LOSS:
+        refused = _refuse_special(command, order, spec, rules)
         if refused is not None:
             return refused
-    elif order_type >= STOP_LOSS or command.iceberg_lots:
-        return Rejected(NOT_SUPPORTED, "order type")
     if order_type in (MARKET, STOP_LOSS, TAKE_PROFIT):
         expected = command.stop_price or last_price if order_type != MARKET else reference
         return _refuse_market(order, spec, expected)
@@ -93,8 +91,11 @@ def refuse_order(
     return Rejected(NOT_SUPPORTED, "order type")
 
 
-def _refuse_special(command: PlaceOrder, order: BookOrder, spec: Spec) -> Rejected | None:
+def _refuse_special(command: PlaceOrder, order: BookOrder, spec: Spec, rules: int) -> Rejected | None:
     """Check triggers and icebergs."""
+    if rules < RULES_2:
+        is_refused = order.order_type >= STOP_LOSS or command.iceberg_lots
+        return Rejected(NOT_SUPPORTED, "order type") if is_refused else None
     if order.order_type >= STOP_LOSS:
         refused = _refuse_trigger(command, spec)
         if refused is not None:

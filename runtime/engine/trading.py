@@ -5,9 +5,10 @@ order that waits for another one to be filled (OTO) holds nothing until it is pl
 """
 
 from collections import deque
-from typing import Final
+from typing import Final, cast
 
 import msgspec
+from msgspec.structs import astuple
 
 from runtime.engine.accounts import Account, Accounts, Holding
 from runtime.engine.book import FILLS_MAX, NOBODY, NOTHING_TAKEN, BookOrder, Prevention, Taken
@@ -117,6 +118,8 @@ EVENTS_MAX: Final = 20_000
 EVENTS_OF_TRADE: Final = 3
 """The trade, and what it made of either order."""
 NEVER_US: Final = 2**63 - 1
+_Cancel = tuple[int, int, int, str, str, int]
+"""Fields of CancelOrder."""
 
 
 class Trading:
@@ -147,13 +150,13 @@ class Trading:
     # ---- placing -------------------------------------------------------------------------------------------------
 
     def _place(self, command: PlaceOrder) -> OrderPlaced | Rejected:
-        account = self.accounts.accounts.get(command.account)
+        order = BookOrder(self.next_order_id, command, self.time_us)
+        account = self.accounts.accounts.get(order.account)
         if account is None or not account.tier:
             return Rejected(UNKNOWN_ACCOUNT)
-        market = self.markets.get(command.market)
+        market = self.markets.get(order.market)
         if market is None:
             return Rejected(UNKNOWN_MARKET)
-        order = BookOrder(self.next_order_id, command, self.time_us)
         refused = self._refuse(command, order, account, market)
         if refused is not None:
             return refused
@@ -225,7 +228,7 @@ class Trading:
                 return Rejected(TOO_MANY_ORDERS, str(open_max))
             if order.order_type >= STOP_LOSS and own.algos >= spec.algo_orders_max:
                 return Rejected(TOO_MANY_ALGO_ORDERS, str(spec.algo_orders_max))
-            if command.iceberg_lots and own.icebergs >= spec.iceberg_orders_max:
+            if order.is_special and command.iceberg_lots and own.icebergs >= spec.iceberg_orders_max:
                 return Rejected(TOO_MANY_ICEBERGS, str(spec.iceberg_orders_max))
         if spec.max_position and order.side == BUY:
             holding = account.holding(spec.base)
@@ -239,7 +242,7 @@ class Trading:
         if account.trade_group != NO_GROUP:
             order.owner = account.owner
         is_waiting = order.order_type >= STOP_LOSS
-        if is_waiting or command.iceberg_lots:
+        if is_waiting or (order.is_special and command.iceberg_lots):
             order.terms = OrderTerms(
                 stop_price=command.stop_price,
                 trailing_delta=command.trailing_delta,
@@ -250,7 +253,7 @@ class Trading:
 
     def _register(self, order: BookOrder, account: Account) -> None:
         account.own_orders(order.market).add(order)
-        account.clients[order.client_order_id] = (order.market, order.order_id)
+        account.clients[order.client_order_id] = order
 
     def _wait(self, order: BookOrder, market: Market) -> None:
         """Have an order, whose funds are held, wait for its trigger."""
@@ -454,7 +457,7 @@ class Trading:
             maker_fee, maker_asset, fee, asset = traded.seller_fee, seller_asset, traded.buyer_fee, buyer_asset
         events.append(traded)
         events.append(
-            OrderChanged(EXEC_TRADE, maker.view(), trade_id, price, lots, maker_fee, maker_asset, is_maker=True)
+            OrderChanged(EXEC_TRADE, maker.view(), trade_id, price, lots, maker_fee, maker_asset, True)  # noqa: FBT003
         )
         events.append(OrderChanged(EXEC_TRADE, taker.view(), trade_id, price, lots, fee, asset))
 
@@ -686,7 +689,8 @@ class Trading:
         order.updated_us = self.time_us
         view = order.view()
         if self.is_telling:
-            self._events.append(OrderChanged(execution, view, cancel_id=cancel_id, reason=reason))
+            # By position: compiled code would match the names for each message anew.
+            self._events.append(OrderChanged(execution, view, 0, 0, 0, 0, 0, False, cancel_id, reason))  # noqa: FBT003
         else:
             self._untold += 1
         if is_on_book:
@@ -955,18 +959,19 @@ class Trading:
     # ---- cancellations -------------------------------------------------------------------------------------------
 
     def _cancel(self, command: CancelOrder) -> OrdersCanceled | Rejected:
-        found = self._find(command.account, command.market, command.order_id, command.client_order_id)
+        account_id, market_id, order_id, client_order_id, cancel_id, restriction = cast(_Cancel, astuple(command))
+        found = self._find(account_id, market_id, order_id, client_order_id)
         if isinstance(found, Rejected):
             return found
         market, order = found
-        if command.cancel_id and not is_text(command.cancel_id, CLIENT_ID_LENGTH_MAX):
+        if cancel_id and not is_text(cancel_id, CLIENT_ID_LENGTH_MAX):
             return Rejected(NOT_SUPPORTED, "cancel id")
-        if command.restriction != CANCEL_ANY:
-            wanted = NEW if command.restriction == CANCEL_ONLY_NEW else PARTIALLY_FILLED
+        if restriction != CANCEL_ANY:
+            wanted = NEW if restriction == CANCEL_ONLY_NEW else PARTIALLY_FILLED
             if order.status != wanted:
                 return Rejected(CANCEL_RESTRICTED)
         canceled = OrdersCanceled([], [])
-        self._cancel_order(order, market, command.cancel_id, canceled)
+        self._cancel_order(order, market, cancel_id, canceled)
         if self._ended or market.triggers.due:
             self._follow_up(market)
         return canceled
@@ -983,9 +988,7 @@ class Trading:
             return Rejected(UNKNOWN_MARKET)
         if market.status == HALT:
             return Rejected(MARKET_CLOSED)
-        order_id = order_id or account.clients.get(client_order_id, (0, 0))[1]
-        own = account.open_orders.get(market_id)
-        order = own.orders.get(order_id) if own is not None else None
+        order = account.open_order(market_id, order_id, client_order_id)
         if order is None:
             return Rejected(UNKNOWN_ORDER)
         if client_order_id and order.client_order_id != client_order_id:
@@ -1070,7 +1073,7 @@ class Trading:
             order.remaining -= less
         old_name = order.client_order_id
         del account.clients[old_name]
-        account.clients[name] = (order.market, order.order_id)
+        account.clients[name] = order
         order.client_order_id = name
         order.lots = command.lots
         order.terms = msgspec.structs.replace(terms, amends=terms.amends + 1)
