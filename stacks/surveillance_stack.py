@@ -1,6 +1,6 @@
 """Surveillance: who watches trades and orders, what is remembered, and where a case goes."""
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import Duration
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
@@ -17,6 +17,7 @@ from exchange_constructs.event_function import EVENT_AGE_MAX, EVENT_ATTEMPTS_MAX
 from exchange_constructs.function_platform import FunctionPlatform
 from exchange_constructs.ledger_database import READER
 from exchange_constructs.log_metric import DRIFT, LogMetrics
+from exchange_constructs.private_queue import PrivateQueue
 from exchange_constructs.private_topic import PrivateTopic
 from exchange_constructs.record_bucket import RecordBucket
 from exchange_constructs.record_table import RecordTable
@@ -254,20 +255,18 @@ class SurveillanceStack(ExchangeStack):
         )
         self.case_queue.add_to_resource_policy(_from_rule(rule, "sqs:SendMessage", self.case_queue.queue_arn))
 
-    def _queue(self, name: str, *, unread: str, attempts_max: int) -> sqs.Queue:
+    def _queue(self, name: str, *, unread: str, attempts_max: int) -> PrivateQueue:
         """Return a queue whose messages, taken `attempts_max` times and not deleted, go to dead letters `unread`."""
         key, last = self._platform.keys.messages, self._platform.last_letters
         letters = DeadLetters(self, unread, config=self._config, key=key, last=last)
-        return sqs.Queue(
+        return PrivateQueue(
             self,
             name,
-            encryption=sqs.QueueEncryption.KMS,
-            encryption_master_key=key,
-            enforce_ssl=True,
-            retention_period=Duration.days(14),
-            visibility_timeout=Duration.minutes(6 * FUNCTION_MINUTES),
-            dead_letter_queue=sqs.DeadLetterQueue(queue=letters, max_receive_count=attempts_max),
-            removal_policy=RemovalPolicy.RETAIN if self._config.retained else RemovalPolicy.DESTROY,
+            config=self._config,
+            key=key,
+            dead_letters=letters,
+            attempts_max=attempts_max,
+            taken_for=Duration.minutes(6 * FUNCTION_MINUTES),
         )
 
     def _tell_of_prices(self) -> None:

@@ -12,7 +12,7 @@ It runs in a network of Glue's own, as Firehose and Athena do in theirs: what it
 from datetime import date
 from typing import Final, cast
 
-from aws_cdk import CfnElement, Duration, Fn, Stack
+from aws_cdk import CfnElement, Duration, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_glue as glue
 from aws_cdk import aws_iam as iam
@@ -25,6 +25,7 @@ from exchange_constructs.dead_letters import DeadLetters
 from exchange_constructs.log_metric import LAKE_SET_ASIDE, LogMetrics
 from exchange_constructs.nag import accept
 from exchange_constructs.operator_topics import OperatorTopics
+from exchange_constructs.parquet_table import ParquetTable
 from exchange_constructs.record_bucket import RecordBucket
 from exchange_constructs.record_copies import RecordCopies
 from exchange_constructs.runtime_code import GlueCode
@@ -110,7 +111,7 @@ class CuratedTrades(Construct):
         iam.Grant.add_to_principal(
             grantee=grantee,
             actions=["glue:GetPartition", "glue:GetPartitions", "glue:GetTable"],
-            resource_arns=self._catalogue(),
+            resource_arns=self._lake.catalogue_arns(TABLE),
         )
 
     def grant_read_days(self, grantee: ServiceRole) -> None:
@@ -128,36 +129,17 @@ class CuratedTrades(Construct):
             expires=date(2027, 11, 25),
         )
 
-    def _catalogue(self) -> list[str]:
-        database = self._lake.database_name
-        return [
-            Stack.of(self).format_arn(service="glue", resource=resource)
-            for resource in ("catalog", Fn.join("/", ["database", database]), Fn.join("/", ["table", database, TABLE]))
-        ]
-
-    def _create_table(self) -> glue.CfnTable:
-        return glue.CfnTable(
+    def _create_table(self) -> ParquetTable:
+        # The job adds a partition for each day: no pattern of names would tell which run of a day counts.
+        return ParquetTable(
             self,
             "Table",
-            catalog_id=Stack.of(self).account,
-            database_name=self._lake.database_name,
-            table_input=glue.CfnTable.TableInputProperty(
-                name=TABLE,
-                description="Trades by the day (UTC) on which they happened, each once",
-                table_type="EXTERNAL_TABLE",
-                # The job adds a partition for each day: no pattern of names would tell which run of a day counts.
-                parameters={"classification": "parquet"},
-                partition_keys=[glue.CfnTable.ColumnProperty(name="day", type="date")],
-                storage_descriptor=glue.CfnTable.StorageDescriptorProperty(
-                    location=f"s3://{self.days.bucket_name}/{CURATED}",
-                    columns=[glue.CfnTable.ColumnProperty(name=name, type=kind) for name, kind in COLUMNS.items()],
-                    input_format="org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat",
-                    output_format="org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat",
-                    serde_info=glue.CfnTable.SerdeInfoProperty(
-                        serialization_library="org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe"
-                    ),
-                ),
-            ),
+            database=self._lake.database_name,
+            name=TABLE,
+            description="Trades by the day (UTC) on which they happened, each once",
+            location=f"s3://{self.days.bucket_name}/{CURATED}",
+            columns=COLUMNS,
+            by_day="day",
         )
 
     def _let_work(self, role: ServiceRole, told: ServiceLogs) -> None:
@@ -167,7 +149,9 @@ class CuratedTrades(Construct):
         manifests = self.days.arn_for_objects(f"{CURATED}*")
         iam.Grant.add_to_principal(grantee=role, actions=["s3:GetObject"], resource_arns=[manifests])
         iam.Grant.add_to_principal(
-            grantee=role, actions=[f"glue:{action}" for action in _CATALOGUE], resource_arns=self._catalogue()
+            grantee=role,
+            actions=[f"glue:{action}" for action in _CATALOGUE],
+            resource_arns=self._lake.catalogue_arns(TABLE),
         )
         told.grant_write(role)
         self.accept_days(role.policy)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from aws_cdk import RemovalPolicy, Stack
+from aws_cdk import Stack
 from aws_cdk import aws_cognito as cognito
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
@@ -13,9 +13,10 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from config.model import Environment
-from exchange_constructs.dead_letters import RETENTION, DeadLetters
+from exchange_constructs.dead_letters import DeadLetters
 from exchange_constructs.event_function import EVENT_AGE_MAX, EVENT_ATTEMPTS_MAX
 from exchange_constructs.function_platform import FunctionPlatform
+from exchange_constructs.private_queue import PrivateQueue
 
 SENDER: Final = "no-reply"
 SIGNED_ONLY: Final = "v=DMARC1; p=reject; adkim=s; aspf=s"
@@ -85,16 +86,7 @@ class CustomerMail(Construct):
         """Return the queue of what SES told about mail that did not arrive. SES knows the default bus only."""
         key = platform.keys.messages
         letters = DeadLetters(self, "Unread", config=self._config, key=key, last=platform.last_letters)
-        queue = sqs.Queue(
-            self,
-            "Troubles",
-            encryption=sqs.QueueEncryption.KMS,
-            encryption_master_key=key,
-            enforce_ssl=True,
-            retention_period=RETENTION,
-            dead_letter_queue=sqs.DeadLetterQueue(queue=letters, max_receive_count=10),
-            removal_policy=RemovalPolicy.RETAIN if self._config.retained else RemovalPolicy.DESTROY,
-        )
+        queue = PrivateQueue(self, "Troubles", config=self._config, key=key, dead_letters=letters)
         self._set.add_event_destination(
             "Told",
             destination=ses.EventDestination.event_bus(events.EventBus.from_event_bus_name(self, "Bus", "default")),

@@ -1,9 +1,7 @@
 """Where messages wait that could not be handled: each queue of them has a queue behind it, but for the last."""
 
 from datetime import date
-from typing import Final
 
-from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sqs as sqs
@@ -11,13 +9,10 @@ from constructs import Construct
 
 from config.model import Environment
 from exchange_constructs.nag import accept
-
-RETENTION: Final = Duration.days(14)
-"""The longest that SQS keeps a message."""
-ATTEMPTS_MAX: Final = 10
+from exchange_constructs.private_queue import PrivateQueue
 
 
-class DeadLetters(sqs.Queue):
+class DeadLetters(PrivateQueue):
     """Messages that failed for good, for an operator to look at and to send again.
 
     What an operator's attempts have received ATTEMPTS_MAX times without deleting it moves on to `last`, so that a tool
@@ -28,16 +23,7 @@ class DeadLetters(sqs.Queue):
         self, scope: Construct, construct_id: str, *, config: Environment, key: kms.IKey, last: sqs.IQueue | None
     ) -> None:
         """Create the queue. `last` is None for the very last one, behind which there is nothing."""
-        super().__init__(
-            scope,
-            construct_id,
-            encryption=sqs.QueueEncryption.KMS,
-            encryption_master_key=key,
-            enforce_ssl=True,
-            retention_period=RETENTION,
-            dead_letter_queue=sqs.DeadLetterQueue(queue=last, max_receive_count=ATTEMPTS_MAX) if last else None,
-            removal_policy=RemovalPolicy.RETAIN if config.retained else RemovalPolicy.DESTROY,
-        )
+        super().__init__(scope, construct_id, config=config, key=key, dead_letters=last)
         self._key = key
         if last is None:
             accept(

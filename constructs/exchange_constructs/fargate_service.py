@@ -1,7 +1,6 @@
 """One service on Fargate: its task, its role, its logs, its name in the network and its security group."""
 
 from collections.abc import Mapping
-from datetime import date
 from typing import Final
 
 from aws_cdk import Duration
@@ -14,7 +13,7 @@ from constructs import Construct
 
 from config.model import Environment, FargateSize
 from exchange_constructs.catalogue_parameter import CatalogueParameter
-from exchange_constructs.nag import accept
+from exchange_constructs.container_task import TASKS, ContainerTask
 from exchange_constructs.private_network import APPLICATION, may_call_aws
 from exchange_constructs.process import Process
 from exchange_constructs.runtime_code import RuntimeImage
@@ -22,7 +21,6 @@ from exchange_constructs.service_cluster import ServiceCluster
 from exchange_constructs.service_logs import ServiceLogs
 from exchange_constructs.service_role import ServiceRole
 
-TASKS: Final = "ecs-tasks.amazonaws.com"
 BUSY_PERCENT: Final = 50
 """Of its CPU, above which a service that scales gets another task: half is left for the minutes until it is there."""
 
@@ -115,39 +113,22 @@ class FargateService(Construct):
         for name, value in variables.items():
             container.add_environment(name, value)
 
-    def _task(
-        self, size: FargateSize, catalogue_parameter: str, image_pull: iam.IManagedPolicy
-    ) -> ecs.FargateTaskDefinition:
+    def _task(self, size: FargateSize, catalogue_parameter: str, image_pull: iam.IManagedPolicy) -> ContainerTask:
         process = self.process
-        start_role = ServiceRole(
-            self, "StartRole", service=TASKS, description=f"Pulls the image and opens the logs of {process.service}"
-        )
-        start_role.add_managed_policy(image_pull)
-        task = ecs.FargateTaskDefinition(
+        task = ContainerTask(
             self,
             "Task",
-            cpu=size.cpu_units,
-            memory_limit_mib=size.memory_mib,
-            task_role=self.role,
-            execution_role=start_role,
-            runtime_platform=ecs.RuntimePlatform(
-                cpu_architecture=ecs.CpuArchitecture.ARM64,
-                operating_system_family=ecs.OperatingSystemFamily.LINUX,
-            ),
+            name=process.service,
+            cpu_units=size.cpu_units,
+            memory_mib=size.memory_mib,
+            role=self.role,
+            image_pull=image_pull,
         )
-        linux = ecs.LinuxParameters(self, "Linux", init_process_enabled=True)
-        linux.drop_capabilities(ecs.Capability.ALL)
-        task.add_container(
-            "Process",
-            image=ecs.ContainerImage.from_registry(self.image.image_uri),
-            command=process.command,
-            environment=process.variables(catalogue_parameter),
-            port_mappings=[ecs.PortMapping(container_port=process.port, name=process.host_name)],
-            readonly_root_filesystem=True,
-            user="10001:10001",
-            linux_parameters=linux,
-            ulimits=[ecs.Ulimit(name=ecs.UlimitName.NOFILE, soft_limit=65_536, hard_limit=65_536)],
-            stop_timeout=Duration.seconds(30),
+        task.run(
+            self.image.image_uri,
+            process.command,
+            process.variables(catalogue_parameter),
+            port=ecs.PortMapping(container_port=process.port, name=process.host_name),
             health_check=ecs.HealthCheck(
                 command=["CMD", "python", "-m", "runtime.shared.health", "127.0.0.1", str(process.port)],
                 interval=Duration.seconds(10),
@@ -155,17 +136,9 @@ class FargateService(Construct):
                 retries=3,
                 start_period=Duration.seconds(60),
             ),
-            logging=ecs.LogDrivers.aws_logs(
-                stream_prefix=process.service,
-                log_group=self.log_group,
-                # A slow log must never stall a process: past the buffer, lines are lost instead.
-                mode=ecs.AwsLogDriverMode.NON_BLOCKING,
-            ),
-        )
-        accept(
-            task,
-            "AwsSolutions-ECS2",
+            log_group=self.log_group,
             reason="The variables are names and addresses; the one secret is read by its ARN, by the task's role",
-            expires=date(2027, 11, 20),
+            stop_timeout=Duration.seconds(30),
+            ulimits=[ecs.Ulimit(name=ecs.UlimitName.NOFILE, soft_limit=65_536, hard_limit=65_536)],
         )
         return task

@@ -3,26 +3,25 @@
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
-from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_events as events
-from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from config.model import Environment
 from config.records import Recipient
 from exchange_constructs.account_role import AccountRole
 from exchange_constructs.business_events import BusinessEvents
-from exchange_constructs.dead_letters import RETENTION, DeadLetters
+from exchange_constructs.dead_letters import DeadLetters
 from exchange_constructs.encryption_keys import EncryptionKeys
 from exchange_constructs.event_function import EventFunction
 from exchange_constructs.function_platform import FunctionPlatform
 from exchange_constructs.log_metric import DELIVERIES_LATE, LogMetrics
+from exchange_constructs.private_queue import PrivateQueue
 from exchange_constructs.record_bucket import RecordBucket
 from exchange_constructs.record_table import RecordTable
 from exchange_constructs.service_role import grant_decrypt_by
 from runtime.shared.business_events import ReportFiled
 
-ATTEMPTS_MAX: Final = 10
 TAKEN_FOR: Final = Duration.minutes(15)
 """So long a notice that was taken is out of sight: time to fetch a report before it is taken again."""
 
@@ -165,17 +164,7 @@ class RecipientDoor(Construct):
         super().__init__(scope, construct_id)
         key = platform.keys.messages
         unread = DeadLetters(self, "Unread", config=config, key=key, last=platform.last_letters)
-        self.notices = sqs.Queue(
-            self,
-            "Notices",
-            encryption=sqs.QueueEncryption.KMS,
-            encryption_master_key=key,
-            enforce_ssl=True,
-            retention_period=RETENTION,
-            visibility_timeout=TAKEN_FOR,
-            dead_letter_queue=sqs.DeadLetterQueue(queue=unread, max_receive_count=ATTEMPTS_MAX),
-            removal_policy=RemovalPolicy.RETAIN if config.retained else RemovalPolicy.DESTROY,
-        )
+        self.notices = PrivateQueue(self, "Notices", config=config, key=key, dead_letters=unread, taken_for=TAKEN_FOR)
         self.role = AccountRole(
             self,
             "Role",

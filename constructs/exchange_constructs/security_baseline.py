@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Final
 
-from aws_cdk import ArnFormat, Duration, RemovalPolicy, Stack
+from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_accessanalyzer as accessanalyzer
 from aws_cdk import aws_cloudtrail as cloudtrail
 from aws_cdk import aws_config as awsconfig
@@ -14,13 +14,13 @@ from aws_cdk import aws_guardduty as guardduty
 from aws_cdk import aws_inspectorv2 as inspector
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_securityhub as securityhub
-from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from config.model import Environment
 from exchange_constructs.audit_archive import audit_bucket_name
 from exchange_constructs.encryption_keys import audit_alias
 from exchange_constructs.nag import accept
+from exchange_constructs.private_queue import PrivateQueue
 from exchange_constructs.service_logs import ServiceLogs
 from exchange_constructs.service_role import ServiceRole
 
@@ -189,19 +189,7 @@ class SecurityBaseline(Construct):
         pack.add_resource_dependency(channel)
 
     def _add_findings(self, config: Environment, key: kms.IKey) -> None:
-        def queue(name: str, dead_letters: sqs.DeadLetterQueue | None) -> sqs.Queue:
-            return sqs.Queue(
-                self,
-                name,
-                encryption=sqs.QueueEncryption.KMS,
-                encryption_master_key=key,
-                enforce_ssl=True,
-                retention_period=Duration.days(14),
-                removal_policy=RemovalPolicy.RETAIN if config.retained else RemovalPolicy.DESTROY,
-                dead_letter_queue=dead_letters,
-            )
-
-        lost = queue("LostFindings", None)
+        lost = PrivateQueue(self, "LostFindings", config=config, key=key, dead_letters=None)
         accept(
             lost,
             "Serverless-SQSRedrivePolicy",
@@ -209,7 +197,7 @@ class SecurityBaseline(Construct):
             expires=date(2027, 11, 20),
             owner="security",
         )
-        self.findings = queue("Findings", sqs.DeadLetterQueue(queue=lost, max_receive_count=5))
+        self.findings = PrivateQueue(self, "Findings", config=config, key=key, dead_letters=lost, attempts_max=5)
         serious: dict[str, object] = {"severity": ["CRITICAL", "HIGH"]}
         patterns: dict[str, tuple[str, dict[str, object]]] = {
             "Threats": ("aws.guardduty", {"severity": [{"numeric": [">=", 4]}]}),

@@ -14,8 +14,8 @@ from aws_cdk import aws_servicediscovery as servicediscovery
 from constructs import Construct
 
 from config.model import Environment
+from exchange_constructs.container_task import TASKS, ContainerTask
 from exchange_constructs.encryption_keys import EncryptionKeys
-from exchange_constructs.fargate_service import TASKS
 from exchange_constructs.nag import accept
 from exchange_constructs.private_network import APPLICATION, PrivateNetwork
 from exchange_constructs.process import NAMESPACE
@@ -113,10 +113,6 @@ class TelemetryCollector(Construct):
             expires=date(2027, 11, 20),
             owner="security",
         )
-        start_role = ServiceRole(
-            self, "StartRole", service=TASKS, description="Pulls the collector's image and opens its logs"
-        )
-        start_role.add_managed_policy(cluster.image_pull)
         image = ecr_assets.DockerImageAsset(
             self,
             "Image",
@@ -126,45 +122,18 @@ class TelemetryCollector(Construct):
             platform=ecr_assets.Platform.LINUX_ARM64,
             asset_name="bursa-collector",
         )
-        task = ecs.FargateTaskDefinition(
-            self,
-            "Task",
-            cpu=256,
-            memory_limit_mib=512,
-            task_role=role,
-            execution_role=start_role,
-            runtime_platform=ecs.RuntimePlatform(
-                cpu_architecture=ecs.CpuArchitecture.ARM64,
-                operating_system_family=ecs.OperatingSystemFamily.LINUX,
-            ),
+        task = ContainerTask(
+            self, "Task", name=NAME, cpu_units=256, memory_mib=512, role=role, image_pull=cluster.image_pull
         )
-        linux = ecs.LinuxParameters(self, "Linux", init_process_enabled=True)
-        linux.drop_capabilities(ecs.Capability.ALL)
-        task.add_container(
-            "Process",
-            image=ecs.ContainerImage.from_registry(image.image_uri),
-            command=[f"--config=env:{CONFIGURATION}"],
-            environment={
-                CONFIGURATION: Stack.of(self).to_json_string(
-                    collector_configuration(config.region, prometheus.attr_prometheus_endpoint)
-                )
-            },
-            port_mappings=[ecs.PortMapping(container_port=PORT, name=NAME)],
-            readonly_root_filesystem=True,
-            user="10001:10001",
-            linux_parameters=linux,
+        settings = collector_configuration(config.region, prometheus.attr_prometheus_endpoint)
+        task.run(
+            image.image_uri,
+            [f"--config=env:{CONFIGURATION}"],
+            {CONFIGURATION: Stack.of(self).to_json_string(settings)},
+            port=ecs.PortMapping(container_port=PORT, name=NAME),
             health_check=ecs.HealthCheck(command=["CMD", "/healthcheck"]),
-            logging=ecs.LogDrivers.aws_logs(
-                stream_prefix=NAME,
-                log_group=ServiceLogs(self, "Logs", config=config, key=keys.logs),
-                mode=ecs.AwsLogDriverMode.NON_BLOCKING,
-            ),
-        )
-        accept(
-            task,
-            "AwsSolutions-ECS2",
+            log_group=ServiceLogs(self, "Logs", config=config, key=keys.logs),
             reason="The one variable is the collector's configuration, which names a region and an address",
-            expires=date(2027, 11, 20),
         )
         ecs.FargateService(
             self,

@@ -24,6 +24,7 @@ from constructs import Construct
 
 from config.model import Environment
 from exchange_constructs.nag import accept
+from exchange_constructs.parquet_table import ParquetTable
 from exchange_constructs.private_bucket import PrivateBucket
 from exchange_constructs.record_copies import RecordCopies
 from exchange_constructs.service_logs import ServiceLogs
@@ -145,21 +146,18 @@ class TradeLake(Construct):
         self._key.grant(grantee, "kms:Decrypt")
         self.accept_objects(grantee.policy, "trades/", why="Firehose names each object by the time it is written")
 
+    def catalogue_arns(self, *tables: str) -> list[str]:
+        """Return the ARNs that a call of the catalogue about `tables` names: Glue asks for all three kinds."""
+        stack, database = Stack.of(self), self._database.ref
+        paths = [["catalog"], ["database", database], *(["table", database, table] for table in tables)]
+        return [stack.format_arn(service="glue", resource=Fn.join("/", path)) for path in paths]
+
     def grant_look(self, grantee: ServiceRole) -> None:
         """Let `grantee` see how trades are laid out."""
-        stack = Stack.of(self)
         iam.Grant.add_to_principal(
             grantee=grantee,
             actions=["glue:GetDatabase", "glue:GetPartitions", "glue:GetTable", "glue:GetTables"],
-            resource_arns=[
-                stack.format_arn(service="glue", resource=resource)
-                for resource in (
-                    "catalog",
-                    Fn.join("/", ["database", self._database.ref]),
-                    Fn.join("/", ["table", self._database.ref, TABLE]),
-                    Fn.join("/", ["table", self._database.ref, VIEW_NAME]),
-                )
-            ],
+            resource_arns=self.catalogue_arns(TABLE, VIEW_NAME),
         )
 
     def grant_read(self, grantee: ServiceRole) -> None:
@@ -205,38 +203,24 @@ class TradeLake(Construct):
         stack = Stack.of(self)
         return str(stack.resolve(stack.get_logical_id(cast(CfnElement, self.raw.node.default_child))))
 
-    def _create_table(self) -> glue.CfnTable:
-        return glue.CfnTable(
+    def _create_table(self) -> ParquetTable:
+        return ParquetTable(
             self,
             "Table",
-            catalog_id=Stack.of(self).account,
-            database_name=self._database.ref,
-            table_input=glue.CfnTable.TableInputProperty(
-                name=TABLE,
-                description="Records of the trade stream; ask the view `trades` instead",
-                table_type="EXTERNAL_TABLE",
-                # Days are computed, not crawled: a new day can be asked for at once.
-                parameters={
-                    "classification": "parquet",
-                    "projection.enabled": "true",
-                    "projection.arrived.type": "date",
-                    "projection.arrived.format": "yyyy-MM-dd",
-                    "projection.arrived.range": f"{FIRST_DAY},NOW",
-                    "storage.location.template": f"s3://{self.raw.bucket_name}/trades/arrived=${{arrived}}",
-                },
-                partition_keys=[glue.CfnTable.ColumnProperty(name="arrived", type="date")],
-                storage_descriptor=glue.CfnTable.StorageDescriptorProperty(
-                    location=f"s3://{self.raw.bucket_name}/trades/",
-                    columns=[
-                        glue.CfnTable.ColumnProperty(name=name, type=kind) for name, kind in columns(TradeBatch).items()
-                    ],
-                    input_format="org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat",
-                    output_format="org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat",
-                    serde_info=glue.CfnTable.SerdeInfoProperty(
-                        serialization_library="org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe"
-                    ),
-                ),
-            ),
+            database=self._database.ref,
+            name=TABLE,
+            description="Records of the trade stream; ask the view `trades` instead",
+            location=f"s3://{self.raw.bucket_name}/trades/",
+            columns=columns(TradeBatch),
+            by_day="arrived",
+            # Days are computed, not crawled: a new day can be asked for at once.
+            parameters={
+                "projection.enabled": "true",
+                "projection.arrived.type": "date",
+                "projection.arrived.format": "yyyy-MM-dd",
+                "projection.arrived.range": f"{FIRST_DAY},NOW",
+                "storage.location.template": f"s3://{self.raw.bucket_name}/trades/arrived=${{arrived}}",
+            },
         )
 
     def _deliver(self, config: Environment, trades: TradeStream, logs_key: kms.IKey) -> None:
@@ -305,7 +289,6 @@ class TradeLake(Construct):
         )
 
     def _grant_write(self, role: ServiceRole) -> None:
-        stack = Stack.of(self)
         objects = self.raw.arn_for_objects("*")
         iam.Grant.add_to_principal(
             grantee=role,
@@ -320,14 +303,7 @@ class TradeLake(Construct):
         iam.Grant.add_to_principal(
             grantee=role,
             actions=["glue:GetTable", "glue:GetTableVersion", "glue:GetTableVersions"],
-            resource_arns=[
-                stack.format_arn(service="glue", resource=resource)
-                for resource in (
-                    "catalog",
-                    Fn.join("/", ["database", self._database.ref]),
-                    Fn.join("/", ["table", self._database.ref, TABLE]),
-                )
-            ],
+            resource_arns=self.catalogue_arns(TABLE),
         )
         self._key.grant(role, "kms:Decrypt", "kms:GenerateDataKey")
         accept(
