@@ -1,15 +1,20 @@
 """Market controls: halts that one operator makes alone, openings and limits that two more sign, and who sees to it."""
 
+from collections.abc import Sequence
+
 from aws_cdk import CfnOutput, Duration
 from aws_cdk import aws_events as events
 from constructs import Construct
 
 from config.model import Environment
 from exchange_constructs.account_role import AccountRole
+from exchange_constructs.business_events import BusinessEvents
 from exchange_constructs.event_function import EventFunction
 from exchange_constructs.function_platform import FunctionPlatform
 from exchange_constructs.log_metric import CONTROLS_AMISS, LogMetrics
 from exchange_constructs.record_table import RecordTable
+from runtime.controls.rules import HALTED, WITHDRAWALS
+from runtime.shared.business_events import CaseOpened
 from stacks.base_stack import ExchangeStack
 from stacks.data_stack import DataStack
 from stacks.engine_stack import EngineStack
@@ -49,6 +54,7 @@ class ControlsStack(ExchangeStack):
             self.register.grant_calls(writer.role, "GetItem", "UpdateItem")
             self._let_tell(writer, "DeleteItem", "GetItem", "PutItem")
             data.catalogue.grant_write(writer.role)
+        self._halt_on(config.controls.halting_cases)
         self.watch.on_schedule(
             "Minute", schedule=events.Schedule.rate(Duration.minutes(1)), description="Controls are as they are wanted"
         )
@@ -59,6 +65,24 @@ class ControlsStack(ExchangeStack):
         """Let a function tell the engine, and halt withdrawals or whatever `calls` to their table permit."""
         function.connections.allow_to_default_port(self._engine.engine.connections, "tells what operators want")
         self._withdrawals.register.grant_calls(function.role, *calls)
+
+    def _halt_on(self, cases: Sequence[str]) -> None:
+        """Pull the brake when a case says that money may be missing: whoever looks into it comes minutes later."""
+        of_event = events.EventField.from_path
+        self.brake.on_event(
+            "MoneyMissing",
+            bus=self._data.events.bus,
+            pattern=BusinessEvents.pattern(CaseOpened, detail={"kind": list(cases)}),
+            given=events.RuleTargetInput.from_object(
+                {
+                    "control_id": of_event("$.id"),
+                    "asked_by": "case",
+                    "kind": WITHDRAWALS,
+                    "value": HALTED,
+                    "reason": of_event("$.detail.kind"),
+                }
+            ),
+        )
 
     def _operators(self) -> None:
         brakeman = AccountRole(self, "Brakeman", description="Operators who halt")

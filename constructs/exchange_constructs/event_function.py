@@ -124,13 +124,21 @@ class EventFunction(Construct):
             grantee=grantee, actions=["lambda:InvokeFunction"], resource_arns=[self.function.function_arn]
         )
 
-    def on_event(self, name: str, *, bus: events.IEventBus | None, pattern: events.EventPattern) -> events.Rule:
+    def on_event(
+        self,
+        name: str,
+        *,
+        bus: events.IEventBus | None,
+        pattern: events.EventPattern,
+        given: events.RuleTargetInput | None = None,
+    ) -> events.Rule:
         """Wake the function with every event on `bus` that matches `pattern`. The rule lives in this stack.
 
-        None is the bus to which AWS tells what happens in the account.
+        None is the bus to which AWS tells what happens in the account. The function is `given` the event as it is,
+        unless told otherwise.
         """
         rule = events.Rule(self, name, event_bus=bus, event_pattern=pattern)
-        rule.add_target(self._target())
+        rule.add_target(self._target(given))
         return rule
 
     def on_schedule(self, name: str, *, schedule: events.Schedule, description: str) -> events.Rule:
@@ -213,9 +221,10 @@ class EventFunction(Construct):
             expires=date(2027, 11, 20),
         )
 
-    def _target(self) -> targets.LambdaFunction:
+    def _target(self, given: events.RuleTargetInput | None = None) -> targets.LambdaFunction:
         return targets.LambdaFunction(
             self.function,
+            event=given,
             dead_letter_queue=self.undelivered,
             max_event_age=EVENT_AGE_MAX,
             retry_attempts=EVENT_ATTEMPTS_MAX,

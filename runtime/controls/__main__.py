@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runtime.controls.approvals import approval_text
 from runtime.controls.register import Register, UnknownControlError
-from runtime.controls.rules import ADJUSTABLE, ALL, LIMITS, OPEN, STATUS, STATUSES, WITHDRAWALS
+from runtime.controls.rules import ADJUSTABLE, ALL, HALTED, LIMITS, OPEN, STATUS, STATUSES, WITHDRAWALS
 from runtime.shared.request_table import approvals_of
 from runtime.shared.settings import read_settings
 
@@ -74,7 +74,7 @@ class Tool:
 
     def halt_withdrawals(self, arguments: argparse.Namespace) -> str:
         """Halt every withdrawal."""
-        return self._brake(arguments, {"kind": WITHDRAWALS, "value": "halt"})
+        return self._brake(arguments, {"kind": WITHDRAWALS, "value": HALTED})
 
     def ask(self, arguments: argparse.Namespace) -> str:
         """Ask for what others must approve."""

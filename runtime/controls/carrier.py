@@ -9,6 +9,7 @@ from runtime.controls.approvals import NEEDED, valid
 from runtime.controls.register import ASKED, DONE, TAKEN, Register, Wanted, control_in
 from runtime.controls.rules import (
     ALL,
+    HALTED,
     KINDS,
     LIMITS,
     OPEN,
@@ -194,7 +195,7 @@ class Carrier:
         if not wanted.is_told:
             return True
         if kind == WITHDRAWALS:
-            return wanted.value == "halt" and not self.withdrawals.is_halted
+            return wanted.value == HALTED and not self.withdrawals.is_halted
         catalogue = self.markets.read()
         if kind == LIMITS:
             return with_limits(catalogue, symbol, json.loads(wanted.value)) != catalogue

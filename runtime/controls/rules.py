@@ -23,10 +23,11 @@ KINDS: Final = (STATUS, LIMITS, WITHDRAWALS)
 ALL: Final = "ALL"
 """Every market of the catalogue."""
 OPEN: Final = "open"
+HALTED: Final = "halt"
 SAFER_ALONE: Final = {
     (STATUS, "halt"): ("trading", "cancel-only", "halt"),
     (STATUS, "cancel-only"): ("trading", "cancel-only"),
-    (WITHDRAWALS, "halt"): (OPEN, "halt"),
+    (WITHDRAWALS, HALTED): (OPEN, HALTED),
 }
 """What one operator may do alone, and from where: cancel-only is safer than trading, and opens a halted market."""
 ADJUSTABLE: Final = (
@@ -81,7 +82,7 @@ def control_of(kind: str, symbol: str, value: str, limits: Mapping[str, str | in
         asked.settings(catalogue)
         with_limits(catalogue, symbol, limits)
         return asked
-    allowed = tuple(STATUSES) if kind == STATUS else (OPEN, "halt")
+    allowed = tuple(STATUSES) if kind == STATUS else (OPEN, HALTED)
     if value not in allowed:
         raise ControlError(f"value: must be one of {', '.join(allowed)}, was {value!r}")
     asked = Control(kind, "" if kind == WITHDRAWALS else symbol, value)

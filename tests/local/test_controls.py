@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -22,7 +23,9 @@ from local.delivery.dispatcher import Dispatcher
 from local.deploy import Deployment, deploy
 from local.supervisor import Supervisor
 from runtime.accounts.operations import deposit, open_account
+from runtime.business_metrics.measures import LedgerSum, ledger_case
 from runtime.controls import __main__ as tool
+from runtime.shared.business_events import EventPublisher
 from runtime.shared.catalogue import read_catalogue
 from runtime.shared.engine_link import EngineLink, linked
 from runtime.shared.messages import (
@@ -37,6 +40,7 @@ from runtime.shared.messages import (
     Rejected,
     SetMarketStatus,
 )
+from runtime.withdrawals.register import Register as WithdrawalRegister
 from tests.local.conftest import ACCOUNT, REGION, enforce_grants
 
 WAIT_S = 120.0
@@ -208,6 +212,24 @@ def test_one_halts_two_open_and_trading_goes_on(world: World, run: Run) -> None:
     assert isinstance(world.order("fourth"), OrderPlaced)
     shown = json.loads(run("show", "open-0001"))
     assert (shown["status"], len(shown["approved_by"])) == ("done", 2)
+
+
+def test_a_case_of_missing_money_halts_withdrawals_before_anybody_looked(world: World, run: Run) -> None:
+    register = WithdrawalRegister(world.ref("Withdrawals/Register", "AWS::DynamoDB::GlobalTable"))
+    assert not register.is_halted
+    bus = EventPublisher(world.ref("Data/", "AWS::Events::EventBus"))
+    apart = ledger_case([LedgerSum(asset="USDT", balances=1, postings=0)], 0)
+    bus.publish(apart.model_copy(update={"kind": "ledger-apart"}))  # a person decides about those
+    bus.publish(apart)
+    deadline = time.monotonic() + WAIT_S
+    while not register.is_halted:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    table = boto3.resource("dynamodb").Table(world.ref("Controls/Register", "AWS::DynamoDB::GlobalTable"))
+    (halt,) = [each for each in table.scan(ConsistentRead=True)["Items"] if each.get("asked_by") == "case"]
+    assert (halt["kind"], halt["value"], halt["reason"]) == ("withdrawals", "halt", "ledger-sum")
+    told = run("ask", "withdrawals", "open", "--reason", "found", "--id", "open-0003", "--asked-by", "budi")
+    assert "waits for approvals" in told
 
 
 def test_the_brake_opens_nothing_and_says_why(run: Run) -> None:

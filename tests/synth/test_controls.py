@@ -1,6 +1,7 @@
 """Who may halt, who may open, and that the one who halts has no way to open."""
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +9,10 @@ import pytest
 
 from config.environments import DEV
 from config.model import ConfigError, checked
+from local.delivery.inputs import shaped
+from runtime.business_metrics.measures import LedgerSum, ledger_case
 from runtime.controls.carrier import AMISS
+from runtime.controls.handler import ControlAsked
 
 
 def listed(value: Any) -> list[Any]:
@@ -83,8 +87,29 @@ def test_what_writes_the_catalogue_runs_once_at_a_time_and_the_watch_every_minut
     }
     approvers = functions["approve"]["Environment"]["Variables"]["APPROVERS"]
     assert approvers.split(",") == list(exchange.config.controls.approvers)
-    (rule,) = (each for path, each in exchange.of_type("AWS::Events::Rule") if path.startswith("Controls/"))
-    assert rule["ScheduleExpression"] == "rate(1 minute)"
+    (schedule,) = (
+        each["ScheduleExpression"]
+        for path, each in exchange.of_type("AWS::Events::Rule")
+        if path.startswith("Controls/Watch")
+    )
+    assert schedule == "rate(1 minute)"
+
+
+def test_a_case_of_money_that_may_be_missing_pulls_the_brake_on_withdrawals(exchange: Any) -> None:
+    (rule,) = (each for path, each in exchange.of_type("AWS::Events::Rule") if path.startswith("Controls/Brake"))
+    ledger = ledger_case([LedgerSum(asset="USDT", balances=1, postings=0)], 0)
+    assert rule["EventPattern"] == {
+        "source": [ledger.source],
+        "detail-type": [ledger.detail_type],
+        "detail": {"kind": list(exchange.config.controls.halting_cases)},
+    }
+    assert ledger.kind in exchange.config.controls.halting_cases
+    (target,) = rule["Targets"]
+    assert "BrakeFunction" in exchange.text(target["Arn"])
+    template = target["InputTransformer"]["InputTemplate"]
+    event = {"id": "6a7e8feb-b491-4cf7-a9f1-bf3703467718", "detail": {"kind": ledger.kind}}
+    asked = ControlAsked.model_validate(json.loads(shaped(target, event, "arn:aws:events:x:1:rule/r")))
+    assert (asked.kind, asked.value, asked.reason) == ("withdrawals", "halt", ledger.kind), template
 
 
 @pytest.mark.parametrize(
@@ -96,10 +121,25 @@ def test_what_writes_the_catalogue_runs_once_at_a_time_and_the_watch_every_minut
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(approvers: tuple[str, ...], message: str) -> None:
-    wrong = dataclasses.replace(DEV, controls=dataclasses.replace(DEV.controls, approvers=approvers))
+    assert message in refusal_of(approvers=approvers)
+
+
+@pytest.mark.parametrize(
+    ("cases", "message"),
+    [
+        ((), "controls.halting_cases"),
+        (("ledger-sum", "ledger-sum"), "controls.halting_cases: must name each kind once"),
+        (("wash-trade",), "must be 'ledger-sum', 'ledger-apart' or 'reserve-short', was 'wash-trade'"),
+    ],
+)
+def test_only_cases_of_missing_money_halt_withdrawals(cases: tuple[str, ...], message: str) -> None:
+    assert message in refusal_of(halting_cases=cases)
+
+
+def refusal_of(**wrong: Any) -> str:
     with pytest.raises(ConfigError) as refused:
-        checked(wrong)
-    assert message in str(refused.value)
+        checked(dataclasses.replace(DEV, controls=dataclasses.replace(DEV.controls, **wrong)))
+    return str(refused.value)
 
 
 def test_what_stays_looser_than_wanted_wakes_somebody_and_so_does_silence(exchange: Any) -> None:
