@@ -38,6 +38,10 @@ export function TicketPanel(props: Props) {
 
   const submit = async (event: SubmitEvent): Promise<void> => {
     event.preventDefault();
+    if (busy()) {
+      return;
+    }
+    const { elements } = event.currentTarget as HTMLFormElement; // gone from the event after the first wait
     setBusy(true);
     try {
       await place(props.account.signer, props.ticket, props.rules);
@@ -46,6 +50,7 @@ export function TicketPanel(props: Props) {
         throw error;
       }
       setProblem(error);
+      (elements.namedItem(error.field) as HTMLElement | null)?.focus();
     } finally {
       setBusy(false);
     }
@@ -95,7 +100,8 @@ export function TicketPanel(props: Props) {
         )}
       </Show>
       <Show when={props.account.refusal()}>{(text) => <p class="problem">Key refused: {text()}</p>}</Show>
-      <button type="submit" class={`send ${props.ticket.side.toLowerCase()}`} disabled={busy()}>
+      {/* Not disabled, which would take the focus away from it. */}
+      <button type="submit" class={`send ${props.ticket.side.toLowerCase()}`} aria-disabled={busy()}>
         {busy() ? "Sending…" : `${buying() ? "Buy" : "Sell"} ${props.rules.base}`}
       </button>
     </form>
