@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 from moto.events.models import EventPattern
 
-from runtime.shared.business_events import EVENTS, BusinessEvent, draft4_schema, read_event
+from runtime.shared.business_events import EVENTS, BusinessEvent, CaseOpened, draft4_schema, read_event
 from tests.runtime.shared.events import SAMPLES
 
 REACHES = {  # rule → what it wakes for: detail type, and which of several
@@ -25,6 +25,7 @@ REACHES = {  # rule → what it wakes for: detail type, and which of several
     "Connectors/BankRequested": {"payout.requested"},
     "Connectors/ScreeningRequested": {"address.screening-requested"},
     "Reporting/DeliveryCourierFiled": {"report.filed trades"},
+    "Controls/BrakeMoneyMissing": {"case.opened ledger-sum"},
 }
 
 
@@ -33,7 +34,7 @@ def listed(value: Any) -> list[Any]:
 
 
 def label(event: BusinessEvent) -> str:
-    which = getattr(event, "partner", "") or getattr(event, "report", "")
+    which = event.kind if isinstance(event, CaseOpened) else getattr(event, "partner", getattr(event, "report", ""))
     return f"{event.detail_type} {which}".strip()
 
 

@@ -65,6 +65,7 @@ SAMPLES: tuple[BusinessEvent, ...] = tuple(
                 "evidence": "s3://evidence/c1",
             },
         ),
+        (CaseOpened, {"case_id": "c2", "kind": "ledger-sum", "severity": "critical"}),
         (PriceNotice, {"symbol": "BTCUSDT", "from_ticks": 100, "to_ticks": 105, "window_s": 300}),
         (ReferencePriceStopped, {"symbol": "BTCUSDT", "reason": "stale"}),
         (ReportFiled, {"report": "trades", "period": "2026-11-25", "location": "s3://reports/trades-2026-11-25.csv"}),
