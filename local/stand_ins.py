@@ -4,8 +4,10 @@ An Ethereum node has a simulated chain in its place, which every node of it shar
 our own prices.
 """
 
+import contextlib
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -13,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from typing import Any, Final, LiteralString
 
@@ -25,6 +28,8 @@ from local.simulated_chain import CHAIN_ID
 from local.supervisor import Probe, Program, tcp_probe
 
 HOST: Final = "127.0.0.1"
+PORTS: Final = range(20_000, 32_000)
+"""Where `free_port` looks; Linux makes outgoing connections from 32768 on, others from 49152."""
 NODE_ADDRESSES: Final = (f"{HOST}:8545", f"{HOST}:5052")
 """Where an Ethereum node listens on its own host: execution and consensus client."""
 SIMULATED: Final = ("ethereum", str(CHAIN_ID))
@@ -42,6 +47,7 @@ _SETTINGS: Final[Mapping[str, str]] = {
     "log_timezone": "UTC",
     "timezone": "UTC",
 }
+_tried: Final = count(random.randrange(len(PORTS)))  # noqa: S311 - so that two processes seldom try the same
 _OTHERS_ENTER: Final = 0o001
 _OTHERS_READ: Final = 0o004
 
@@ -51,10 +57,17 @@ class StandInError(RuntimeError):
 
 
 def free_port() -> int:
-    """Return a loopback port that is free now."""
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        return int(listener.getsockname()[1])
+    """Return a loopback port that is free now, another one each time.
+
+    It is below those that systems take for outgoing connections, which an exchange makes hundreds of as it starts: one
+    of these could have the port before the process that is to listen there. Raises StandInError when all are taken.
+    """
+    for _ in PORTS:
+        port = PORTS[next(_tried) % len(PORTS)]
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind((HOST, port))
+            return port
+    raise StandInError(f"no port of {HOST} from {PORTS.start} to {PORTS.stop - 1} is free")
 
 
 def postgres(state: Path, password: str, port: int) -> Program:

@@ -1,6 +1,7 @@
 """The local servers: they start from nothing, keep what they were told, and let in whom the templates declare."""
 
 import asyncio
+import socket
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -11,7 +12,7 @@ import redis
 
 from exchange_constructs.ticker_cache import ACCESS
 from local.control import birth
-from local.stand_ins import HOST, conninfo, ensure_databases, free_port, postgres, valkey
+from local.stand_ins import HOST, StandInError, conninfo, ensure_databases, free_port, postgres, valkey
 from local.supervisor import Program, Supervisor
 from runtime.gateway.cache_login import TokenLogin
 from runtime.gateway.limits import ValkeyCounts
@@ -33,6 +34,18 @@ def during(tmp_path: Path, body: Any, *programs: Program) -> None:
         assert not any(birth(pid) for pid in pids)
 
     asyncio.run(main())
+
+
+def test_a_free_port_is_another_each_time_and_none_that_an_outgoing_connection_could_take() -> None:
+    found = [free_port() for _ in range(200)]
+    assert len(set(found)) == len(found)
+    outgoing = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    first = int(outgoing.read_text().split()[0]) if outgoing.exists() else 49_152
+    assert max(found) < first
+    with socket.socket() as taken, patch("local.stand_ins.PORTS", range(found[0], found[0] + 1)):
+        taken.bind((HOST, found[0]))
+        with pytest.raises(StandInError, match=f"no port of {HOST} from {found[0]} to {found[0]} is free"):
+            free_port()
 
 
 def login(port: int, password: str) -> psycopg.Connection[Any]:
