@@ -1,13 +1,17 @@
 """An embedded AWS for tests: one server, emptied by whoever asks for a fresh one."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from local.cloud import Cloud
-from local.deploy import Deployment
+from local import services
+from local.assembly import read_assembly
+from local.cloud import Cloud, StandIns
+from local.delivery.dispatcher import Dispatcher
+from local.deploy import Deployment, deploy
 from local.grants.book import written
 from local.grants.guard import Guard
 
@@ -42,3 +46,41 @@ def enforce_grants(cloud: Cloud, deployment: Deployment, folder: Path) -> None:
         return iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
 
     cloud.guard(Guard(written(deployment, managed), folder / "grants.jsonl", is_enforced=True))
+
+
+def until(holds: Callable[[], Any], wait_s: float = 60.0) -> Any:
+    """Return what `holds` returns once it is true; fail after `wait_s`."""
+    deadline = time.monotonic() + wait_s
+    while not (value := holds()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return value
+
+
+@pytest.fixture(scope="module")
+def delivered(
+    exchanges: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Cloud, Deployment]]:
+    """The dev environment without processes: its functions run, and every grant is enforced."""
+    folder = tmp_path_factory.mktemp("delivered")
+    cloud = Cloud(
+        folder / "cloud", account=ACCOUNT, region=REGION, stand_ins=StandIns(("127.0.0.1", 1), ("127.0.0.1", 2))
+    )
+    cloud.start()
+    deployment = deploy(read_assembly(exchanges["dev"].folder.parent, "dev"), cloud)
+    declared = services.declared(deployment)
+    injected = services.Injected(cloud=cloud, state=folder, ports={each.name: [1] * each.count for each in declared})
+    addresses = services.addresses_of(declared, injected)
+    (folder / "logs").mkdir()
+    dispatcher = Dispatcher(
+        deployment,
+        cloud,
+        logs=folder / "logs",
+        inline=folder / "inline",
+        inject=lambda function: services.function_variables(function, addresses, injected),
+    )
+    dispatcher.start()
+    enforce_grants(cloud, deployment, folder)
+    yield cloud, deployment
+    dispatcher.stop()
+    cloud.stop()

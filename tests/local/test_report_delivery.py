@@ -1,8 +1,6 @@
 """From a filed report to a notice, a fetch and its registration, through the templates, with every grant enforced."""
 
 import json
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -11,18 +9,14 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local import services
-from local.assembly import read_assembly
 from local.callers import Caller
-from local.cloud import Cloud, StandIns
-from local.delivery.dispatcher import Dispatcher
-from local.deploy import Deployment, deploy
+from local.cloud import Cloud
+from local.deploy import Deployment
 from runtime.reporting.files import manifest_of, report
 from runtime.shared.business_day import JAKARTA
 from runtime.shared.business_events import EventPublisher, ReportFiled
-from tests.local.conftest import ACCOUNT, REGION, enforce_grants
+from tests.local.conftest import REGION, until
 
-WAIT_S = 60.0
 YESTERDAY = datetime.now(JAKARTA).date() - timedelta(days=1)
 KEY = f"trades/{YESTERDAY.year}/trades-{YESTERDAY}"
 
@@ -83,39 +77,9 @@ class World:
         return found
 
 
-def until(holds: Callable[[], Any]) -> Any:
-    """Return what `holds` returns once it is true."""
-    deadline = time.monotonic() + WAIT_S
-    while not (value := holds()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return value
-
-
 @pytest.fixture(scope="module")
-def world(exchanges: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("delivery")
-    cloud = Cloud(
-        folder / "cloud", account=ACCOUNT, region=REGION, stand_ins=StandIns(("127.0.0.1", 1), ("127.0.0.1", 2))
-    )
-    cloud.start()
-    deployment = deploy(read_assembly(exchanges["dev"].folder.parent, "dev"), cloud)
-    declared = services.declared(deployment)
-    injected = services.Injected(cloud=cloud, state=folder, ports={each.name: [1] * each.count for each in declared})
-    addresses = services.addresses_of(declared, injected)
-    (folder / "logs").mkdir()
-    dispatcher = Dispatcher(
-        deployment,
-        cloud,
-        logs=folder / "logs",
-        inline=folder / "inline",
-        inject=lambda function: services.function_variables(function, addresses, injected),
-    )
-    dispatcher.start()
-    enforce_grants(cloud, deployment, folder)
-    yield World(cloud, deployment)
-    dispatcher.stop()
-    cloud.stop()
+def world(delivered: tuple[Cloud, Deployment]) -> World:
+    return World(*delivered)
 
 
 def test_a_filed_report_is_offered_fetched_by_the_recipient_and_registered(world: World) -> None:

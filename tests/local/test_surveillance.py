@@ -1,25 +1,19 @@
 """From a queue or a stream to a case, through the templates: mappings, functions, grants, table, bucket and bus."""
 
 import json
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from local import services
-from local.assembly import read_assembly
-from local.cloud import Cloud, StandIns
-from local.delivery.dispatcher import Dispatcher
-from local.deploy import Deployment, deploy
+from local.cloud import Cloud
+from local.deploy import Deployment
 from runtime.shared.trade_records import encode_batch
 from runtime.surveillance.findings import ANOMALY, WASH_TRADE, Finding, encode_finding
-from tests.local.conftest import ACCOUNT, REGION, enforce_grants
+from tests.local.conftest import until
 from tests.runtime.anomaly.test_function import with_burst
 from tests.runtime.shared.test_lake_rows import row_problems
 
-WAIT_S = 60.0
 FOUND = Finding(WASH_TRADE, 1, "BTCUSDT", (1000, 1001), (7,), (), 1_790_000_000_000_000, 1_790_000_000_000_000, {})
 
 
@@ -68,39 +62,9 @@ class World:
         return sum(int(told["Attributes"][name]) for name in names)
 
 
-def until(holds: Callable[[], Any]) -> Any:
-    """Return what `holds` returns once it is true."""
-    deadline = time.monotonic() + WAIT_S
-    while not (value := holds()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return value
-
-
 @pytest.fixture(scope="module")
-def world(exchanges: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("surveillance")
-    cloud = Cloud(
-        folder / "cloud", account=ACCOUNT, region=REGION, stand_ins=StandIns(("127.0.0.1", 1), ("127.0.0.1", 2))
-    )
-    cloud.start()
-    deployment = deploy(read_assembly(exchanges["dev"].folder.parent, "dev"), cloud)
-    declared = services.declared(deployment)
-    injected = services.Injected(cloud=cloud, state=folder, ports={each.name: [1] * each.count for each in declared})
-    addresses = services.addresses_of(declared, injected)
-    (folder / "logs").mkdir()
-    dispatcher = Dispatcher(
-        deployment,
-        cloud,
-        logs=folder / "logs",
-        inline=folder / "inline",
-        inject=lambda function: services.function_variables(function, addresses, injected),
-    )
-    dispatcher.start()
-    enforce_grants(cloud, deployment, folder)
-    yield World(cloud, deployment)
-    dispatcher.stop()
-    cloud.stop()
+def world(delivered: tuple[Cloud, Deployment]) -> World:
+    return World(*delivered)
 
 
 def test_a_finding_in_the_queue_becomes_one_case_that_reaches_the_reviewers(world: World) -> None:
