@@ -62,6 +62,14 @@ WATCH_BADGE = """
             .observe(badge, {subtree: true, childList: true, characterData: true});
     })()
 """
+BOOK = """
+    ["Bids", "Asks"].map(side =>
+        [...document.querySelectorAll(`[aria-label=${side}] .price`)].map(price => price.textContent))
+"""
+TEXTS = """
+    const found = document.evaluate(arguments[0], document, null, XPathResult.ORDERED_NODE_SNAPSHOT_TYPE, null);
+    return Array.from({length: found.snapshotLength}, (_, index) => found.snapshotItem(index).textContent);
+"""
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 """The name that WebDriver gives to a reference to an element."""
 
@@ -109,17 +117,9 @@ class Browser:
         )
 
     def texts(self, xpath: str) -> list[str]:
-        """Return the text of all that match, spaces joined."""
-        found = self._post("/elements", {"using": "xpath", "value": xpath})
-        texts = (self.script_on(element, "arguments[0].textContent") for element in found)
-        return [" ".join(text.split()) for text in texts if text is not None]
-
-    def script_on(self, element: dict[str, str], code: str) -> Any:
-        """Return what `code` says of the element; None when it has left the page."""
-        try:
-            return self._post("/execute/sync", {"script": f"return {code}", "args": [element]})
-        except urllib.error.HTTPError:
-            return None
+        """Return the text of all that match, spaces joined, as of one moment."""
+        texts = self._post("/execute/sync", {"script": TEXTS, "args": [xpath]})
+        return [" ".join(text.split()) for text in texts]
 
     def click(self, xpath: str) -> None:
         element = wait_for(f"{xpath} to click", lambda: self._post("/elements", {"using": "xpath", "value": xpath}))[0]
@@ -196,9 +196,10 @@ def live(browser: Browser) -> bool:
     return any(text.startswith("Live") for text in browser.texts("//output[@aria-label='Connection']"))
 
 
-def prices(browser: Browser, side: str) -> list[Decimal]:
-    rows = browser.texts(f"//div[@aria-label='{side}']//*[contains(@class, 'price')]")
-    return [Decimal(text.replace(",", "")) for text in rows]
+def book(browser: Browser) -> tuple[list[Decimal], list[Decimal]]:
+    """Return the prices of bids and asks, best first: both of one moment, since the market moves between two looks."""
+    bids, asks = browser.script(BOOK)
+    return [Decimal(text.replace(",", "")) for text in bids], [Decimal(text.replace(",", "")) for text in asks]
 
 
 def messages(browser: Browser) -> str:
@@ -220,7 +221,7 @@ def test_anyone_sees_the_market(browser: Browser, demo: dict[str, Any]) -> None:
     browser.resize(1280, 800)
     browser.open(demo["ui_url"])
     wait_for("a live book", lambda: live(browser))
-    bids, asks = prices(browser, "Bids"), prices(browser, "Asks")
+    bids, asks = book(browser)
     assert bids == sorted(bids, reverse=True)
     assert asks == sorted(asks)
     assert bids[0] < asks[0]
@@ -234,11 +235,11 @@ def test_another_market(page: Browser, demo: dict[str, Any]) -> None:
     other = demo["symbols"][-1]
     page.click(f"//option[@value='{other}']")
     wait_for("the other market", lambda: page.texts("//section[@aria-label='Candles']//h2") == [other])
-    wait_for("its book", lambda: live(page) and prices(page, "Bids"))
+    wait_for("its book", lambda: live(page) and book(page)[0])
     url = f"{demo['rest_url']}/api/v3/ticker/bookTicker?symbol={other}"
     with urllib.request.urlopen(url, timeout=10) as response:
         best = Decimal(json.load(response)["bidPrice"])
-    assert abs(prices(page, "Bids")[0] - best) < best / 50
+    assert abs(book(page)[0][0] - best) < best / 50
 
 
 def test_the_key_stays_in_the_tab(page: Browser) -> None:
@@ -316,7 +317,8 @@ def test_a_lost_update_is_noticed_and_healed(page: Browser) -> None:
     page.script("window.lose = 1")
     wait_for("the gap", lambda: "Gap: resynchronising" in page.script("window.seen"))
     wait_for("a live book", lambda: live(page))
-    assert prices(page, "Bids")[0] < prices(page, "Asks")[0]
+    bids, asks = book(page)
+    assert bids[0] < asks[0]
 
 
 def test_a_lost_connection_comes_back(page: Browser) -> None:
