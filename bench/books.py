@@ -32,7 +32,7 @@ def read_lines(path: Path, count: int) -> list[Line]:
 
 def ours(lines: list[Line]) -> Run:
     """Run the engine's own book."""
-    from runtime.engine.book import BookOrder, OrderBook  # noqa: PLC0415 - not installed beside the rivals
+    from runtime.engine.book import OrderBook  # noqa: PLC0415 - not installed beside the rivals
     from runtime.shared.messages import GTC, LIMIT, STP_NONE, PlaceOrder  # noqa: PLC0415
 
     work = [
@@ -40,18 +40,15 @@ def ours(lines: list[Line]) -> Run:
         for kind, order_id, side, price, lots in lines
     ]
     book = OrderBook()
-    take, rest, remove, orders = book.take, book.rest, book.remove, book.orders
+    add, remove, orders = book.add, book.remove, book.orders
     tape: list[tuple[int, int, int, int]] = []
     started = time.process_time()
     for order_id, command in work:
         if command is None:
             remove(orders[order_id])
             continue
-        order = BookOrder(order_id, command, 0)
-        for maker, filled in take(order).fills:
+        for maker, filled in add(order_id, command, 0).fills:
             tape.append((maker.order_id, order_id, maker.price, filled))
-        if order.remaining:
-            rest(order)
     spent = time.process_time() - started
     return spent, len(tape), sum(lots for _, _, _, lots in tape)
 

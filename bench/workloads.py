@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from runtime.engine.book import BookOrder, OrderBook
+from runtime.engine.book import OrderBook
 from runtime.shared.messages import BUY, GTC, LIMIT, SELL, STP_NONE, PlaceOrder
 
 
@@ -67,12 +67,11 @@ class Tape:
 
     def add(self, order_id: int, side: int, price: int, lots: int) -> int:
         """Match, rest the remainder, return it."""
-        order = BookOrder(order_id, PlaceOrder(0, 0, side, LIMIT, GTC, price, lots, 0, "", STP_NONE), 0)
-        for maker, filled in self.book.take(order).fills:
+        command = PlaceOrder(0, 0, side, LIMIT, GTC, price, lots, 0, "", STP_NONE)
+        for maker, filled in self.book.add(order_id, command, 0).fills:
             self.trades.append((maker.order_id, order_id, maker.price, filled))
-        if order.remaining:
-            self.book.rest(order)
-        return order.remaining
+            lots -= filled
+        return lots
 
     def cancel(self, order_id: int) -> None:
         """Take an order off."""

@@ -285,6 +285,14 @@ class OrderBook:
         """Return every live order of `side`, best price first, oldest first within a price."""
         return [order for price, _ in self.levels(side) for order in self._levels[side][price].orders()]
 
+    def add(self, order_id: int, command: PlaceOrder, time_us: int) -> Taken:
+        """Match the order of `command`, then rest what remains: for a bare book. The engine settles in between."""
+        order = BookOrder(order_id, command, time_us)
+        taken = self.take(order)
+        if order.remaining:
+            self.rest(order)
+        return taken
+
     def rest(self, order: BookOrder) -> int:
         """Put `order`, which must not cross, at the end of its level; return the lots of that level."""
         side = order.side
