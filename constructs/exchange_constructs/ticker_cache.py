@@ -15,7 +15,7 @@ from exchange_constructs.private_network import DATA
 PORT: Final = 6379
 ENGINE: Final = "valkey"
 KEYS: Final = "limits:*"
-"""What gateways keep here: counts, see `runtime/gateway/limits.py`."""
+"""What gateways keep here: counts, see `runtime/gateway/limit_sharing.py`."""
 COMMANDS: Final = ("incrby", "expire")
 """What gateways send once they are signed in; signing in itself, HELLO and AUTH, is allowed to everybody."""
 ACCESS: Final = " ".join(("on", f"~{KEYS}", "resetchannels", "-@all", *(f"+{command}" for command in COMMANDS)))

@@ -15,7 +15,7 @@ from local.control import birth
 from local.stand_ins import HOST, StandInError, conninfo, ensure_databases, free_port, postgres, valkey
 from local.supervisor import Program, Supervisor
 from runtime.gateway.cache_login import TokenLogin
-from runtime.gateway.limits import ValkeyCounts
+from runtime.gateway.limit_sharing import ValkeyCounts
 
 CLUSTERS = {"cluster": {"dbname": "ledger"}}
 

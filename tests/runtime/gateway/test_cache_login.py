@@ -14,7 +14,7 @@ from redis.exceptions import AuthenticationError
 
 from runtime.gateway import cache_login as module
 from runtime.gateway.cache_login import TokenLogin, cache_login, connect_token
-from runtime.gateway.limits import TROUBLE
+from runtime.gateway.limit_sharing import TROUBLE
 
 REGION = "ap-southeast-3"
 NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,39}", fullmatch=True)

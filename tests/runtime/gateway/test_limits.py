@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from config.markets import CATALOGUE
 from runtime.gateway.errors import ApiError
+from runtime.gateway.limit_sharing import share_counts
 from runtime.gateway.limits import (
     BAN_FIRST_S,
     KEYS_MAX,
@@ -16,7 +17,6 @@ from runtime.gateway.limits import (
     Limiter,
     LimitSettings,
     client_network,
-    share_counts,
 )
 
 MINUTE = 1_700_000_040.0
@@ -204,7 +204,7 @@ async def exchange_counts(store: Store, *limiters: Limiter) -> None:
 
 
 def test_gateways_see_what_others_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.gateway.limits.SHARE_INTERVAL_S", 0.001)
+    monkeypatch.setattr("runtime.gateway.limit_sharing.SHARE_INTERVAL_S", 0.001)
     clock, store = Clock(), Store()
     one, two = limiter(clock, weight_per_minute=10), limiter(clock, weight_per_minute=10)
     one.charge(ANA, 6)
@@ -220,8 +220,8 @@ def test_gateways_see_what_others_counted(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_without_valkey_each_gateway_counts_alone_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.gateway.limits.SHARE_INTERVAL_S", 0.001)
-    monkeypatch.setattr("runtime.gateway.limits.SHARE_RETRY_S", 0.001)
+    monkeypatch.setattr("runtime.gateway.limit_sharing.SHARE_INTERVAL_S", 0.001)
+    monkeypatch.setattr("runtime.gateway.limit_sharing.SHARE_RETRY_S", 0.001)
     clock, store = Clock(), Store()
     one = limiter(clock, weight_per_minute=10)
     store.is_down = True
