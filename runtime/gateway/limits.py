@@ -60,8 +60,11 @@ class Rate:
         """Describe `limit` of `kind` per `interval_num` of `interval`."""
         self.limit = limit
         self.members = RateLimit(kind, interval, interval_num, limit)
-        self.head = msgspec.json.encode(self.members)[:-1]
-        """The JSON object, still open for the count."""
+        self._head = msgspec.json.encode(self.members)[:-1]
+
+    def with_count(self, count: int) -> bytes:
+        """Return the limit and how much of it is used, as JSON."""
+        return b'%b,"count":%d}' % (self._head, count)
 
 
 Key = str | int

@@ -166,6 +166,7 @@ def _named(prefix: str, name: str) -> str:
 
 _LIST_ID: Final = Parameter("listClientOrderId", params.client_id)
 _TRIGGER: Final = ("stopPrice", "trailingDelta")
+_COMMON: Final = ("side", "quantity")
 PLACE_OCO: Final = (
     *(SYMBOL, _LIST_ID, *_side_and_quantity("")),
     *_leg("above", _ABOVE_BELOW, *_TRIGGER),
@@ -215,17 +216,15 @@ _FORBIDDEN: Final = {
 
 def new_order(values: Values, account: int) -> PlaceOrder:
     """Return the command for the parameters of NEW_ORDER. Raises the documented error of the first thing wrong."""
-    return _order(values, "", account, values["symbol"], values.get("newClientOrderId", ""))
+    return _order(values, account, values["symbol"], values.get("newClientOrderId", ""))
 
 
 def _order(
-    values: Values, prefix: str, account: int, listing: Listing, client_order_id: str, common: str | None = None
+    values: Values, account: int, listing: Listing, client_order_id: str, prefix: str = "", common: str = ""
 ) -> PlaceOrder:
-    """Return the command for the parameters behind `prefix`; side and quantity may be behind another, `common`."""
-    outer = prefix if common is None else common
-    order_type: int = values[_named(prefix, "type")]
-    own = {name: values[_named(prefix, name)] for name in _OWN if _named(prefix, name) in values}
-    own |= {name: values[_named(outer, name)] for name in ("side", "quantity") if _named(outer, name) in values}
+    """Return the command for the parameters behind `prefix`; side and quantity are behind another, `common`."""
+    own = values if not prefix else _of_leg(values, prefix, common)
+    order_type: int = own["type"]
     for name in _FORBIDDEN[order_type]:
         if name in own:
             raise NOT_REQUIRED.error(_named(prefix, name))
@@ -260,7 +259,13 @@ def _order(
     )
 
 
-_OWN: Final = ("quoteOrderQty", "price", "timeInForce", "icebergQty", *_TRIGGER)
+_OF_LEG: Final = ("type", "price", "timeInForce", "icebergQty", *_TRIGGER)
+
+
+def _of_leg(values: Values, prefix: str, common: str) -> Values:
+    """Return the parameters of one order of a list under the names that they have for an order alone."""
+    named = {name: _named(prefix, name) for name in _OF_LEG} | {name: _named(common, name) for name in _COMMON}
+    return {name: values[sent] for name, sent in named.items() if sent in values}
 
 
 def _trigger(own: Values, prefix: str, order_type: int, listing: Listing) -> tuple[int, int]:
@@ -317,7 +322,7 @@ def _list(values: Values, account: int, kind: int, legs: list[tuple[str, str]]) 
         kind,
         values.get("listClientOrderId") or new_client_order_id(),
         [
-            _order(values, prefix, account, listing, values.get(_named(prefix, "clientOrderId"), ""), common)
+            _order(values, account, listing, values.get(_named(prefix, "clientOrderId"), ""), prefix, common)
             for prefix, common in legs
         ],
     )

@@ -107,6 +107,7 @@ class _Frame(Struct, gc=False):
     params: dict[str, Any] | None = None
 
 
+_decode_id: Final = msgspec.json.Decoder(int | str | None).decode
 _decode_frame: Final = msgspec.json.Decoder(_Frame, float_hook=str).decode  # a signature is over the digits as sent
 
 
@@ -386,11 +387,12 @@ class ApiSession:
     def _rate_limits(self, used_weight: int, order_counts: tuple[int, int] | None = None, tier: str = "") -> bytes:
         """Return the member that tells how much of the limits is used."""
         limiter = self._exchange.limiter
-        used = [(limiter.weight_rate, used_weight)]
-        if order_counts is not None:
-            used = [*zip(limiter.order_rates(tier), order_counts, strict=True), *used]
-        shown = b",".join(b'%b,"count":%d}' % (rate.head, count) for rate, count in used)
-        return b',"rateLimits":[%b]' % shown
+        weight = limiter.weight_rate.with_count(used_weight)
+        if order_counts is None:
+            return b',"rateLimits":[%b]' % weight
+        short, day = limiter.order_rates(tier)
+        of_short, of_day = order_counts
+        return b',"rateLimits":[%b,%b,%b]' % (short.with_count(of_short), day.with_count(of_day), weight)
 
     # ---- the session ---------------------------------------------------------------------------------------------
 
@@ -515,7 +517,7 @@ def _read_id(raw: Raw | UnsetType) -> bytes:
     if text.isdigit() and len(text) < _INT64_DIGITS:  # as most are
         return text
     try:
-        value = msgspec.json.decode(text, type=int | str | None)
+        value = _decode_id(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ILLEGAL_CHARACTERS.error("id", _ID_RANGE) from None
     if isinstance(value, str):
