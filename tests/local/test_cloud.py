@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.cloud import BODY_BYTES_MAX, Cloud
-from tests.local.conftest import ACCOUNT, REGION
+from tests.local.world import ACCOUNT, REGION
 
 TABLE = {
     "TableName": "t",

@@ -1,13 +1,10 @@
 """Halts by one operator and openings by two, by the command line, through the templates' functions and an engine."""
 
-import asyncio
 import io
 import json
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -16,18 +13,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from config.environments import DEV
-from local import services, stand_ins
-from local.assembly import read_assembly
-from local.cloud import ACCESS_KEY, Cloud, StandIns
-from local.delivery.dispatcher import Dispatcher
-from local.deploy import Deployment, deploy
-from local.supervisor import Supervisor
+from local.cloud import ACCESS_KEY
 from runtime.accounts.operations import deposit, open_account
 from runtime.business_metrics.measures import LedgerSum, ledger_case
 from runtime.controls import __main__ as tool
 from runtime.shared.business_events import EventPublisher
 from runtime.shared.catalogue import read_catalogue
-from runtime.shared.engine_link import EngineLink, linked
+from runtime.shared.engine_link import EngineLink
 from runtime.shared.messages import (
     BUY,
     GTC,
@@ -41,7 +33,7 @@ from runtime.shared.messages import (
     SetMarketStatus,
 )
 from runtime.withdrawals.register import Register as WithdrawalRegister
-from tests.local.conftest import ACCOUNT, REGION, enforce_grants
+from tests.local.world import REGION, World, delivered
 
 WAIT_S = 120.0
 USDT = DEV.catalogue.asset("USDT")
@@ -55,29 +47,10 @@ SEEDS = (
 
 
 @dataclass
-class World:
-    """The dev environment, delivered, with an engine."""
+class Desk(World):
+    """An engine, and a client of it."""
 
-    cloud: Cloud
-    deployment: Deployment
-    engine: str
-    folder: Path
     accounts: list[int] = field(default_factory=list)
-
-    def ref(self, part: str, type_name: str) -> str:
-        (found,) = [
-            each.placed.ref
-            for path, each in self.deployment.resources.items()
-            if path.startswith(f"Dev-{part}") and each.wanted.type == type_name
-        ]
-        return str(found)
-
-    def with_engine(self, work: Callable[[EngineLink], Awaitable[Any]]) -> Any:
-        async def answered() -> Any:
-            async with linked(self.engine, 20) as link:
-                return await work(link)
-
-        return asyncio.run(answered())
 
     def order(self, name: str) -> Any:
         """Place an order as a client; return the engine's reply."""
@@ -98,8 +71,7 @@ class World:
         return int(self.with_engine(ask).status)
 
     def watch(self) -> Any:
-        name = self.ref("Controls/WatchFunction", "AWS::Lambda::Function")
-        return json.load(self.cloud.client("lambda").invoke(FunctionName=name, Payload=b"{}")["Payload"])
+        return self.call("Controls/Watch", {})
 
     def key(self, number: int) -> str:
         """Return the file of an approver's key."""
@@ -110,63 +82,17 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(exchanges: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(exchanges: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     folder = tmp_path_factory.mktemp("controls")
-    closed = stand_ins.free_port()
-    cloud = Cloud(
-        folder / "cloud", account=ACCOUNT, region=REGION, stand_ins=StandIns(("127.0.0.1", closed), ("127.0.0.1", 2))
-    )
-    cloud.start()
-    deployment = deploy(read_assembly(exchanges["dev"].folder.parent, "dev"), cloud)
-    declared = services.declared(deployment)
-    ports = {each.name: [stand_ins.free_port() for _ in range(each.count)] for each in declared}
-    injected = services.Injected(cloud=cloud, state=folder, ports=ports)
-    addresses = services.addresses_of(declared, injected)
-    (folder / "logs").mkdir()
-    started, stopping = threading.Event(), threading.Event()
-    problems: list[BaseException] = []
-
-    async def processes() -> None:
-        supervisor = Supervisor(folder / "logs", lambda: None)
-        try:
-            for step in services.programs([each for each in declared if each.name == "engine"], injected):
-                await supervisor.start(*step)
-            started.set()
-            await asyncio.to_thread(stopping.wait)
-        except BaseException as error:
-            problems.append(error)
-            raise
-        finally:
-            await supervisor.stop()
-            started.set()
-
-    thread = threading.Thread(target=lambda: asyncio.run(processes()))
-    thread.start()
-    dispatcher = Dispatcher(
-        deployment,
-        cloud,
-        logs=folder / "logs",
-        inline=folder / "inline",
-        inject=lambda function: services.function_variables(function, addresses, injected),
-    )
-    try:
-        assert started.wait(WAIT_S)
-        assert not problems, problems
-        dispatcher.start()
-        enforce_grants(cloud, deployment, folder)
-        yield World(cloud, deployment, f"127.0.0.1:{ports['engine'][0]}", folder)
-    finally:
-        dispatcher.stop()
-        stopping.set()
-        thread.join()
-        cloud.stop()
+    with delivered(Desk, exchanges["dev"].folder.parent, folder, running=["engine"]) as made:
+        yield made
 
 
 Run = Callable[..., str]
 
 
 @pytest.fixture
-def run(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(world: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """What `python -m runtime.controls WORDS` prints: on success, or the error."""
     for name, value in {
         "AWS_ENDPOINT_URL": world.cloud.url,
@@ -192,7 +118,7 @@ def run(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     return ran
 
 
-def test_one_halts_two_open_and_trading_goes_on(world: World, run: Run) -> None:
+def test_one_halts_two_open_and_trading_goes_on(world: Desk, run: Run) -> None:
     assert isinstance(world.order("first"), OrderPlaced)
     assert run("halt", "BTCUSDT", "--reason", "price-move", "--id", "halt-0001") == "control halt-0001: done\n"
     refused = world.order("second")
@@ -214,7 +140,7 @@ def test_one_halts_two_open_and_trading_goes_on(world: World, run: Run) -> None:
     assert (shown["status"], len(shown["approved_by"])) == ("done", 2)
 
 
-def test_a_case_of_missing_money_halts_withdrawals_before_anybody_looked(world: World, run: Run) -> None:
+def test_a_case_of_missing_money_halts_withdrawals_before_anybody_looked(world: Desk, run: Run) -> None:
     register = WithdrawalRegister(world.ref("Withdrawals/Register", "AWS::DynamoDB::GlobalTable"))
     assert not register.is_halted
     bus = EventPublisher(world.ref("Data/", "AWS::Events::EventBus"))
@@ -238,7 +164,7 @@ def test_the_brake_opens_nothing_and_says_why(run: Run) -> None:
     assert "no control 'open-0009'" in run("show", "open-0009")
 
 
-def test_limits_reach_the_parameter_and_the_watch_halts_again_what_was_opened_beside_it(world: World, run: Run) -> None:
+def test_limits_reach_the_parameter_and_the_watch_halts_again_what_was_opened_beside_it(world: Desk, run: Run) -> None:
     asked = ("ask", "limits", "BTCUSDT", "band_up_ppm=1234500", "--reason", "calm", "--id", "limit-001")
     assert "waits for approvals" in run(*asked)
     for number in (0, 1):

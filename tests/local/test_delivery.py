@@ -18,7 +18,7 @@ from local.delivery.mappings import MappingError
 from local.delivery.rules import RuleError
 from local.delivery.schedules import UnknownScheduleError
 from local.deploy import Deployment, deploy
-from tests.local.conftest import ACCOUNT, REGION
+from tests.local.world import ACCOUNT, REGION
 
 WAIT_S = 20.0
 HANDLERS = """

@@ -21,7 +21,7 @@ from local.deploy import (
 )
 from local.providers import REGISTRY
 from local.recorded import RECORDED
-from tests.local.conftest import ACCOUNT, REGION
+from tests.local.world import ACCOUNT, REGION
 
 Deploy = Callable[..., Deployment]
 QUEUE = {"Type": "AWS::SQS::Queue"}

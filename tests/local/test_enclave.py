@@ -12,8 +12,8 @@ from local.assembly import read_assembly
 from local.cloud import Cloud
 from local.deploy import deploy
 from runtime.wallet_enclave.messages import Refused, Signed, SignWithdrawal, Withdrawal, encode
-from tests.local.conftest import ACCOUNT, REGION
 from tests.local.vault import SETTLE_S, Vault, vault_of
+from tests.local.world import ACCOUNT, REGION
 
 
 @pytest.fixture(scope="module")

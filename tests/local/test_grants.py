@@ -18,7 +18,7 @@ from local.grants.book import Book, written
 from local.grants.guard import Guard
 from local.grants.inline import UngrantedDeliveryError, check
 from local.grants.requests import Known, Request, UnknownRequestError, needs
-from tests.local.conftest import ACCOUNT, REGION
+from tests.local.world import ACCOUNT, REGION
 
 ROOT = {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
 TRUST = {

@@ -14,7 +14,7 @@ from moto.stepfunctions.parser.asl.utils import boto_client
 from local.cloud import Cloud
 from local.delivery import peek
 from local.providers.awslambda import _ARCHIVE
-from tests.local.conftest import ACCOUNT, REGION
+from tests.local.world import ACCOUNT, REGION
 
 SSL_ONLY: Final = {
     "Version": "2012-10-17",

@@ -1,11 +1,8 @@
 """From a request to a closed account, through the templates: functions, state machines, engine, ledger, withdrawals."""
 
-import asyncio
 import json
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +10,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from config.environments import DEV
-from local import services, stand_ins
-from local.assembly import read_assembly
-from local.cloud import Cloud, StandIns
-from local.delivery.dispatcher import Dispatcher
-from local.deploy import Deployment, deploy
-from local.supervisor import Supervisor
 from runtime.accounts.keys import KeyStore, new_hmac_key, store_api_key
 from runtime.accounts.operations import deposit, open_account
 from runtime.offboarding.approvals import approval_text
-from runtime.shared.engine_link import EngineLink, linked
+from runtime.shared.engine_link import EngineLink
 from runtime.shared.hand_over import ACCOUNTS, MANIFEST, reconcile
 from runtime.shared.messages import (
     BUY,
@@ -36,7 +27,7 @@ from runtime.shared.messages import (
     PlaceOrder,
     SettleHold,
 )
-from tests.local.conftest import ACCOUNT, REGION, enforce_grants
+from tests.local.world import World, delivered
 
 WAIT_S = 120.0
 USDT = DEV.catalogue.asset("USDT")
@@ -49,34 +40,8 @@ SEEDS = (
 """Test vectors of RFC 8032, which the configuration of dev has as its first two approvers."""
 
 
-@dataclass
-class World:
-    """The dev environment, delivered, with an engine and a ledger."""
-
-    cloud: Cloud
-    deployment: Deployment
-    engine: str
-
-    def placed(self, part: str, type_name: str) -> Any:
-        (found,) = [
-            each.placed
-            for path, each in self.deployment.resources.items()
-            if path.startswith(f"Dev-{part}") and each.wanted.type == type_name
-        ]
-        return found
-
-    def asked_of_engine(self, work: Callable[[EngineLink], Awaitable[Any]]) -> Any:
-        async def answered() -> Any:
-            async with linked(self.engine, 20) as link:
-                return await work(link)
-
-        return asyncio.run(answered())
-
-    def call(self, function: str, payload: dict[str, Any]) -> Any:
-        """Invoke a function; return its answer, or its error under `errorMessage`."""
-        name = self.placed(f"{function}Function", "AWS::Lambda::Function").ref
-        answer = self.cloud.client("lambda").invoke(FunctionName=name, Payload=json.dumps(payload).encode())
-        return json.load(answer["Payload"])
+class Desk(World):
+    """Customers, and those who close their accounts."""
 
     def item(self, name: str) -> dict[str, Any]:
         table = self.placed("Offboarding/Register", "AWS::DynamoDB::GlobalTable").ref
@@ -102,7 +67,7 @@ class World:
             assert isinstance(placed, OrderPlaced), placed
             return account
 
-        account: int = self.asked_of_engine(fund)
+        account: int = self.with_engine(fund)
         key = new_hmac_key()
         store_api_key(self.keys, key, account=account, tier="standard", label="test", created_us=1)
         return account, key.api_key
@@ -128,7 +93,7 @@ class World:
             answer: Any = (await link.ask(AskOpenOrders(account, -1))).answer
             return len(answer.orders)
 
-        count: int = self.asked_of_engine(ask)
+        count: int = self.with_engine(ask)
         return count
 
     def pay_out_by_hand(self, account: int, name: str) -> None:
@@ -142,7 +107,7 @@ class World:
                     await link.send(HoldFunds(account, each.asset, each.free, f"withdrawal/{name}/{each.asset}"))
                     await link.send(SettleHold(f"withdrawal/{name}/{each.asset}"))
 
-        self.asked_of_engine(pay)
+        self.with_engine(pay)
 
     def approval(self, name: str, number: int) -> dict[str, Any]:
         key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(SEEDS[number]))
@@ -164,65 +129,13 @@ MARKET_SPEC = DEV.catalogue.spec(MARKET)
 
 
 @pytest.fixture(scope="module")
-def world(exchanges: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(exchanges: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     folder = tmp_path_factory.mktemp("offboarding")
-    folder.chmod(0o711)
-    port = stand_ins.free_port()
-    cloud = Cloud(
-        folder / "cloud", account=ACCOUNT, region=REGION, stand_ins=StandIns(("127.0.0.1", port), ("127.0.0.1", 2))
-    )
-    cloud.start()
-    deployment = deploy(read_assembly(exchanges["dev"].folder.parent, "dev"), cloud)
-    declared = services.declared(deployment)
-    ports = {each.name: [stand_ins.free_port() for _ in range(each.count)] for each in declared}
-    injected = services.Injected(cloud=cloud, state=folder, ports=ports)
-    addresses = services.addresses_of(declared, injected)
-    (folder / "logs").mkdir()
-    started, stopping = threading.Event(), threading.Event()
-    problems: list[BaseException] = []
-
-    async def processes() -> None:
-        supervisor = Supervisor(folder / "logs", lambda: None)
-        try:
-            await supervisor.start(stand_ins.postgres(folder, "secret", port))
-            users = services.database_users(deployment, cloud)
-            stand_ins.ensure_databases(stand_ins.conninfo("secret", port), cloud.databases, cloud.logins, users)
-            stand_ins.write_passwords(folder / services.PASSWORDS, port, users)
-            steps = services.programs([each for each in declared if each.name in {"engine", "ledger"}], injected)
-            for step in steps:
-                await supervisor.start(*step)
-            started.set()
-            await asyncio.to_thread(stopping.wait)
-        except BaseException as error:
-            problems.append(error)
-            raise
-        finally:
-            await supervisor.stop()
-            started.set()
-
-    thread = threading.Thread(target=lambda: asyncio.run(processes()))
-    thread.start()
-    dispatcher = Dispatcher(
-        deployment,
-        cloud,
-        logs=folder / "logs",
-        inline=folder / "inline",
-        inject=lambda function: services.function_variables(function, addresses, injected),
-    )
-    try:
-        assert started.wait(WAIT_S)
-        assert not problems, problems
-        dispatcher.start()
-        enforce_grants(cloud, deployment, folder)
-        yield World(cloud, deployment, f"127.0.0.1:{ports['engine'][0]}")
-    finally:
-        dispatcher.stop()
-        stopping.set()
-        thread.join()
-        cloud.stop()
+    with delivered(Desk, exchanges["dev"].folder.parent, folder, running=["engine", "ledger"]) as made:
+        yield made
 
 
-def test_a_customer_leaves_and_takes_everything(world: World) -> None:
+def test_a_customer_leaves_and_takes_everything(world: Desk) -> None:
     account, api_key = world.customer("ani")
     stays, other_key = world.customer("budi")
     asked = {"closure_id": "closure-0001", "account": account, "asked_by": "ani"}
@@ -242,7 +155,7 @@ def test_a_customer_leaves_and_takes_everything(world: World) -> None:
     assert world.item(f"clock#{account}")["files_until"] == found["files_until"] > found["closed_on"]
 
 
-def test_an_operator_needs_two_others_and_a_stranger_is_refused(world: World) -> None:
+def test_an_operator_needs_two_others_and_a_stranger_is_refused(world: Desk) -> None:
     account, api_key = world.customer("citra")
     asked = {"closure_id": "closure-0002", "account": account, "asked_by": "operator-7"}
     assert world.call("Offboarding/Desk", asked) == {"id": "closure-0002"}
@@ -262,7 +175,7 @@ def test_an_operator_needs_two_others_and_a_stranger_is_refused(world: World) ->
     world.until(lambda found: found["status"] == "refused", "closure-0003")
 
 
-def test_all_accounts_are_handed_over_and_the_import_finds_no_difference(world: World) -> None:
+def test_all_accounts_are_handed_over_and_the_import_finds_no_difference(world: Desk) -> None:
     world.customer("dewi")
     asked = {"hand_over_id": "hand-over-0001", "to": "PT Penerus", "asked_by": "operator-7"}
     assert world.call("Offboarding/HandOverDesk", asked) == {"id": "hand-over-0001"}
@@ -298,7 +211,7 @@ def test_all_accounts_are_handed_over_and_the_import_finds_no_difference(world: 
     assert (first["is_zero"], first["hand_over_id"]) == (True, "hand-over-0001")
 
 
-def ended(world: World, machine: str, name: str, given: dict[str, Any]) -> str:
+def ended(world: Desk, machine: str, name: str, given: dict[str, Any]) -> str:
     """Run the import; return the error it ended with, nothing for success."""
     states = world.cloud.client("stepfunctions")
     execution = states.start_execution(stateMachineArn=machine, name=name, input=json.dumps(given))["executionArn"]
@@ -309,7 +222,7 @@ def ended(world: World, machine: str, name: str, given: dict[str, Any]) -> str:
     return str(found.get("error", "")) if found["status"] != "SUCCEEDED" else ""
 
 
-def test_a_deposit_after_the_closure_is_a_case(world: World) -> None:
+def test_a_deposit_after_the_closure_is_a_case(world: Desk) -> None:
     (account,) = [int(each["account"]) for each in (world.item("closure-0001"),)]
     detail = {
         "event_id": "deposit-late",
@@ -342,7 +255,7 @@ def test_a_deposit_after_the_closure_is_a_case(world: World) -> None:
     assert [(each["kind"], each["account_ids"]) for each in cases] == [("deposit-after-closure", [account])]
 
 
-def test_who_leaves_is_in_no_log(world: World) -> None:
+def test_who_leaves_is_in_no_log(world: Desk) -> None:
     folder = Path(str(world.cloud._state)).parent / "logs"
     text = "\n".join(path.read_text() for path in folder.rglob("*.log") if path.name.startswith("Dev-Offboarding"))
     text = text or "\n".join(path.read_text() for path in folder.rglob("*") if path.is_file())

@@ -1,8 +1,6 @@
 """From an application to an account, through the templates: rules, API destination, webhook, state machine, engine."""
 
 import json
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,16 +11,11 @@ from typing import Any
 
 import pytest
 
-from local import services, stand_ins
-from local.assembly import read_assembly
-from local.cloud import Cloud, StandIns
-from local.delivery.dispatcher import Dispatcher
-from local.deploy import Deployment, deploy
 from runtime.connectors.signatures import signed
 from runtime.onboarding.applications import LIST_KEY, Application
 from runtime.onboarding.decisions import DISCLOSURE_VERSION
 from runtime.shared.business_events import ApplicationReceived, EventPublisher
-from tests.local.conftest import ACCOUNT, REGION, enforce_grants
+from tests.local.world import World, delivered
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 60.0
@@ -58,24 +51,14 @@ class KycPartner(BaseHTTPRequestHandler):
 
 
 @dataclass
-class World:
-    """The dev environment, delivered, with an engine and a KYC partner."""
+class Desk(World):
+    """Applicants, and a partner who knows them."""
 
-    cloud: Cloud
-    deployment: Deployment
     outcomes: dict[str, str] = field(default_factory=dict)
-
-    def placed(self, stack: str, prefix: str, type_name: str) -> Any:
-        (found,) = [
-            each.placed
-            for path, each in self.deployment.resources.items()
-            if path.startswith(f"Dev-{stack}/{prefix}") and each.wanted.type == type_name
-        ]
-        return found
 
     @property
     def table(self) -> Any:
-        return self.placed("Onboarding", "Applications", "AWS::DynamoDB::GlobalTable").ref
+        return self.placed("Onboarding/Applications", "AWS::DynamoDB::GlobalTable").ref
 
     def apply(self, application: Application, kyc: str = "verified") -> None:
         """Store an application and tell the bus of it, as registration does."""
@@ -85,13 +68,13 @@ class World:
         received = ApplicationReceived(
             event_id=f"application/{application.application_id}", at_us=1, application_id=application.application_id
         )
-        bus = self.placed("Data", "EventsBus", "AWS::Events::EventBus").ref
+        bus = self.placed("Data/EventsBus", "AWS::Events::EventBus").ref
         for _twice in range(2):  # a delivery may come twice
             EventPublisher(bus, self.cloud.client("events")).publish(received)
 
     def hook(self, reference: str) -> None:
         """Send the partner's answer, twice; the second is a replay."""
-        secret = self.placed("Connectors", "KycSecret", "AWS::SecretsManager::Secret").ref
+        secret = self.placed("Connectors/KycSecret", "AWS::SecretsManager::Secret").ref
         value = json.loads(self.cloud.client("secretsmanager").get_secret_value(SecretId=secret)["SecretString"])
         body = json.dumps({"id": f"d-{reference}", "subject": reference, "outcome": self.outcomes[reference]})
         for _twice in range(2):
@@ -99,7 +82,7 @@ class World:
 
     def deliver(self, body: str, signature: str, path: str = "/hooks/kyc") -> int:
         """Call the webhook function as the balancer does; return its status."""
-        function = self.placed("Connectors", "HooksFunction", "AWS::Lambda::Function").ref
+        function = self.placed("Connectors/HooksFunction", "AWS::Lambda::Function").ref
         request = {
             "path": path,
             "httpMethod": "POST",
@@ -112,7 +95,7 @@ class World:
 
     def ended(self, application: Application) -> tuple[str, dict[str, Any]]:
         """Return status of the application's execution once it has ended, and the application's item."""
-        arn = self.placed("Onboarding", "FlowMachine", "AWS::StepFunctions::StateMachine").ref
+        arn = self.placed("Onboarding/FlowMachine", "AWS::StepFunctions::StateMachine").ref
         execution = arn.replace(":stateMachine:", ":execution:") + ":" + application.application_id
         states, deadline = self.cloud.client("stepfunctions"), time.monotonic() + WAIT_S
         while time.monotonic() < deadline:
@@ -128,46 +111,19 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(exchanges: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("onboarding")
-    cloud = Cloud(
-        folder / "cloud", account=ACCOUNT, region=REGION, stand_ins=StandIns(("127.0.0.1", 1), ("127.0.0.1", 2))
-    )
-    cloud.start()
-    deployment = deploy(read_assembly(exchanges["dev"].folder.parent, "dev"), cloud)
-    made = World(cloud, deployment)
-    port = stand_ins.free_port()
-    engine = subprocess.Popen(
-        [sys.executable, "-m", "tests.runtime.engine.engine_process", str(folder / "journal"), str(port)], cwd=ROOT
-    )
+def world(exchanges: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     partner = ThreadingHTTPServer(("127.0.0.1", 0), KycPartner)
     threading.Thread(target=partner.serve_forever, daemon=True).start()
-    KycPartner.answer = made.hook
-    declared = services.declared(deployment)
-    ports = {each.name: [port if each.name == "engine" else 1] * each.count for each in declared}
-    injected = services.Injected(cloud=cloud, state=folder, ports=ports)
-    addresses = services.addresses_of(declared, injected)
-    (folder / "logs").mkdir()
-    dispatcher = Dispatcher(
-        deployment,
-        cloud,
-        logs=folder / "logs",
-        inline=folder / "inline",
-        inject=lambda function: services.function_variables(function, addresses, injected),
-    )
+    assembly, folder = exchanges["dev"].folder.parent, tmp_path_factory.mktemp("onboarding")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LOCAL_PARTNERS", json.dumps({"kyc.partner.example": f"http://127.0.0.1:{partner.server_port}"}))
-        dispatcher.start()
-        enforce_grants(cloud, deployment, folder)
-        bucket = made.placed("Onboarding", "Documents", "AWS::S3::Bucket").ref
-        listed = [{"name": "Santoso, BUDÍ Jr", "birth_year": 1990}, {"name": "Mallory", "birth_year": None}]
-        cloud.client("s3").put_object(Bucket=bucket, Key=LIST_KEY, Body=json.dumps(listed).encode())
-        yield made
-    dispatcher.stop()
+        with delivered(Desk, assembly, folder, running=["engine"]) as made:
+            KycPartner.answer = made.hook
+            bucket = made.ref("Onboarding/Documents", "AWS::S3::Bucket")
+            listed = [{"name": "Santoso, BUDÍ Jr", "birth_year": 1990}, {"name": "Mallory", "birth_year": None}]
+            made.cloud.client("s3").put_object(Bucket=bucket, Key=LIST_KEY, Body=json.dumps(listed).encode())
+            yield made
     partner.shutdown()
-    engine.terminate()
-    engine.wait()
-    cloud.stop()
 
 
 def outcome(item: dict[str, Any]) -> dict[str, Any]:
@@ -175,7 +131,7 @@ def outcome(item: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def test_a_verified_applicant_ends_with_one_account(world: World) -> None:
+def test_a_verified_applicant_ends_with_one_account(world: Desk) -> None:
     application = applicant(1)
     world.apply(application)
     status, item = world.ended(application)
@@ -201,7 +157,7 @@ def test_a_verified_applicant_ends_with_one_account(world: World) -> None:
     ],
 )
 def test_whoever_fails_a_check_is_refused_with_every_reason(
-    world: World, number: int, change: dict[str, Any], kyc: str, reasons: list[str]
+    world: Desk, number: int, change: dict[str, Any], kyc: str, reasons: list[str]
 ) -> None:
     application = applicant(number, **change)
     world.apply(application, kyc)
@@ -211,7 +167,7 @@ def test_whoever_fails_a_check_is_refused_with_every_reason(
     assert "account_id" not in item
 
 
-def test_a_webhook_that_is_not_the_partners_is_refused(world: World) -> None:
+def test_a_webhook_that_is_not_the_partners_is_refused(world: Desk) -> None:
     body = json.dumps({"id": "forged", "subject": "0" * 32, "outcome": "verified"})
     now = int(time.time())
     assert world.deliver(body, signed("another secret", now, body.encode())) == 401
@@ -219,7 +175,7 @@ def test_a_webhook_that_is_not_the_partners_is_refused(world: World) -> None:
     assert world.deliver(body, "", path="/hooks/nobody") == 404
 
 
-def test_nothing_of_an_applicant_is_in_a_log(world: World) -> None:
+def test_nothing_of_an_applicant_is_in_a_log(world: Desk) -> None:
     folder = Path(str(world.cloud._state)).parent / "logs"
     text = "\n".join(path.read_text() for path in folder.rglob("*") if path.is_file())
     assert f"{1:032x}" in text

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from local.cloud import Cloud
 from local.deploy import _load_providers
 from local.providers import REGISTRY, DroppedPropertyError, Placed, ProviderError, Wanted, check, same
-from tests.local.conftest import ACCOUNT, REGION
+from tests.local.world import ACCOUNT, REGION
 
 _load_providers()
 

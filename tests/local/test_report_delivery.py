@@ -1,7 +1,7 @@
 """From a filed report to a notice, a fetch and its registration, through the templates, with every grant enforced."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -10,31 +10,18 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.callers import Caller
-from local.cloud import Cloud
-from local.deploy import Deployment
 from runtime.reporting.files import manifest_of, report
 from runtime.shared.business_day import JAKARTA
 from runtime.shared.business_events import EventPublisher, ReportFiled
-from tests.local.conftest import REGION, until
+from tests.local.conftest import until
+from tests.local.world import REGION, World, delivered
 
 YESTERDAY = datetime.now(JAKARTA).date() - timedelta(days=1)
 KEY = f"trades/{YESTERDAY.year}/trades-{YESTERDAY}"
 
 
-@dataclass
-class World:
-    """The dev environment, delivered, with every grant enforced."""
-
-    cloud: Cloud
-    deployment: Deployment
-
-    def placed(self, prefix: str, type_name: str) -> Any:
-        (found,) = [
-            each.placed
-            for path, each in self.deployment.resources.items()
-            if path.startswith(f"Dev-{prefix}") and each.wanted.type == type_name
-        ]
-        return found
+class Delivery(World):
+    """What passes between the exchange and a recipient."""
 
     @property
     def bucket(self) -> str:
@@ -78,11 +65,12 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(delivered: tuple[Cloud, Deployment]) -> World:
-    return World(*delivered)
+def world(exchanges: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Delivery]:
+    with delivered(Delivery, exchanges["dev"].folder.parent, tmp_path_factory.mktemp("delivery")) as made:
+        yield made
 
 
-def test_a_filed_report_is_offered_fetched_by_the_recipient_and_registered(world: World) -> None:
+def test_a_filed_report_is_offered_fetched_by_the_recipient_and_registered(world: Delivery) -> None:
     world.file("suspicious-transactions")
     world.file("trades")
     item = until(lambda: world.item("bourse", "trades"))
@@ -114,7 +102,7 @@ def test_a_filed_report_is_offered_fetched_by_the_recipient_and_registered(world
     assert "fetched_at_s" not in world.item("clearing", "trades")
 
 
-def test_a_recipient_can_read_no_other_report_see_no_other_name_and_take_no_other_notice(world: World) -> None:
+def test_a_recipient_can_read_no_other_report_see_no_other_name_and_take_no_other_notice(world: Delivery) -> None:
     s3, sqs = world.as_recipient("Bourse", "s3"), world.as_recipient("Bourse", "sqs")
     assert s3.list_objects_v2(Bucket=world.bucket, Prefix="trades/")["KeyCount"] > 0
     other = world.placed("Reporting/DeliveryClearingNotices", "AWS::SQS::Queue").ref

@@ -13,7 +13,7 @@ from local.cloud import Cloud, StandIns
 from local.deploy import Deployment, Resource
 from local.providers import Placed, Wanted
 from local.services import Injected, Service, ServiceError, declared, programs, startable
-from tests.local.conftest import REGION
+from tests.local.world import REGION
 
 ENGINE = {
     "SERVICE": "engine",

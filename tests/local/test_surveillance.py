@@ -1,47 +1,34 @@
 """From a queue or a stream to a case, through the templates: mappings, functions, grants, table, bucket and bus."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from local.cloud import Cloud
-from local.deploy import Deployment
 from runtime.shared.trade_records import encode_batch
 from runtime.surveillance.findings import ANOMALY, WASH_TRADE, Finding, encode_finding
 from tests.local.conftest import until
+from tests.local.world import World, delivered
 from tests.runtime.anomaly.test_function import with_burst
 from tests.runtime.shared.test_lake_rows import row_problems
 
 FOUND = Finding(WASH_TRADE, 1, "BTCUSDT", (1000, 1001), (7,), (), 1_790_000_000_000_000, 1_790_000_000_000_000, {})
 
 
-@dataclass
-class World:
-    """The dev environment, delivered, with every grant enforced."""
-
-    cloud: Cloud
-    deployment: Deployment
-
-    def ref(self, prefix: str, type_name: str) -> str:
-        (found,) = [
-            each.placed.ref
-            for path, each in self.deployment.resources.items()
-            if path.startswith(f"Dev-Surveillance/{prefix}") and each.wanted.type == type_name
-        ]
-        return str(found)
+class Desk(World):
+    """What the desk works with."""
 
     def queue(self, name: str) -> str:
-        return self.ref(name, "AWS::SQS::Queue")
+        return self.ref(f"Surveillance/{name}", "AWS::SQS::Queue")
 
     def case(self, case_id: str) -> dict[str, Any]:
-        table = self.ref("Cases", "AWS::DynamoDB::GlobalTable")
+        table = self.ref("Surveillance/Cases", "AWS::DynamoDB::GlobalTable")
         found = self.cloud.client("dynamodb").get_item(TableName=table, Key={"case_id": {"S": case_id}})
         return {key: next(iter(value.values())) for key, value in found.get("Item", {}).items()}
 
     def evidence(self, case_id: str) -> list[str]:
-        bucket = self.ref("Evidence", "AWS::S3::Bucket")
+        bucket = self.ref("Surveillance/Evidence", "AWS::S3::Bucket")
         listed = self.cloud.client("s3").list_objects_v2(Bucket=bucket, Prefix=f"cases/{case_id}/")
         return [each["Key"] for each in listed.get("Contents", ())]
 
@@ -63,11 +50,12 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(delivered: tuple[Cloud, Deployment]) -> World:
-    return World(*delivered)
+def world(exchanges: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    with delivered(Desk, exchanges["dev"].folder.parent, tmp_path_factory.mktemp("surveillance")) as made:
+        yield made
 
 
-def test_a_finding_in_the_queue_becomes_one_case_that_reaches_the_reviewers(world: World) -> None:
+def test_a_finding_in_the_queue_becomes_one_case_that_reaches_the_reviewers(world: Desk) -> None:
     sqs, queue = world.cloud.client("sqs"), world.queue("Findings")
     for body in (encode_finding(FOUND), "not a finding", encode_finding(FOUND)):
         sqs.send_message(QueueUrl=queue, MessageBody=body)
@@ -80,7 +68,7 @@ def test_a_finding_in_the_queue_becomes_one_case_that_reaches_the_reviewers(worl
     until(lambda: world.left("Findings") == 1)
 
 
-def test_a_minute_unlike_those_before_becomes_a_case_by_stream_scorer_and_queue(world: World) -> None:
+def test_a_minute_unlike_those_before_becomes_a_case_by_stream_scorer_and_queue(world: Desk) -> None:
     stream = next(
         each.placed.ref for each in world.deployment.of_type("AWS::Kinesis::Stream") if "Trades" in each.wanted.path
     )
@@ -97,7 +85,7 @@ def test_a_minute_unlike_those_before_becomes_a_case_by_stream_scorer_and_queue(
     lake_has_what_its_table_declares(world)
 
 
-def lake_has_what_its_table_declares(world: World) -> None:
+def lake_has_what_its_table_declares(world: Desk) -> None:
     """What was delivered from the stream to the lake fills the columns of the table in the catalogue."""
     tables = world.deployment.of_type("AWS::Glue::Table")
     (table,) = [each for each in tables if each.wanted.path.startswith("Dev-Analytics/LakeTable")]

@@ -17,7 +17,7 @@ from local.grants.guard import Guard
 from local.grants.inline import check
 from local.resolve import references
 from local.services import Injected, ServiceError, declared, programs
-from tests.local.conftest import ACCOUNT, REGION
+from tests.local.world import ACCOUNT, REGION
 
 TIERS = Path(__file__).with_name("tiers.json")
 """Which types are real and which are only recorded. A type moves from one list to the other by a decision alone."""

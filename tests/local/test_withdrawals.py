@@ -1,14 +1,10 @@
 """From a request to a transaction, through the templates: functions, state machine, engine, enclave, node."""
 
-import asyncio
 import hashlib
 import json
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +12,16 @@ import msgspec
 import pytest
 
 from config.environments import DEV
-from local import ceremony, services, stand_ins
-from local.assembly import read_assembly
-from local.cloud import Cloud, StandIns
-from local.delivery.dispatcher import Dispatcher
-from local.deploy import Deployment, deploy
+from local import ceremony
 from local.simulated_chain import Chain, serve
 from runtime.accounts.operations import deposit, open_account
-from runtime.shared.engine_link import EngineLink, linked
+from runtime.shared.engine_link import EngineLink
 from runtime.shared.messages import AccountState, AskAccount
 from runtime.wallet_enclave.messages import Approval, approval_text
 from runtime.wallet_enclave.messages import encode as canonical
 from runtime.withdrawals.approvals import LIFE_S_MAX
-from tests.local.conftest import ACCOUNT, REGION, enforce_grants
 from tests.local.vault import vault_of
+from tests.local.world import World, delivered
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 90.0
@@ -69,30 +61,11 @@ class Miner(threading.Thread):
         return self.chain.balance_of(DESTINATION) // 10**10
 
 
-@dataclass
-class World:
-    """The dev environment, delivered, with an engine, an enclave and a node."""
+class Desk(World):
+    """A customer with ether, an enclave and a node."""
 
-    cloud: Cloud
-    deployment: Deployment
-    engine: str
     miner: Miner
-    account: int = 0
-
-    def placed(self, prefix: str, type_name: str) -> Any:
-        (found,) = [
-            each.placed
-            for path, each in self.deployment.resources.items()
-            if path.startswith(f"Dev-Withdrawals/{prefix}") and each.wanted.type == type_name
-        ]
-        return found
-
-    def asked_of_engine(self, work: Callable[[EngineLink], Awaitable[Any]]) -> Any:
-        async def answered() -> Any:
-            async with linked(self.engine, 10) as link:
-                return await work(link)
-
-        return asyncio.run(answered())
+    account: int
 
     @property
     def balance(self) -> tuple[int, int]:
@@ -101,15 +74,9 @@ class World:
         async def ask(link: EngineLink) -> Any:
             return (await link.ask(AskAccount(self.account))).answer
 
-        state = self.asked_of_engine(ask)
+        state = self.with_engine(ask)
         assert isinstance(state, AccountState)
         return next((each.free, each.held) for each in state.balances if each.asset == ETH)
-
-    def call(self, function: str, payload: dict[str, Any]) -> Any:
-        """Invoke a function; return its answer, or its error under `errorMessage`."""
-        name = self.placed(f"{function}Function", "AWS::Lambda::Function").ref
-        answer = self.cloud.client("lambda").invoke(FunctionName=name, Payload=json.dumps(payload).encode())
-        return json.load(answer["Payload"])
 
     def apply(self, number: int, **changes: Any) -> str:
         asked = {
@@ -123,11 +90,11 @@ class World:
             "receiver": {"name": "Ani", "place": "Jakarta"},
         } | changes
         for _twice in range(2):  # a client may ask again
-            assert self.call("Door", asked) == {"id": asked["withdrawal_id"]}
+            assert self.call("Withdrawals/Door", asked) == {"id": asked["withdrawal_id"]}
         return str(asked["withdrawal_id"])
 
     def item(self, name: str) -> dict[str, Any]:
-        table = self.placed("Register", "AWS::DynamoDB::GlobalTable").ref
+        table = self.placed("Withdrawals/Register", "AWS::DynamoDB::GlobalTable").ref
         found = self.cloud.client("dynamodb").get_item(TableName=table, Key={"id": {"S": name}}).get("Item", {})
         return {key: next(iter(value.values())) for key, value in found.items()}
 
@@ -154,56 +121,32 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(exchanges: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("withdrawals")
-    cloud = Cloud(
-        folder / "cloud", account=ACCOUNT, region=REGION, stand_ins=StandIns(("127.0.0.1", 1), ("127.0.0.1", 2))
-    )
-    cloud.start()
-    deployment = deploy(read_assembly(exchanges["dev"].folder.parent, "dev"), cloud)
-    port = stand_ins.free_port()
-    engine = subprocess.Popen(
-        [sys.executable, "-m", "tests.runtime.engine.engine_process", str(folder / "journal"), str(port)], cwd=ROOT
-    )
+def world(exchanges: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     miner = Miner()
     miner.start()
-    vault = vault_of(cloud, deployment, folder)
-    program = vault.prepared()
-    ports = {each.name: [port if each.name == "engine" else 1] * each.count for each in vault.declared}
-    injected = services.Injected(cloud=cloud, state=folder, ports=ports)
-    addresses = services.addresses_of(vault.declared, injected)
+    nodes = {"NODE_ADDRESSES": miner.addresses}
+    assembly, folder = exchanges["dev"].folder.parent, tmp_path_factory.mktemp("withdrawals")
+    with delivered(Desk, assembly, folder, running=["engine"], variables=nodes) as made:
+        vault = vault_of(made.cloud, made.deployment, folder)
+        made.miner = miner
 
-    def inject(function: Any) -> dict[str, str]:
-        variables = services.function_variables(function, addresses, injected)
-        return variables | ({"NODE_ADDRESSES": miner.addresses} if "NODE_ADDRESSES" in variables else {})
+        async def fund(link: EngineLink) -> int:
+            account = await open_account(link, "ani", DEV.catalogue.tiers[0].id)
+            assert await deposit(link, account, ETH, 40 * ETHER, "gift")
+            return account
 
-    (folder / "logs").mkdir()
-    dispatcher = Dispatcher(deployment, cloud, logs=folder / "logs", inline=folder / "inline", inject=inject)
-    dispatcher.start()
-    enforce_grants(cloud, deployment, folder)
-    made = World(cloud, deployment, f"127.0.0.1:{port}", miner)
-
-    async def fund(link: EngineLink) -> int:
-        account = await open_account(link, "ani", DEV.catalogue.tiers[0].id)
-        assert await deposit(link, account, ETH, 40 * ETHER, "gift")
-        return account
-
-    made.account = made.asked_of_engine(fund)
-    with vault.running(program):
-        miner.chain.pay(ceremony.hold(cloud, vault.table, "hot-1"), 10**21)
-        made.call("Book", {"account": made.account, "chain": "ethereum", "address": DESTINATION})
-        entry = {"id": {"S": f"address#{made.account}#ethereum#{DESTINATION}"}, "added_at_s": {"N": "1"}}
-        table = made.placed("Register", "AWS::DynamoDB::GlobalTable").ref
-        cloud.client("dynamodb").put_item(TableName=table, Item=entry | {"is_screened": {"N": "1"}})
-        yield made
-    dispatcher.stop()
+        made.account = made.with_engine(fund)
+        with vault.running(vault.prepared()):
+            miner.chain.pay(ceremony.hold(made.cloud, vault.table, "hot-1"), 10**21)
+            made.call("Withdrawals/Book", {"account": made.account, "chain": "ethereum", "address": DESTINATION})
+            entry = {"id": {"S": f"address#{made.account}#ethereum#{DESTINATION}"}, "added_at_s": {"N": "1"}}
+            table = made.placed("Withdrawals/Register", "AWS::DynamoDB::GlobalTable").ref
+            made.cloud.client("dynamodb").put_item(TableName=table, Item=entry | {"is_screened": {"N": "1"}})
+            yield made
     miner.stop()
-    engine.terminate()
-    engine.wait()
-    cloud.stop()
 
 
-def test_a_small_withdrawal_is_signed_sent_and_leaves_the_balance_once(world: World) -> None:
+def test_a_small_withdrawal_is_signed_sent_and_leaves_the_balance_once(world: Desk) -> None:
     free, held = world.balance
     received = world.miner.received()
     name = world.apply(1)
@@ -217,7 +160,7 @@ def test_a_small_withdrawal_is_signed_sent_and_leaves_the_balance_once(world: Wo
     assert (transfer["amount"], transfer["destination"]) == (ETHER // 2 - FEE, DESTINATION)
 
 
-def test_a_large_one_waits_for_two_approvers_who_did_not_ask(world: World) -> None:
+def test_a_large_one_waits_for_two_approvers_who_did_not_ask(world: Desk) -> None:
     free, held = world.balance
     asker = world.approval("withdrawal-0001", "citra")["approver"]
     name = world.apply(2, amount=2 * ETHER, asked_by=asker)
@@ -233,12 +176,12 @@ def test_a_large_one_waits_for_two_approvers_who_did_not_ask(world: World) -> No
         (good | {"expires_at": int(time.time()) + LIFE_S_MAX + 60}, "an approval ends within"),
         (good | {"approver": "00" * 32}, "the key is of no approver"),
     ):
-        assert why in world.call("Approvals", wrong)["errorMessage"]
+        assert why in world.call("Withdrawals/Approvals", wrong)["errorMessage"]
     for _twice in range(2):
-        assert world.call("Approvals", good) == {"approvals": 1, "needed": 2}
+        assert world.call("Withdrawals/Approvals", good) == {"approvals": 1, "needed": 2}
     time.sleep(1)
     assert (world.item(name)["status"], world.balance) == ("prepared", (free, held))
-    assert world.call("Approvals", world.approval(name, "eko")) == {"approvals": 2, "needed": 2}
+    assert world.call("Withdrawals/Approvals", world.approval(name, "eko")) == {"approvals": 2, "needed": 2}
     assert world.until(name, "settled", "refused")["status"] == "settled"
     assert world.balance == (free - 2 * ETHER, held)
 
@@ -254,7 +197,7 @@ def test_a_large_one_waits_for_two_approvers_who_did_not_ask(world: World) -> No
     ],
 )
 def test_what_is_refused_changes_no_balance_and_says_why(
-    world: World, number: int, change: dict[str, Any], reasons: list[str]
+    world: Desk, number: int, change: dict[str, Any], reasons: list[str]
 ) -> None:
     before, received = world.balance, world.miner.received()
     found = world.until(world.apply(number, **change), "refused", "settled")
@@ -262,9 +205,9 @@ def test_what_is_refused_changes_no_balance_and_says_why(
     assert (world.balance, world.miner.received()) == (before, received)
 
 
-def test_what_the_signer_refuses_is_refunded_and_its_number_used_again(world: World) -> None:
+def test_what_the_signer_refuses_is_refunded_and_its_number_used_again(world: Desk) -> None:
     """The customer's book has the address, the quorum's manifest has not: the enclave decides."""
-    table = world.placed("Register", "AWS::DynamoDB::GlobalTable").ref
+    table = world.placed("Withdrawals/Register", "AWS::DynamoDB::GlobalTable").ref
     stranger = "0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359"
     entry = {"id": {"S": f"address#{world.account}#ethereum#{stranger}"}, "added_at_s": {"N": "1"}}
     world.cloud.client("dynamodb").put_item(TableName=table, Item=entry | {"is_screened": {"N": "1"}})
@@ -278,9 +221,9 @@ def test_what_the_signer_refuses_is_refunded_and_its_number_used_again(world: Wo
     assert json.loads(following["transfer"])["nonce"] == json.loads(refused["transfer"])["nonce"]
 
 
-def test_another_execution_takes_up_what_one_has_left(world: World) -> None:
+def test_another_execution_takes_up_what_one_has_left(world: Desk) -> None:
     """As after a machine's restart, which forgets executions, or when a person starts one again."""
-    name, flow = world.apply(30), world.placed("FlowMachine", "AWS::StepFunctions::StateMachine").ref
+    name, flow = world.apply(30), world.placed("Withdrawals/FlowMachine", "AWS::StepFunctions::StateMachine").ref
     states = world.cloud.client("stepfunctions")
     world.until(name, "sent")
     states.stop_execution(executionArn=f"{flow.replace(':stateMachine:', ':execution:')}:{name}")
@@ -292,14 +235,14 @@ def test_another_execution_takes_up_what_one_has_left(world: World) -> None:
     assert [each.hash for each in block.payments] == [found["transaction_id"]]
 
 
-def test_an_approval_is_kept_in_the_form_that_the_enclave_reads(world: World) -> None:
+def test_an_approval_is_kept_in_the_form_that_the_enclave_reads(world: Desk) -> None:
     kept = [value for name, value in world.item("withdrawal-0002").items() if name.startswith("approval#")]
     assert len(kept) == 2
     for text in kept:
         assert canonical(msgspec.json.decode(text, type=Approval)).decode() == text
 
 
-def test_who_receives_is_in_no_log(world: World) -> None:
+def test_who_receives_is_in_no_log(world: Desk) -> None:
     folder = Path(str(world.cloud._state)).parent / "logs"
     text = "\n".join(path.read_text() for path in folder.rglob("*") if path.is_file())
     assert "withdrawal-0001" in text

@@ -18,7 +18,7 @@ from local.deploy import Deployment
 from runtime.wallet_enclave.messages import SignWithdrawal, Withdrawal, decode_reply, encode
 from runtime.wallet_parent.forwarder import forward
 from runtime.wallet_parent.main import NotReadyError, Parent, ParentSettings
-from tests.local.conftest import REGION
+from tests.local.world import REGION
 
 SETTLE_S = 60.0
 
