@@ -135,17 +135,17 @@ class Launcher:
     async def _start(self) -> None:
         layout = self._layout
         assembly = await self._synthesize()
-        ports = StandIns((HOST, stand_ins.free_port()), (HOST, stand_ins.free_port()))
+        ports = StandIns((HOST, self._free_port()), (HOST, self._free_port()))
         self._cloud = cloud = Cloud(
             layout.state / "cloud", account=assembly.account, region=assembly.region, stand_ins=ports
         )
         cloud.take_out(self._outages.is_out)
         cloud.start()
         superuser = cloud.derive("postgres", stand_ins.SUPERUSER, 24).hex()
-        ethereum = stand_ins.free_port()
+        ethereum = self._free_port()
         self._chain = f"{HOST}:{ethereum}"
         cloud.addresses |= dict.fromkeys(stand_ins.NODE_ADDRESSES, self._chain)
-        venues = {venue.name: stand_ins.free_port() for venue in VENUES}
+        venues = {venue.name: self._free_port() for venue in VENUES}
         for venue in VENUES:
             cloud.addresses[urlsplit(venue.url).netloc] = f"{HOST}:{venues[venue.name]}"
         with step("start PostgreSQL, Valkey, a simulated Ethereum and simulated venues"):
@@ -176,6 +176,11 @@ class Launcher:
             restoring.note(f"{restored.performed} changes" + (f", {restored.lost} set aside" * bool(restored.lost)))
         await self._start_services(cloud, deployment)
 
+    def _free_port(self) -> int:
+        """Return a free port that is not the front door's, which nobody listens on yet."""
+        port = stand_ins.free_port()
+        return port if port != self._port else stand_ins.free_port()
+
     async def _synthesize(self) -> Assembly:
         with step(f"synthesize {self._environment}, five rule packs enforced") as under_way:
             folder, is_new = await asyncio.to_thread(synthesis.synthesize, self._environment)
@@ -189,9 +194,9 @@ class Launcher:
             OUT.print(
                 f"not started, as their chain is not the simulated one: {', '.join(each.name for each in absent)}"
             )
-        ports = {each.name: [stand_ins.free_port() for _ in range(each.count)] for each in declared}
+        ports = {each.name: [self._free_port() for _ in range(each.count)] for each in declared}
         injected = services.Injected(cloud=cloud, state=self._layout.state, ports=ports)
-        vault = enclave.prepare(deployment, cloud, declared, self._layout.state, stand_ins.free_port())
+        vault = enclave.prepare(deployment, cloud, declared, self._layout.state, self._free_port())
         cloud.addresses[urlsplit(deployment.output("CanaryUrl")).netloc] = f"{HOST}:{self._port}"
         addresses = services.addresses_of(declared, injected)
         with step("judge calls by the policies of the templates") as judging:

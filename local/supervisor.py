@@ -95,11 +95,21 @@ class Process:
 
     async def start(self) -> None:
         """Run the program, and return once it is healthy. Raises StartError."""
+        if self.program.address and await self._is_answered():
+            # Every start would end at the taken port, and every probe would be content with whoever has it.
+            raise StartError(f"{self.program.name} is not started: another process answers at {self.program.address}")
         self._task = asyncio.create_task(self._keep_running(), name=self.program.name)
         try:
             await asyncio.wait_for(asyncio.shield(self._first_health), self.program.start_timeout_s)
         except TimeoutError:
             raise self.start_error(f"is not healthy after {self.program.start_timeout_s:g} s") from None
+
+    async def _is_answered(self) -> bool:
+        try:
+            await asyncio.wait_for(self.program.probe(), PROBE_TIMEOUT_S)
+        except (OSError, TimeoutError, EOFError):
+            return False
+        return True
 
     async def stop(self) -> None:
         """Ask the process to end; kill it if it does not."""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import pytest
 
 from local import supervisor
 from local.control import birth
+from local.stand_ins import free_port
 from local.supervisor import Program, StartError, State, Supervisor, always_well, http_probe, tcp_probe
 
 LISTEN = """
@@ -30,14 +32,6 @@ def program(name: str, code: str, **given: Any) -> Program:
     environment = {"PATH": os.defpath, "NAME": name, **given.pop("environment", {})}
     given.setdefault("probe", always_well)
     return Program(name=name, command=(sys.executable, "-c", code), environment=environment, **given)
-
-
-def free_port() -> int:
-    import socket  # noqa: PLC0415 - only here
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def listener(name: str, **given: Any) -> Program:
@@ -86,6 +80,17 @@ def test_a_process_that_dies_is_started_again(tmp_path: Path) -> None:
         os.kill(first, signal.SIGKILL)
         await until(lambda: process.restarts == 1 and process.state is State.HEALTHY)
         assert process.pid != first
+
+    run(tmp_path, body)
+
+
+def test_a_port_that_another_process_has_is_told_before_its_answers_are_taken_for_health(tmp_path: Path) -> None:
+    async def body(watched: Supervisor) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            address = f"127.0.0.1:{other.getsockname()[1]}"
+            probe = tcp_probe(*other.getsockname())
+            with pytest.raises(StartError, match=f"one is not started: another process answers at {address}"):
+                await watched.start(program("one", LISTEN, probe=probe, address=address))
 
     run(tmp_path, body)
 

@@ -17,10 +17,11 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from local.stand_ins import free_port
 from runtime.engine.lease import EXPIRY_S, KEY
 from runtime.shared import messages as m
 from runtime.shared.engine_link import EngineLink, _connect, follow_feed
-from tests.runtime.engine.test_server import bid, free_port, funded
+from tests.runtime.engine.test_server import bid, funded
 from tests.soak import seeds
 
 SHORT_EXPIRY_S = 0.8

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from config.markets import CATALOGUE
+from local.stand_ins import free_port
 from runtime.engine import server as server_module
 from runtime.engine.audit import ConservationError
 from runtime.engine.follower import Follower, now_us
@@ -28,12 +28,6 @@ from tests.runtime.market_data.wire import until
 
 STANDING_MAX = 400
 """Open orders that one lane of `run_kills` leaves standing."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.asynccontextmanager

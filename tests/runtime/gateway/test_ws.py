@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
+from local.stand_ins import free_port
 from runtime.gateway import ws
 from runtime.gateway.limits import LimitSettings
 from runtime.gateway.parts import GatewaySettings
@@ -81,12 +82,6 @@ class Server:
         answer = (await asyncio.wait_for(reader.read(), 10)).decode()
         writer.close()
         return int(answer.split()[1]), answer.partition("\r\n\r\n")[2]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def run(scenario: Callable[[Server], Awaitable[None]], world: World | None = None, **changes: Any) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -15,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from local.stand_ins import free_port
 from runtime.ledger import main as service
 from runtime.ledger.history import History, open_history
 from runtime.ledger.main import COMMANDS_PER_COMMIT, Ledger, gathered
@@ -248,7 +248,7 @@ def test_a_missing_variable_is_one_clear_line_and_sigterm_a_clean_end() -> None:
     )
 
     environment |= {
-        "LISTEN_PORT": str(_free_port()),
+        "LISTEN_PORT": str(free_port()),
         "DATABASE_URL": "postgresql://ledger_writer@127.0.0.1:1/bursa",
         "DATABASE_OWNER_SECRET_ARN": "arn:aws:secretsmanager:eu-west-1:1:secret:x",
         "AWS_REGION": "eu-west-1",
@@ -264,10 +264,3 @@ def test_a_missing_variable_is_one_clear_line_and_sigterm_a_clean_end() -> None:
     output, _ = running.communicate(timeout=20)
     assert "stopped at sequence -1" in output
     assert running.returncode == 0
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 from config.markets import CATALOGUE
+from local.stand_ins import free_port
 from runtime.market_data.archive import Archive, open_archive
 from runtime.market_data.book_builder import GapError
 from runtime.market_data.links import OUTPUT_BYTES_MAX
@@ -159,10 +159,7 @@ async def running(conninfo: str, run: EngineRun, known: int, port: int) -> Async
 @pytest.fixture
 def port() -> int:
     """A port that is free at the moment."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number: int = free.getsockname()[1]
-        return number
+    return free_port()
 
 
 def test_restored_and_caught_up_before_anyone_is_served(conninfo: str, port: int) -> None:
