@@ -11,11 +11,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from local.control import birth, read_status
+from local.control import ProcessStatus, birth, read_status
 from local.paths import PROJECT, Layout
 from local.stand_ins import free_port
 from runtime.market_maker.client import Key, Session
@@ -28,6 +28,7 @@ class Exchange:
     """A running exchange, its addresses and its processes."""
 
     layout: Layout
+    _killed: list[ProcessStatus] = field(default_factory=list)
 
     @property
     def demo(self) -> dict[str, Any]:
@@ -35,21 +36,31 @@ class Exchange:
         document: dict[str, Any] = json.loads(self.layout.demo.read_text())
         return document
 
-    def pid(self, name: str) -> int:
-        """Return the id of the process called `name`, or of the first whose name starts so."""
+    def process(self, name: str) -> ProcessStatus:
+        """Return the process called `name`, or the first whose name starts so."""
         status = read_status(self.layout)
         assert status
-        return next(process.pid for process in status.processes if process.name.startswith(name))
+        return next(process for process in status.processes if process.name.startswith(name))
 
     def kill(self, name: str) -> None:
         """End a process as a power cut would."""
-        os.kill(self.pid(name), signal.SIGKILL)
+        process = self.process(name)
+        assert process.pid, f"{name} does not run"  # 0 would be everybody here
+        os.kill(process.pid, signal.SIGKILL)
+        self._killed.append(process)
 
     def wait_healthy(self) -> None:
-        """Return once every process is well again."""
-        time.sleep(1.5)  # the launcher needs a moment to notice
+        """Return once every process is well again; what was killed counts only in its next life."""
+
+        def is_healthy() -> bool:
+            status = read_status(self.layout)
+            if not status or status.state != "healthy" or not status.is_fresh:
+                return False
+            killed = {(process.pid, process.born) for process in self._killed}
+            return killed.isdisjoint((process.pid, process.born) for process in status.processes)
+
         try:
-            wait_for(lambda: bool((s := read_status(self.layout)) and s.state == "healthy" and s.is_fresh))
+            wait_for(is_healthy)
         except AssertionError:
             raise AssertionError(self.command("status", "--verbose").stdout) from None
 

@@ -34,6 +34,13 @@ async def soon(awaitable: Awaitable[Any]) -> Any:
     return await asyncio.wait_for(awaitable, WAIT_S)
 
 
+async def begun(awaitable: Awaitable[Any]) -> "asyncio.Future[Any]":
+    """Return a watch that has taken its place among those of a stream that is confirmed: no round trip is left."""
+    watching = asyncio.ensure_future(awaitable)
+    await asyncio.sleep(0.2)
+    return watching
+
+
 async def released(client: Any) -> None:
     """Return once the pushed balances show no USDT in use."""
     while client.balance["spot"]["USDT"]["used"]:  # noqa: ASYNC110 - pushes change it, the client tells nobody
@@ -62,22 +69,19 @@ def test_market_streams() -> None:
 def test_orders_and_balances_are_pushed() -> None:
     async def scenario(client: Any) -> None:
         price = float(far_below())
-        watching = asyncio.ensure_future(client.watch_orders(PAIR))
-        await asyncio.sleep(1)  # the subscription is a round trip of its own
+        await soon(client.authenticate())  # returns once the account's stream is confirmed
+        watching = await begun(client.watch_orders(PAIR))
         order = await client.create_order(PAIR, "limit", "buy", 0.01, price)
         (pushed,) = await soon(watching)
         assert (pushed["id"], pushed["status"], pushed["price"], pushed["amount"]) == (order["id"], "open", price, 0.01)
-        balance = asyncio.ensure_future(client.watch_balance())
-        await asyncio.sleep(0.2)
-        watching = asyncio.ensure_future(client.watch_orders(PAIR))
-        await asyncio.sleep(0.2)
+        balance = await begun(client.watch_balance())
+        watching = await begun(client.watch_orders(PAIR))
         await client.cancel_order(order["id"], PAIR)
         pushed = (await soon(watching))[-1]
         assert (pushed["id"], pushed["status"]) == (order["id"], "canceled")
         await soon(balance)  # the first push may still tell of the placing; what counts is where the pushes end
         await soon(released(client))
-        mine = asyncio.ensure_future(client.watch_my_trades(PAIR))
-        await asyncio.sleep(0.2)
+        mine = await begun(client.watch_my_trades(PAIR))
         bought = await client.create_order(PAIR, "market", "buy", 0.001)
         trade = (await soon(mine))[-1]
         assert (trade["order"], trade["side"], trade["fee"]["currency"]) == (bought["id"], "buy", "BTC")

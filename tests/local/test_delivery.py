@@ -20,7 +20,7 @@ from local.delivery.schedules import UnknownScheduleError
 from local.deploy import Deployment, deploy
 from tests.local.world import ACCOUNT, REGION
 
-WAIT_S = 20.0
+WAIT_S = 40.0
 HANDLERS = """
 import json, os, time
 import boto3
@@ -305,11 +305,11 @@ def test_a_queue_is_followed_and_only_failures_come_back(world: World) -> None:
             "Q": {
                 "Type": "AWS::SQS::Queue",
                 "Properties": {
-                    "VisibilityTimeout": 1,
+                    "VisibilityTimeout": 4,
                     "RedrivePolicy": {"deadLetterTargetArn": {"Fn::GetAtt": ["Dead", "Arn"]}, "maxReceiveCount": 2},
                 },
             },
-            "F": function("partly", Timeout=1),
+            "F": function("partly", Timeout=4),  # enough for a call to AWS on a busy machine, too
             "Mapping": mapping(
                 "Q", FunctionResponseTypes=["ReportBatchItemFailures"], MaximumBatchingWindowInSeconds=1
             ),
