@@ -87,6 +87,8 @@ def up_detached(layout: Layout, *, port: int, environment: str) -> int:
     layout.create()
     with sole_launcher(layout):
         pass  # says so when another runs
+    if left := control.end_leftovers(layout):  # before the status that names them is gone
+        OUT.print(f"ended {left} processes that an earlier run left behind")
     control.status_file(layout).unlink(missing_ok=True)
     progress = layout.run / "progress.txt"
     with progress.open("wb") as output:

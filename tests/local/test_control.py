@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from local import control
+from local.__main__ import up_detached
 from local.control import (
     AlreadyRunningError,
     ProcessStatus,
@@ -73,6 +75,14 @@ def test_leftovers_are_ended_but_never_a_process_that_only_has_the_same_id(layou
     assert innocent.poll() is None
     innocent.kill()
     innocent.wait()
+
+
+def test_a_detached_start_ends_what_an_earlier_run_left(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = sleeper()
+    write_status(layout, status(1, process(left.pid)))
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: SimpleNamespace(pid=0, poll=lambda: 1))
+    assert up_detached(layout, port=1, environment="dev") == 1
+    assert left.wait(5) != 0
 
 
 HOLDER = """
