@@ -15,18 +15,19 @@ import pytest
 from local.control import birth, read_status
 from local.paths import PROJECT
 from tests.integ.exchange import Exchange, own_exchange, processes_of, run, wait_for
+from tests.integ.test_recovery import patiently
 
 pytestmark = pytest.mark.soak
 
 
 async def what_alice_sees(exchange: Exchange) -> dict[str, Any]:
     session = await exchange.session()
-    account = await session.call("account.status")
+    account = await patiently(session, "account.status")
     seen = {
         "balances": account["balances"],
-        "open": await session.call("openOrders.status"),
-        "orders": await session.call("allOrders", symbol="BTCUSDT"),
-        "trades": await session.call("myTrades", symbol="BTCUSDT"),
+        "open": await patiently(session, "openOrders.status"),
+        "orders": await patiently(session, "allOrders", symbol="BTCUSDT"),
+        "trades": await patiently(session, "myTrades", symbol="BTCUSDT"),
     }
     session.close()
     return seen
