@@ -74,7 +74,7 @@ class Load:
         await asyncio.sleep(seconds / 2)
         await asyncio.to_thread(self._exchange.wait_healthy)
         for _ in range(600):  # a busy machine places fewer in that time; the caller counts in the end
-            if len(self.standing.keys() - self.unsure) >= SURE_MIN:
+            if len(self.standing.keys() - self.unsure) >= SURE_MIN + LANES:  # each lane may yet cancel one
                 break
             await asyncio.sleep(0.1)
         self._stopping.set()
