@@ -24,8 +24,9 @@ from runtime.shared.engine_link import EngineLink, _connect, follow_feed
 from tests.runtime.engine.test_server import bid, funded
 from tests.soak import seeds
 
-SHORT_EXPIRY_S = 0.8
-"""A lease for tests that do not measure."""
+LONG_EXPIRY_S = 6.0
+"""A lease that nobody waits out by chance, however busy the machine."""
+LEADER_TIMEOUT_S = 60.0
 STANDING_MAX = 300
 PAUSE_S = 0.005
 """Between two commands of a lane: what is tested is what happens around a kill, not speed."""
@@ -103,7 +104,9 @@ class Pair:
 
     async def leader(self) -> int:
         """Return which of the two leads."""
+        deadline = time.monotonic() + LEADER_TIMEOUT_S
         while True:
+            assert time.monotonic() < deadline, self.log.read_text()[-3000:]
             for number in (0, 1):
                 if await self._leads(number):
                     return number
@@ -128,7 +131,7 @@ class Pair:
 
 
 @contextlib.asynccontextmanager
-async def pair(directory: Path, aws: dict[str, str], expiry_s: float = SHORT_EXPIRY_S) -> AsyncIterator[Pair]:
+async def pair(directory: Path, aws: dict[str, str], expiry_s: float = EXPIRY_S) -> AsyncIterator[Pair]:
     engines = Pair(directory, aws, expiry_s)
     try:
         for number in (0, 1):
@@ -215,7 +218,7 @@ class Load:
 
 def test_failover_after_kill_9_takes_less_than_five_seconds(tmp_path: Path, aws: dict[str, str]) -> None:
     async def scenario() -> None:
-        async with pair(tmp_path / "engines", aws, EXPIRY_S) as engines:
+        async with pair(tmp_path / "engines", aws) as engines:
             load = Load(engines)
             await load.start()
             await asyncio.sleep(0.5)
@@ -230,7 +233,7 @@ def test_failover_after_kill_9_takes_less_than_five_seconds(tmp_path: Path, aws:
 
 def test_a_rolling_upgrade_loses_nothing_and_is_hardly_felt(tmp_path: Path, aws: dict[str, str]) -> None:
     async def scenario() -> None:
-        async with pair(tmp_path / "engines", aws, EXPIRY_S) as engines:
+        async with pair(tmp_path / "engines", aws, LONG_EXPIRY_S) as engines:
             load = Load(engines)
             await load.start()
             for _ in range(4):  # each process is replaced, the leader first, so it leads twice in turn
@@ -242,7 +245,7 @@ def test_a_rolling_upgrade_loses_nothing_and_is_hardly_felt(tmp_path: Path, aws:
                 await engines.wait_listening(number)
             await load.check()
             print(f"longest silence of a handover: {load.silence_s:.3f} s")
-            assert load.silence_s < EXPIRY_S, "the lease was not handed over"
+            assert load.silence_s < LONG_EXPIRY_S, "the lease was not handed over"
 
     asyncio.run(scenario())
 
@@ -255,7 +258,7 @@ def test_a_frozen_leader_that_wakes_up_acknowledges_nothing(tmp_path: Path, aws:
             await asyncio.sleep(0.3)
             frozen = await engines.leader()
             engines.processes[frozen].send_signal(signal.SIGSTOP)
-            await asyncio.sleep(SHORT_EXPIRY_S * 2)  # the lease goes to the standby, the lock of the files does not
+            await asyncio.sleep(EXPIRY_S * 2)  # the lease goes to the standby, the lock of the files does not
             engines.processes[frozen].send_signal(signal.SIGCONT)
             assert engines.processes[frozen].wait(20) == 1
             assert "LeaseLostError" in engines.log.read_text()
