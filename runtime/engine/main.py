@@ -16,7 +16,9 @@ from runtime.engine.member import Member, new_member_name
 from runtime.engine.snapshots import S3Store, Snapshots
 from runtime.shared import log, shell
 from runtime.shared.catalogue import Catalogue
+from runtime.shared.garbage import look_at_the_young
 from runtime.shared.settings import ServiceSettings, read_catalogue_parameter, read_settings
+from runtime.shared.tasks import end
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +56,11 @@ async def serve(settings: EngineSettings, stopping: asyncio.Event) -> None:
     lease = Lease(DynamoLeaseStore(settings.lease_table, settings.group), new_member_name())
     logger.info("starts with the %s core", "compiled" if IS_COMPILED else "interpreted")
     member = Member(follower_of(settings), lease, catalogue)
-    await member.run(settings.listen_host, settings.listen_port, stopping)
+    looking = asyncio.create_task(look_at_the_young())
+    try:
+        await member.run(settings.listen_host, settings.listen_port, stopping)
+    finally:
+        await end(looking)
 
 
 def main() -> None:
