@@ -40,6 +40,8 @@ COMMAND_BYTES: Final = 100
 APPENDED: Final = 20_000
 """Commands that a bare append loop makes durable."""
 REPEATS: Final = 3
+ROUNDS: Final = 3
+"""Engines run in turn, and the best run of each counts: the speed of a shared machine changes within seconds."""
 MILLION: Final = 1_000_000
 
 
@@ -62,31 +64,38 @@ def run_book(engine: str, path: Path, count: int, *, python: Path | None = None,
 
 def book(workload: Workload) -> Result:
     """Compare our compiled book with the fastest engine on PyPI that matches."""
+    best: dict[tuple[str, int], dict[str, Any]] = {}
+
+    def run(name: str, engine: str, count: int, python: Path | None = None, build: str = "") -> None:
+        report = run_book(engine, path, count, python=python, build=build)
+        if (name, count) not in best or report["cpu_s"] < best[name, count]["cpu_s"]:
+            best[name, count] = report
+
     with tempfile.TemporaryDirectory() as folder:
         path = workload_file(workload, Path(folder))
         total = sum(1 for _ in path.open())
-        ours: dict[int, dict[str, Any]] = {}
-        rates: dict[str, float] = {}
-        for name, most in RIVALS.items():
-            count = most or total
-            if count not in ours:
-                ours[count] = run_book("ours", path, count)
-            report = run_book(name, path, count, python=RIVAL_PYTHON)
-            for what in ("trades", "lots"):
-                if report[what] != ours[count][what]:
-                    raise AssertionError(f"{name} on {workload.name}: {what} {report[what]}, ours {ours[count][what]}")
-            rates[name] = report["operations"] / report["cpu_s"]
-        interpreted = run_book("ours", path, total, build=INTERPRETED)
-    value = total / ours[total]["cpu_s"]
-    best = max(rates, key=lambda name: rates[name])
+        counts = {name: most or total for name, most in RIVALS.items()}
+        for _ in range(ROUNDS):
+            for count in {total, *counts.values()}:
+                run("ours", "ours", count)
+            run(INTERPRETED, "ours", total, build=INTERPRETED)
+            for name, count in counts.items():
+                run(name, name, count, RIVAL_PYTHON)
+    for name, count in counts.items():
+        for what in ("trades", "lots"):
+            found, expected = best[name, count][what], best["ours", count][what]
+            if found != expected:
+                raise AssertionError(f"{name} on {workload.name}: {what} {found}, ours {expected}")
+    rates = {name: count / best[name, count]["cpu_s"] for name, count in counts.items()}
+    fastest = max(rates, key=lambda name: rates[name])
     shown = ", ".join(f"{name} {rate:,.0f}" for name, rate in rates.items())
     return compared(
         f"book_{workload.name}",
-        value,
-        rates[best],
+        total / best["ours", total]["cpu_s"],
+        rates[fastest],
         unit="operations per CPU second",
-        what=f"{workload.name.upper()}, garbage collection off; to {best}; all: {shown}, "
-        f"ours interpreted {interpreted['operations'] / interpreted['cpu_s']:,.0f}",
+        what=f"{workload.name.upper()}, garbage collection off; to {fastest}; all: {shown}, "
+        f"ours interpreted {total / best[INTERPRETED, total]['cpu_s']:,.0f}",
     )
 
 
