@@ -10,13 +10,14 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 import boto3
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from runtime.controls.approvals import NEEDED, check
 from runtime.controls.carrier import AMISS, Carrier, changed
 from runtime.controls.register import ASKED, Register
 from runtime.controls.rules import Control, ControlError, control_of
-from runtime.shared.business_events import EventPublisher
+from runtime.shared.asked import Asked, SignedApproval
+from runtime.shared.business_events import EventPublisher, Identifier
 from runtime.shared.catalogue import Catalogue
 from runtime.shared.engine_link import EngineLink, linked
 from runtime.shared.functions import logger, tracer
@@ -30,30 +31,23 @@ Answer = TypeVar("Answer")
 NAME: Final = r"^[A-Za-z0-9_-]{8,64}$"
 
 
-class _Asked(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class ControlAsked(_Asked):
-    """What an operator asks for. `value` is a status, or `open` or `halt` of withdrawals; limits have `limits`."""
+class ControlAsked(Asked, hide_input_in_errors=False):
+    """What an operator asks for; errors show what it was. `value` is a status, or `open` or `halt` of withdrawals."""
 
     control_id: Annotated[str, Field(pattern=NAME)]
-    asked_by: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
+    asked_by: Identifier
     kind: Literal["status", "limits", "withdrawals"]
     symbol: Annotated[str, Field(pattern=r"^[A-Z0-9]{0,40}$")] = ""
     value: Annotated[str, Field(max_length=20)] = ""
-    limits: Annotated[dict[str, str | int], Field(max_length=20)] = {}
+    limits: Annotated[dict[str, str | int], Field(max_length=20)] = Field(default_factory=dict)
     reason: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9.-]+$")]
     """A code, such as `price-move`; customers hear it with the status."""
 
 
-class ApprovalGiven(_Asked):
-    """One operator's word."""
+class ApprovalGiven(SignedApproval):
+    """One operator's word on a control."""
 
     control_id: Annotated[str, Field(pattern=NAME)]
-    approver: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    expires_at: Annotated[int, Field(ge=0)]
-    signature: Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
 
 
 @tracer.capture_lambda_handler(capture_response=False)

@@ -9,15 +9,16 @@ from typing import Annotated, Any, Final
 
 import boto3
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.exceptions import ClientError
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from runtime.offboarding.api_keys import KeyRing
 from runtime.offboarding.approvals import NEEDED, check
 from runtime.offboarding.clerk import Clerk, Retention, open_due
 from runtime.offboarding.payouts import Payouts
 from runtime.offboarding.register import CLOSED, CLOSURE, CUSTOMER, HAND_OVER, OPERATOR, Register
-from runtime.shared.business_events import CaseOpened, DepositCredited, EventPublisher, read_event
+from runtime.shared import executions
+from runtime.shared.asked import Asked, AssetName, ChainName, ReceiverAsked, SignedApproval
+from runtime.shared.business_events import CaseOpened, DepositCredited, EventPublisher, Identifier, read_event
 from runtime.shared.functions import logger, tracer
 from runtime.shared.messages import FIRST_USER_ACCOUNT
 from runtime.wallet_enclave.messages import Approval
@@ -26,8 +27,6 @@ from runtime.withdrawals.register import Register as WithdrawalRegister
 from runtime.withdrawals.register import UnknownWithdrawalError
 from runtime.withdrawals.rules import Rule
 
-_STARTED: Final = "ExecutionAlreadyExists"
-_OVER: Final = frozenset({"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"})
 _NAME: Final = r"^[A-Za-z0-9_-]{8,40}$"
 """Shorter than a withdrawal's id, which is made of it."""
 
@@ -36,51 +35,36 @@ class PayoutRefusedError(RuntimeError):
     """The way in of withdrawals did not take a request."""
 
 
-class _Asked(BaseModel):
-    # Errors end up in logs: they name fields, not what a customer gave.
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, strict=True)
-
-
-class ReceiverAsked(_Asked):
-    """Who receives, as the travel rule wants to know it."""
-
-    name: Annotated[str, Field(max_length=200)]
-    place: Annotated[str, Field(max_length=400)]
-
-
-class PayoutAsked(_Asked):
+class PayoutAsked(Asked):
     """Where what is left of an asset goes: an address of the customer's own book."""
 
-    chain: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
-    destination: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
+    chain: ChainName
+    destination: Identifier
     receiver: ReceiverAsked
 
 
-class ClosureAsked(_Asked):
+class ClosureAsked(Asked):
     """A request to close an account. Without payouts the customer withdraws everything as usual."""
 
     closure_id: Annotated[str, Field(pattern=_NAME)]
     account: Annotated[int, Field(ge=FIRST_USER_ACCOUNT, lt=2**63)]
-    asked_by: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
-    payouts: Annotated[dict[Annotated[str, Field(pattern=r"^[A-Z0-9]{1,20}$")], PayoutAsked], Field(max_length=50)] = {}
+    asked_by: Identifier
+    payouts: Annotated[dict[AssetName, PayoutAsked], Field(max_length=50)] = Field(default_factory=dict)
 
 
-class HandOverAsked(_Asked):
+class HandOverAsked(Asked):
     """A request to hand all accounts over."""
 
     hand_over_id: Annotated[str, Field(pattern=_NAME)]
     to: Annotated[str, Field(min_length=1, max_length=200)]
     """The trader who takes them."""
-    asked_by: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
+    asked_by: Identifier
 
 
-class ApprovalGiven(_Asked):
-    """One approver's word."""
+class ApprovalGiven(SignedApproval):
+    """One approver's word on a request."""
 
     request_id: Annotated[str, Field(pattern=_NAME)]
-    approver: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    expires_at: Annotated[int, Field(ge=0)]
-    signature: Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
 
 
 @tracer.capture_lambda_handler(capture_response=False)
@@ -139,15 +123,7 @@ def _started(fields: dict[str, Any], key: str) -> dict[str, str]:
     name = fields["id"]
     _register().add(fields, int(time.time()))
     attempt = _register().request(name)["attempt"]
-    try:
-        _client("stepfunctions").start_execution(
-            stateMachineArn=os.environ["FLOW_ARN"],
-            name=f"{name}-{attempt}",
-            input=json.dumps({key: name, "attempt": attempt}),
-        )
-    except ClientError as error:
-        if error.response["Error"]["Code"] != _STARTED:
-            raise
+    executions.begin(f"{name}-{attempt}", {key: name, "attempt": attempt})
     return {"id": name}
 
 
@@ -162,13 +138,8 @@ def approve(given: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
         raise RuntimeError(f"request {word.request_id} does not wait for approvals")
     count = _register().approve(word.request_id, word.approver, stored(approval))
     logger.info("approved", request_id=word.request_id, count=count)
-    if count >= NEEDED:
-        try:
-            _client("stepfunctions").send_task_success(taskToken=found["token"], output=json.dumps("approved"))
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in _OVER:
-                raise
-            logger.info("nobody waits for this approval any more", request_id=word.request_id)
+    if count >= NEEDED and not executions.tell(found["token"], "approved"):
+        logger.info("nobody waits for this approval any more", request_id=word.request_id)
     return {"approvals": count, "needed": NEEDED}
 
 
@@ -211,7 +182,7 @@ class AwsWithdrawals:
 
     def apply(self, asked: Mapping[str, Any]) -> None:
         """Take a request. Raises PayoutRefusedError with the kind of error, never with what was asked."""
-        answer = _client("lambda").invoke(FunctionName=self._function, Payload=json.dumps(asked).encode())
+        answer = _lambda().invoke(FunctionName=self._function, Payload=json.dumps(asked).encode())
         told = json.load(answer["Payload"])
         if answer.get("FunctionError") or told.get("id") != asked["withdrawal_id"]:
             raise PayoutRefusedError(f"withdrawal {asked['withdrawal_id']}: {told.get('errorType', 'no answer')}")
@@ -265,5 +236,5 @@ def _events() -> EventPublisher:
 
 
 @cache
-def _client(service: str) -> Any:  # noqa: ANN401 - boto3's
-    return boto3.client(service)
+def _lambda() -> Any:  # noqa: ANN401 - boto3's
+    return boto3.client("lambda")

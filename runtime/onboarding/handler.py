@@ -1,20 +1,19 @@
 """Lambda: the beginning, the steps and the answers of an application, and the lock after credentials changed."""
 
-import json
 import os
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, Final
+from typing import Any
 
 import boto3
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.exceptions import ClientError
 
 from runtime.onboarding.applications import Applications, UnknownApplicationError
 from runtime.onboarding.decisions import WITHDRAWAL_LOCK_US
 from runtime.onboarding.steps import Desk
+from runtime.shared import executions
 from runtime.shared.business_events import (
     ApplicationReceived,
     CredentialsChanged,
@@ -23,9 +22,6 @@ from runtime.shared.business_events import (
     read_event,
 )
 from runtime.shared.functions import logger, tracer
-
-_STARTED: Final = "ExecutionAlreadyExists"
-_OVER: Final = frozenset({"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"})
 
 
 @tracer.capture_lambda_handler(capture_response=False)
@@ -42,24 +38,12 @@ def hear(envelope: Mapping[str, Any], _context: LambdaContext) -> None:
     event = read_event(envelope)
     match event:
         case ApplicationReceived():
-            _start(event.application_id)
+            # Under the application's own name: a second delivery finds it there.
+            executions.begin(event.application_id, {"application_id": event.application_id})
         case PartnerAnswered(partner="kyc"):
             _answer(event)
         case _:
             logger.warning("not for onboarding", event_id=event.event_id, detail_type=event.detail_type)
-
-
-def _start(application_id: str) -> None:
-    """Start an execution of the application's own name: a second delivery finds it there."""
-    try:
-        _client("stepfunctions").start_execution(
-            stateMachineArn=os.environ["FLOW_ARN"],
-            name=application_id,
-            input=json.dumps({"application_id": application_id}),
-        )
-    except ClientError as error:
-        if error.response["Error"]["Code"] != _STARTED:
-            raise
 
 
 def _answer(event: PartnerAnswered) -> None:
@@ -72,11 +56,7 @@ def _answer(event: PartnerAnswered) -> None:
     if token is None:
         # The answer was faster than the note of whom to tell: it comes again.
         raise RuntimeError(f"application {event.subject} does not wait for the KYC partner yet")
-    try:
-        _client("stepfunctions").send_task_success(taskToken=token, output=json.dumps({"outcome": event.outcome}))
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in _OVER:
-            raise
+    if not executions.tell(token, {"outcome": event.outcome}):
         logger.info("nobody waits for this answer any more", event_id=event.event_id)
 
 
@@ -87,7 +67,7 @@ def credentials_changed(trigger: dict[str, Any], _context: LambdaContext) -> dic
     if trigger["triggerSource"] == "PostConfirmation_ConfirmForgotPassword" and account:
         now_us = time.time_ns() // 1_000
         until_us = now_us + WITHDRAWAL_LOCK_US
-        _client("dynamodb").update_item(
+        _dynamodb().update_item(
             TableName=os.environ["LOCK_TABLE"],
             Key={"account_id": {"N": str(int(account))}},
             # A lock is only ever made longer.
@@ -122,5 +102,5 @@ def _events() -> EventPublisher:
 
 
 @cache
-def _client(service: str) -> Any:  # noqa: ANN401 - boto3's
-    return boto3.client(service)
+def _dynamodb() -> Any:  # noqa: ANN401 - boto3's
+    return boto3.client("dynamodb")

@@ -9,13 +9,15 @@ from typing import Annotated, Any, Final
 
 import boto3
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.exceptions import ClientError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from runtime.chain.rpc import Rpc
+from runtime.shared import executions
+from runtime.shared.asked import Asked, AssetName, ChainName, ReceiverAsked, SignedApproval
 from runtime.shared.business_events import (
     AddressScreeningRequested,
     EventPublisher,
+    Identifier,
     PartnerAnswered,
     WithdrawalRequested,
     read_event,
@@ -29,53 +31,36 @@ from runtime.withdrawals.register import Register, address_key
 from runtime.withdrawals.rules import Receiver, Request, Rule, read_rules
 from runtime.withdrawals.signing import Signing
 
-_STARTED: Final = "ExecutionAlreadyExists"
-_OVER: Final = frozenset({"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"})
 CLEAR: Final = "clear"
 """What the screening partner says of an address that nothing is known against."""
 
 
-class _Asked(BaseModel):
-    # Errors end up in logs: they name fields, not what a customer gave.
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, strict=True)
-
-
-class ReceiverAsked(_Asked):
-    """Who receives, as the travel rule wants to know it."""
-
-    name: Annotated[str, Field(max_length=200)]
-    place: Annotated[str, Field(max_length=400)]
-
-
-class WithdrawalAsked(_Asked):
+class WithdrawalAsked(Asked):
     """A request as it comes from a gateway or an operator."""
 
     withdrawal_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
     account: Annotated[int, Field(ge=1)]
     asked_by: Annotated[str, Field(min_length=1, max_length=128)]
-    asset: Annotated[str, Field(pattern=r"^[A-Z0-9]{1,20}$")]
-    chain: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
-    destination: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
+    asset: AssetName
+    chain: ChainName
+    destination: Identifier
     amount: Annotated[int, Field(ge=1, le=2**62 - 1)]
     receiver: ReceiverAsked | None = None
     client_id: Annotated[str, Field(max_length=64)] = ""
 
 
-class AddressAsked(_Asked):
+class AddressAsked(Asked):
     """An address that an account wants to withdraw to."""
 
     account: Annotated[int, Field(ge=1)]
-    chain: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+    chain: ChainName
     address: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")]
 
 
-class ApprovalGiven(_Asked):
-    """One approver's word."""
+class ApprovalGiven(SignedApproval):
+    """One approver's word on a withdrawal."""
 
     withdrawal_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
-    approver: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    expires_at: Annotated[int, Field(ge=0)]
-    signature: Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
 
 
 @tracer.capture_lambda_handler(capture_response=False)
@@ -104,13 +89,7 @@ def apply(asked: dict[str, Any], _context: LambdaContext) -> dict[str, str]:
             amount=str(given.amount),
         )
     )
-    try:
-        _client("stepfunctions").start_execution(
-            stateMachineArn=os.environ["FLOW_ARN"], name=name, input=json.dumps({"withdrawal_id": name})
-        )
-    except ClientError as error:
-        if error.response["Error"]["Code"] != _STARTED:
-            raise
+    executions.begin(name, {"withdrawal_id": name})
     return {"id": name}
 
 
@@ -154,13 +133,8 @@ def approve(given: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
         raise RuntimeError(f"withdrawal {word.withdrawal_id} does not wait for approvals")
     count = _register().approve(word.withdrawal_id, word.approver, stored(approval))
     logger.info("approved", withdrawal_id=word.withdrawal_id, count=count)
-    if count >= found["approvals_needed"]:
-        try:
-            _client("stepfunctions").send_task_success(taskToken=found["token"], output=json.dumps("approved"))
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in _OVER:
-                raise
-            logger.info("nobody waits for this approval any more", withdrawal_id=word.withdrawal_id)
+    if count >= found["approvals_needed"] and not executions.tell(found["token"], "approved"):
+        logger.info("nobody waits for this approval any more", withdrawal_id=word.withdrawal_id)
     return {"approvals": count, "needed": found["approvals_needed"]}
 
 
@@ -180,7 +154,7 @@ def _clerk() -> Clerk:
 
 def _is_locked(account: int) -> bool:
     key = {"account_id": {"N": str(account)}}
-    answer = _client("dynamodb").get_item(TableName=os.environ["LOCK_TABLE"], Key=key, ConsistentRead=True)
+    answer = _dynamodb().get_item(TableName=os.environ["LOCK_TABLE"], Key=key, ConsistentRead=True)
     until_us = int(answer.get("Item", {}).get("locked_until_us", {"N": "0"})["N"])
     return until_us > time.time_ns() // 1_000
 
@@ -206,5 +180,5 @@ def _events() -> EventPublisher:
 
 
 @cache
-def _client(service: str) -> Any:  # noqa: ANN401 - boto3's
-    return boto3.client(service)
+def _dynamodb() -> Any:  # noqa: ANN401 - boto3's
+    return boto3.client("dynamodb")

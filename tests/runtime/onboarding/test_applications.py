@@ -96,7 +96,7 @@ def test_a_replaced_password_stops_withdrawals_for_a_day(monkeypatch: pytest.Mon
     published: list[Any] = []
     monkeypatch.setenv("LOCK_TABLE", "locks")
     monkeypatch.setattr(handler, "_events", type("Bus", (), {"publish": lambda _, event: published.append(event)}))
-    handler._client.cache_clear()
+    handler._dynamodb.cache_clear()
     context: Any = None
     forgotten = trigger("PostConfirmation_ConfirmForgotPassword", "7")
     assert handler.credentials_changed(forgotten, context) == forgotten
@@ -106,4 +106,4 @@ def test_a_replaced_password_stops_withdrawals_for_a_day(monkeypatch: pytest.Mon
     (event,) = published
     assert (item["account_id"]["N"], event.account_id) == ("7", 7)
     assert int(item["locked_until_us"]["N"]) == event.locked_until_us == event.at_us + WITHDRAWAL_LOCK_US
-    handler._client.cache_clear()
+    handler._dynamodb.cache_clear()
