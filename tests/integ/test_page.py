@@ -122,8 +122,20 @@ class Browser:
         return [" ".join(text.split()) for text in texts]
 
     def click(self, xpath: str) -> None:
-        element = wait_for(f"{xpath} to click", lambda: self._post("/elements", {"using": "xpath", "value": xpath}))[0]
-        self._post(f"/element/{element[ELEMENT]}/click", {})
+        """Click the first that matches; one that leaves the page between two looks is looked for again."""
+
+        def is_clicked() -> bool:
+            for element in self._post("/elements", {"using": "xpath", "value": xpath})[:1]:
+                try:
+                    self._post(f"/element/{element[ELEMENT]}/click", {})
+                except urllib.error.HTTPError as error:
+                    if json.load(error)["value"]["error"] != "stale element reference":
+                        raise
+                else:
+                    return True
+            return False
+
+        wait_for(f"{xpath} to click", is_clicked)
 
     def type(self, field: str, text: str) -> None:
         """Replace what is in the input called `field`."""
