@@ -37,7 +37,7 @@ class EngineStack(ExchangeStack):
     ) -> None:
         """Create cluster, private zone, snapshot bucket, lease table and engine."""
         super().__init__(scope, construct_id, config=config, description="Matching engine")
-        self.cluster = ServiceCluster(self, "Cluster", config=config, vpc=network.vpc)
+        self.cluster = ServiceCluster(self, "Cluster", config=config, vpc=network.vpc, key=keys.data)
         self.namespace = servicediscovery.PrivateDnsNamespace(
             self, "Namespace", name=NAMESPACE, vpc=network.vpc, description="How services find each other"
         )

@@ -62,6 +62,7 @@ class Backups(Construct):
             ),
         )
         self.vault.apply_removal_policy(RemovalPolicy.RETAIN if config.retained else RemovalPolicy.DESTROY)
+        # Under a key of the service: whoever gets hold of ours must not be able to make these copies unreadable.
         air_gapped = backup.CfnLogicallyAirGappedBackupVault(
             self,
             "AirGapped",

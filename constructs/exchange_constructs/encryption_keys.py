@@ -1,6 +1,6 @@
 """The customer keys of one environment, split by who may use them and what a lost key would cost."""
 
-from aws_cdk import RemovalPolicy, Stack
+from aws_cdk import RemovalPolicy, Stack, Tags
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from constructs import Construct
@@ -71,6 +71,24 @@ class EncryptionKeys(AccountKeys):
         self.records = self._key("Records", "trades with their accounts, evidence, reports, copies of the ledger")
         self.copies = self._key("Copies", "copies of records: whoever loses the key of a store still has them")
         stack = Stack.of(self)
+        # Fargate keeps the disks of tasks under the data key: it may make keys for them, and read them by a grant.
+        for action, bound in (
+            ("kms:GenerateDataKeyWithoutPlaintext", {}),
+            ("kms:CreateGrant", {"ForAllValues:StringEquals": {"kms:GrantOperations": ["Decrypt"]}}),
+        ):
+            self.data.add_to_resource_policy(
+                iam.PolicyStatement(
+                    actions=[action],
+                    resources=["*"],
+                    principals=[iam.ServicePrincipal("fargate.amazonaws.com")],
+                    conditions={
+                        "StringEquals": {"kms:EncryptionContext:aws:ecs:clusterAccount": stack.account},
+                        **bound,
+                    },
+                )
+            )
+        # EventBridge keeps the keys that partners gave us under a key that bears this tag, and no other.
+        Tags.of(self.data).add("EventBridgeApiDestinations", "true")
         # The bus seals what it logs of an event, and log delivery opens it; both name the logs of this account.
         for service in ("events.amazonaws.com", "delivery.logs.amazonaws.com"):
             self.messages.add_to_resource_policy(

@@ -67,6 +67,9 @@ class PartnerApi(Construct):
                 "x-api-key", SecretValue.secrets_manager(self.secret.secret_arn, json_field="api_key")
             ),
         )
+        authorization = connection.node.find_child("Connection")
+        assert isinstance(authorization, events.CfnConnection)
+        authorization.kms_key_identifier = key.key_arn  # the construct has no parameter for it
         self._destination = events.ApiDestination(
             self,
             "Api",

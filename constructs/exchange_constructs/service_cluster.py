@@ -2,6 +2,7 @@
 
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecs as ecs
+from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from config.model import Environment
@@ -9,9 +10,21 @@ from exchange_constructs.runtime_code import ImagePull
 
 
 class ServiceCluster(ecs.Cluster):
-    """A cluster, watched task by task, and the permission to pull what runs in it."""
+    """A cluster, watched task by task, disks of tasks under our key, and the permission to pull what runs in it."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, config: Environment, vpc: ec2.IVpc) -> None:
+    def __init__(
+        self, scope: Construct, construct_id: str, *, config: Environment, vpc: ec2.IVpc, key: kms.IKey
+    ) -> None:
         """Create both."""
-        super().__init__(scope, construct_id, vpc=vpc, container_insights_v2=ecs.ContainerInsights.ENHANCED)
+        # By its ARN alone: CDK would otherwise name the cluster in the policy of a key that lies in an earlier stack.
+        storage_key = kms.Key.from_key_arn(scope, "StorageKey", key.key_arn)
+        super().__init__(
+            scope,
+            construct_id,
+            vpc=vpc,
+            container_insights_v2=ecs.ContainerInsights.ENHANCED,
+            managed_storage_configuration=ecs.ManagedStorageConfiguration(
+                fargate_ephemeral_storage_kms_key=storage_key
+            ),
+        )
         self.image_pull = ImagePull(self, "ImagePull", config=config)

@@ -6,8 +6,10 @@ from typing import Any
 
 KEY_OF = {  # type → where its key is named
     "AWS::DynamoDB::GlobalTable": ("Replicas", 0, "SSESpecification", "KMSMasterKeyId"),
+    "AWS::ECS::Cluster": ("Configuration", "ManagedStorageConfiguration", "FargateEphemeralStorageKmsKeyId"),
     "AWS::ElastiCache::ServerlessCache": ("KmsKeyId",),
     "AWS::Events::Archive": ("KmsKeyIdentifier",),
+    "AWS::Events::Connection": ("KmsKeyIdentifier",),
     "AWS::Events::EventBus": ("KmsKeyIdentifier",),
     "AWS::Kinesis::Stream": ("StreamEncryption", "KeyId"),
     "AWS::Logs::LogGroup": ("KmsKeyId",),
@@ -134,6 +136,11 @@ def test_the_one_bucket_under_another_key_is_encrypted_too(exchange: Any) -> Non
     for bucket in buckets:
         (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
         assert rule == {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+
+
+def test_the_key_of_partners_keys_bears_the_tag_without_which_eventbridge_may_not_use_it(exchange: Any) -> None:
+    keys = [key for path, key in exchange.of_type("AWS::KMS::Key") if path.startswith("Foundation/KeysData")]
+    assert [{"Key": "EventBridgeApiDestinations", "Value": "true"} in key["Tags"] for key in keys] == [True]
 
 
 def test_keys_turn_every_year(exchange: Any) -> None:
