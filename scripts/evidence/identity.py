@@ -41,7 +41,7 @@ def statements(assembly: Assembly, stage: str, reasons: Path = REASONS) -> list[
             if not SENSITIVE.fullmatch(action) and not starred:
                 continue
             role = resource.name.removesuffix("/Grants")
-            why = next((r["why"] for r in rules if _matches(r, role, action)), None)
+            why = next((r["why"] for r in rules if _matches(r, role, action, resources)), None)
             if why is None:
                 unexplained.add(f"{role}: {action} on {', '.join(sorted(resources))}")
                 continue
@@ -52,8 +52,13 @@ def statements(assembly: Assembly, stage: str, reasons: Path = REASONS) -> list[
     return sorted(found)
 
 
-def _matches(rule: dict[str, str], role: str, action: str) -> bool:
-    return fnmatch.fnmatchcase(role, rule["role"]) and fnmatch.fnmatchcase(action, rule["action"])
+def _matches(rule: dict[str, str], role: str, action: str, resources: list[str]) -> bool:
+    """Return whether `rule` explains a statement; one that names a resource explains those alone that name no other."""
+    return (
+        fnmatch.fnmatchcase(role, rule["role"])
+        and fnmatch.fnmatchcase(action, rule["action"])
+        and all(fnmatch.fnmatchcase(each, rule.get("resource", "*")) for each in resources)
+    )
 
 
 def _allowing(assembly: Assembly, stage: str) -> Iterator[tuple[Resource, dict[str, Any]]]:
