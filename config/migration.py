@@ -14,16 +14,19 @@ Problem = tuple[str, str, object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutOverConfig(Checked):
-    """Where public names lead. Changing `weight` and deploying the stacks Edge and Gateway is the switch, and back."""
+    """Where public names lead. Changing `weight` and deploying the stacks Edge and Gateway is the switch, and back.
+
+    `frozen` and `rollback_hours` are intentions that people keep to: no template and no program carries them out.
+    """
 
     predecessor: tuple[PublicAddress, ...]
     """Addresses of the exchange that this one replaces; empty once it is gone, or where there never was one."""
     weight: Annotated[int, between(0, WEIGHT_WHOLE)]
     """Of 255 answers of DNS, so many lead here and the others to the predecessor."""
     frozen: bool
-    """Nobody trades here yet: what was imported may be posted, and no name leads here."""
+    """Nobody is to trade here yet. All that is checked is that `weight` is then 0, if there is a predecessor."""
     rollback_hours: Annotated[int, between(1, 720)]
-    """So long after the switch the predecessor is kept ready, and its addresses stay in the configuration."""
+    """So long after the switch the predecessor is to be kept ready, with its addresses here. Nothing reads this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

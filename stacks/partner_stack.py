@@ -13,7 +13,11 @@ from stacks.gateway_stack import GatewayStack
 
 
 class PartnerStack(ExchangeStack):
-    """Who comes in is a list in the configuration; an empty list is a closed door, and costs nothing."""
+    """Who comes in is a list in the configuration. An empty list is a closed door: no peering, DMZ, line or VPN.
+
+    The door itself is there in any case, and costs: the partners' balancer with its certificate and endpoint service,
+    and the FIX service, all in the stack Gateway.
+    """
 
     def __init__(
         self,

@@ -141,7 +141,7 @@ class PeeredPartners(Construct):
     def __init__(
         self, scope: Construct, construct_id: str, *, config: Environment, network: PrivateNetwork, front: PartnerFront
     ) -> None:
-        """Ask each partner for a peering, and share the placement group in which its machines may stand by ours."""
+        """Ask each partner for a peering, and share a placement group with it: no host of ours stands in it yet."""
         super().__init__(scope, construct_id)
         nearby = ec2.CfnPlacementGroup(self, "Nearby", strategy="cluster")
         for peer in config.partners.peered:

@@ -1,4 +1,4 @@
-"""The cache: Valkey for what can be lost, such as tickers, depth snapshots and rate limits."""
+"""The cache: Valkey for the counts of limits that gateways share, which can be lost."""
 
 from typing import Final
 
@@ -59,7 +59,7 @@ class TickerCache(Construct):
             major_engine_version="8",
             serverless_cache_name=self.name,
             user_group_id=users.ref,
-            description=f"{config.name}: tickers, depth snapshots, rate limits",
+            description=f"{config.name}: counts of limits",
             kms_key_id=key.key_arn,
             security_group_ids=[group.security_group_id],
             subnet_ids=vpc.select_subnets(subnet_group_name=DATA).subnet_ids,
