@@ -144,7 +144,7 @@ DEV: Final = Environment(
         requests_per_address=10_000,
         dnssec=False,
         shield_advanced=False,
-        monthly_budget_usd=2_500,
+        monthly_budget_usd=4_000,
     ),
     partners=PartnersConfig(
         market_makers=(),

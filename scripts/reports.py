@@ -27,6 +27,7 @@ def main(folder: Path = ROOT / "cdk.out") -> int:
         findings = packs.read(folder, AS_OF)
         statements = identity.statements(found, MAIN)
         controlled = controls.rows(found, MAIN)
+        bills = {stage: cost.items(found, stage) for stage in assembly.ENVIRONMENTS}
     except (ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -44,7 +45,7 @@ def main(folder: Path = ROOT / "cdk.out") -> int:
         ("controls", "Control map", _controls(controlled)),
         ("threats", "Threat model", page.markdown(ROOT / "docs/threat-model.md")),
         ("pictures", "Architecture", _pictures(found)),
-        ("cost", "Cost", _cost(found)),
+        ("cost", "Cost", _cost(bills)),
         ("regions", "Regions", _regions(found)),
     ]
     (OUT / "index.html").write_text(
@@ -177,8 +178,7 @@ def _pictures(found: assembly.Assembly) -> str:
     return "\n".join(figures)
 
 
-def _cost(found: assembly.Assembly) -> str:
-    bills = {stage: cost.items(found, stage) for stage in assembly.ENVIRONMENTS}
+def _cost(bills: dict[str, tuple[list[cost.Item], list[str]]]) -> str:
     rows = [
         (stage.lower(), item.area, item.what, round(item.quantity, 1), item.unit, item.price, round(item.usd, 2))
         for stage, (bill, _) in bills.items()

@@ -10,9 +10,9 @@ from typing import Any, Final
 from scripts.evidence.assembly import Assembly, Resource
 
 HOURS: Final = 730
+"""Hours of a month, as AWS counts them."""
 NIGHT_HOURS: Final = 0.25
 """How long the nightly job of the lake is taken to run: fifteen minutes."""
-"""Hours of a month, as AWS counts them."""
 CONFIG: Final = Path(__file__).resolve().parents[2] / "config"
 
 
@@ -46,12 +46,16 @@ def _of(*types: str) -> Callable[[Price], Price]:
 
 
 def items(assembly: Assembly, stage: str) -> tuple[list[Item], list[str]]:
-    """Return the bill of one environment, and the types in it that nothing here prices."""
-    prices = {name: each["usd"] for name, each in json.loads((CONFIG / "prices.json").read_text())["prices"].items()}
+    """Return the bill of one environment, and the types in it that nothing here prices.
+
+    Raises ValueError when a fleet has hosts of a type without a price.
+    """
+    prices = facts()["prices"]
     usage = json.loads((CONFIG / "usage.json").read_text())["environments"][stage.lower()]
     lines: dict[tuple[str, str], float] = defaultdict(float)
     unpriced = set()
     tasks = {each.logical_id: each for each in assembly.of(stage, "AWS::ECS::TaskDefinition")}
+    templates = {(each.stack, each.logical_id): each for each in assembly.of(stage, "AWS::EC2::LaunchTemplate")}
     for resource in assembly.of(stage):
         if not resource.is_on:
             continue
@@ -60,15 +64,18 @@ def items(assembly: Assembly, stage: str) -> tuple[list[Item], list[str]]:
             if resource.type == "AWS::ECS::Service":  # its size stands in its task
                 task = tasks[resource.properties["TaskDefinition"]["Ref"]].properties
                 priced = replace(resource, properties=resource.properties | {"Task": task})
+            elif resource.type == "AWS::AutoScaling::AutoScalingGroup":  # and the type of a host in its template
+                reference = resource.properties["LaunchTemplate"]["LaunchTemplateId"]["Ref"]
+                data = templates[resource.stack, reference].properties["LaunchTemplateData"]
+                priced = replace(resource, properties=resource.properties | {"Host": data["InstanceType"]})
             for area, price, quantity in _PRICED[resource.type](priced, usage):
                 lines[area, price] += quantity
         elif not resource.type.startswith(_NO_CHARGE):
             unpriced.add(resource.type)
     for price, quantity in usage["traffic"].items():
         lines["Traffic", price] += quantity
-    facts = json.loads((CONFIG / "prices.json").read_text())["prices"]
     bill = [
-        Item(area, facts[price]["what"], quantity, facts[price]["unit"], prices[price])
+        Item(area, prices[price]["what"], quantity, prices[price]["unit"], prices[price]["usd"])
         for (area, price), quantity in sorted(lines.items())
         if quantity
     ]
@@ -162,8 +169,11 @@ def _fargate(service: Resource, _usage: dict[str, Any]) -> Iterator[tuple[str, s
 
 
 @_of("AWS::AutoScaling::AutoScalingGroup")
-def _fleet(group: Resource, usage: dict[str, Any]) -> Iterator[tuple[str, str, float]]:
-    price = str(usage["fleet_price"].get(group.stack, "ec2_large_hour"))
+def _fleet(group: Resource, _usage: dict[str, Any]) -> Iterator[tuple[str, str, float]]:
+    host = group.properties["Host"]
+    price = next((name for name, each in facts()["prices"].items() if host in each.get("hosts", ())), None)
+    if price is None:
+        raise ValueError(f"{group.name}: config/prices.json has no price for a host of type {host}")
     yield "Hosts", price, float(group.properties["MinSize"]) * HOURS
 
 

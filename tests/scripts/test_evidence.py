@@ -1,12 +1,16 @@
 """The reports: the same twice, nothing unexplained, nothing that is gone, nothing that is too wide."""
 
 import json
+import re
+from collections import Counter
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from exchange_constructs.edge_watch import ACTUAL_PERCENT
 from scripts.evidence import assembly, controls, cost, identity, packs, page, pictures
 
 
@@ -33,6 +37,14 @@ def test_a_statement_that_nobody_explained_is_named(found: assembly.Assembly, tm
     with pytest.raises(
         ValueError, match=r"(?s)say in reasons.json why.*Engine/Cluster/ImagePull: ecr:GetAuthorizationToken on \*"
     ):
+        identity.statements(found, "Prod", few)
+
+
+def test_a_key_whose_name_is_not_known_needs_a_reason_of_its_own(found: assembly.Assembly, tmp_path: Path) -> None:
+    few = tmp_path / "reasons.json"
+    rules = json.loads(identity.REASONS.read_text())
+    few.write_text(json.dumps([rule for rule in rules if "key/" not in rule.get("resource", "")]))
+    with pytest.raises(ValueError, match=r"Withdrawals/Clerk/Role: kms:Decrypt on arn:aws:kms:\S+:key/\*"):
         identity.statements(found, "Prod", few)
 
 
@@ -122,6 +134,63 @@ def test_a_bill_grows_with_what_runs(found: assembly.Assembly) -> None:
     hosts = [item for item in cost.items(found, "Prod")[0] if item.what == "Fargate ARM vCPU"]
     tasks = [each for each in found.of("Prod", "AWS::ECS::Service") if each.is_on]
     assert hosts[0].quantity >= cost.HOURS * len(tasks) / 4
+
+
+def hosts_of(found: assembly.Assembly, stage: str) -> dict[str, tuple[float, float]]:
+    bill, _ = cost.items(found, stage)
+    return {item.what: (item.quantity / cost.HOURS, item.price) for item in bill if item.area == "Hosts"}
+
+
+def test_every_host_is_priced_by_its_type(exchanges: dict[str, Any], found: assembly.Assembly) -> None:
+    prices = cost.facts()["prices"]
+    for name, exchange in exchanges.items():
+        config = exchange.config
+        hosts = Counter({config.custody.instance_type: config.custody.instance_count_min})  # of enclaves
+        hosts[config.websocket.instance_type] += config.websocket.instance_count_min
+        hosts.update(build.instance_type for chain in config.nodes.chains for build in chain.builds)
+        expected: Counter[str] = Counter()
+        for host, count in hosts.items():
+            (price,) = (key for key, each in prices.items() if host in each.get("hosts", ()))
+            expected[price] += count
+        billed = {prices[key]["what"]: (count, prices[key]["usd"]) for key, count in expected.items()}
+        assert hosts_of(found, name.title()) == billed
+    dev = hosts_of(found, "Dev")
+    assert dev["EC2 host, m6i/m7g.xlarge"] == (1, 0.204)
+    assert dev["EC2 host, r7g/r7i.xlarge"] == (2, 0.28)
+
+
+def test_a_host_of_a_type_without_a_price_is_refused(found: assembly.Assembly) -> None:
+    def made_larger(each: assembly.Resource) -> assembly.Resource:
+        if each.name != "Custody/Fleet/Template":
+            return each
+        data = each.properties["LaunchTemplateData"] | {"InstanceType": "m7g.16xlarge"}
+        return replace(each, properties=each.properties | {"LaunchTemplateData": data})
+
+    larger = replace(found, resources=tuple(made_larger(each) for each in found.resources))
+    with pytest.raises(
+        ValueError, match=r"Custody/Fleet/Group.*: config/prices\.json has no price for a host of type m7g\.16xlarge"
+    ):
+        cost.items(larger, "Dev")
+
+
+def test_what_documents_say_of_the_cost_is_what_the_bill_says(
+    exchanges: dict[str, Any], found: assembly.Assembly
+) -> None:
+    totals = {stage: cost.total(cost.items(found, stage.title())[0]) for stage in exchanges}
+    deploy = re.sub(r"\s+", " ", (identity.REASONS.parents[1] / "docs/deploy.md").read_text())
+    told = re.search(
+        r"about ([\d,]+) US dollars a month for `dev`, ([\d,]+) for `staging`, ([\d,]+) for `prod`", deploy
+    )
+    assert told
+    for stage, figure in zip(("dev", "staging", "prod"), told.groups(), strict=True):
+        assert float(figure.replace(",", "")) == pytest.approx(totals[stage], rel=0.05), stage
+    assert f"about {told[1]} US dollars a month" in (identity.REASONS.parents[1] / "README.md").read_text()
+
+
+def test_a_budget_warns_of_more_than_what_is_expected(exchanges: dict[str, Any], found: assembly.Assembly) -> None:
+    for stage, exchange in exchanges.items():
+        expected = cost.total(cost.items(found, stage.title())[0])
+        assert expected < exchange.config.edge.monthly_budget_usd * ACTUAL_PERCENT / 100, stage
 
 
 def test_what_a_switch_leaves_off_is_not_on_the_bill(found: assembly.Assembly) -> None:
