@@ -17,7 +17,7 @@ from exchange_constructs.key_watch import KeyWatch
 from exchange_constructs.nag import accept
 from exchange_constructs.operator_topics import OperatorTopics
 from exchange_constructs.service_role import ServiceRole
-from exchange_constructs.signing_table import SigningTable
+from exchange_constructs.signing_table import WAITING, SigningTable
 from exchange_constructs.wallet_keys import WalletKeys
 from stacks.base_stack import ExchangeStack
 
@@ -59,7 +59,7 @@ class CustodyStack(ExchangeStack):
             interfaces={KMS: ec2.InterfaceVpcEndpointAwsService.KMS},
             logs_key=self.keys.logs,
         )
-        self.network.endpoints[KMS].add_to_policy(own_account_only(config.accounts.wallet))
+        self.network.interfaces[KMS].add_to_policy(own_account_only(config.accounts.wallet, "*"))
         signer_name = f"bursa-{config.name}-signer"
         signer = ServiceRole(
             self,
@@ -86,6 +86,10 @@ class CustodyStack(ExchangeStack):
         )
         self.signing = SigningTable(self, "Signing", config=config, key=self.keys.data)
         self.signing.grant_answer(signer)
+        table = self.signing.table.table_arn
+        self.network.gateways[DYNAMO_DB].add_to_policy(
+            own_account_only(config.accounts.wallet, table, f"{table}/index/{WAITING}")
+        )
         self.fleet = EnclaveFleet(
             self,
             "Fleet",
@@ -98,11 +102,11 @@ class CustodyStack(ExchangeStack):
         )
 
 
-def own_account_only(account: str) -> iam.PolicyStatement:
-    """Return what an endpoint lets through: our own callers on our own resources, so that nothing leaves by it."""
+def own_account_only(account: str, *resources: str) -> iam.PolicyStatement:
+    """Return what an endpoint lets through: our own callers on our own `resources`, so that nothing leaves by it."""
     return iam.PolicyStatement(
         actions=["*"],
-        resources=["*"],
+        resources=list(resources),
         principals=[iam.AnyPrincipal()],
         conditions={"StringEquals": {"aws:PrincipalAccount": account, "aws:ResourceAccount": account}},
     )

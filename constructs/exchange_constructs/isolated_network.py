@@ -43,13 +43,15 @@ class IsolatedNetwork(Construct):
         )
         FlowRecords(self, "Flows", config=config, vpc=self.vpc, logs_key=logs_key)
         subnets = ec2.SubnetSelection(subnet_group_name=APPLICATION)
-        for name, gateway in gateways.items():
-            self.vpc.add_gateway_endpoint(name, service=gateway, subnets=[subnets])
+        self.gateways = {
+            name: self.vpc.add_gateway_endpoint(name, service=gateway, subnets=[subnets])
+            for name, gateway in gateways.items()
+        }
         group = ec2.SecurityGroup(
             self, "EndpointAccess", vpc=self.vpc, description="Endpoints of AWS services", allow_all_outbound=False
         )
         group.add_ingress_rule(ec2.Peer.ipv4(cidr), ec2.Port.tcp(443), "AWS APIs, from inside the network")
-        self.endpoints = {
+        self.interfaces = {
             name: self.vpc.add_interface_endpoint(
                 name, service=interface, subnets=subnets, security_groups=[group], open=False
             )

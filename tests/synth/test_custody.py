@@ -86,12 +86,17 @@ def test_the_wallet_network_has_no_way_in_or_out_but_two_endpoints(exchange: Any
     endpoints = resources(exchange, "AWS::EC2::VPCEndpoint")
     services = {exchange.text(each["ServiceName"]).rpartition(".")[2] for each in endpoints}
     assert services == {"kms", "dynamodb"}
-    (kms,) = [each for each in endpoints if each["VpcEndpointType"] == "Interface"]
     wallet = exchange.config.accounts.wallet
-    (statement,) = kms["PolicyDocument"]["Statement"]
-    assert statement["Condition"] == {
-        "StringEquals": {"aws:PrincipalAccount": wallet, "aws:ResourceAccount": wallet},
-    }
+    reached = {}
+    for endpoint in endpoints:
+        (statement,) = endpoint["PolicyDocument"]["Statement"]
+        assert statement["Condition"] == {
+            "StringEquals": {"aws:PrincipalAccount": wallet, "aws:ResourceAccount": wallet},
+        }
+        reached[endpoint["VpcEndpointType"]] = [
+            re.sub(r"[0-9A-F]{8}\.Arn", "", exchange.text(each)) for each in listed(statement["Resource"])
+        ]
+    assert reached == {"Interface": ["*"], "Gateway": ["<SigningTable>", "<SigningTable>/index/Waiting"]}
 
 
 def test_nothing_connects_to_a_host_of_the_enclaves(exchange: Any) -> None:
