@@ -1,4 +1,4 @@
-"""Tells operators, within a minute or two, of everything done to a wallet key that only a bad day brings."""
+"""Tells operators, within a minute or two, of what only a bad day brings to a wallet key, or by break-glass."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -18,7 +18,12 @@ _CHANGES: Final = (*GUARDED, "kms:CreateGrant", "kms:ImportKeyMaterial", "kms:Re
 
 
 class KeyWatch(Construct):
-    """Rules on what CloudTrail sees of the keys; each tells the operators' topic."""
+    """Rules on what CloudTrail sees of the keys and of the break-glass role; each tells the operators' topic.
+
+    STS writes that a role is assumed where it was asked: in this region by its regional endpoint, in us-east-1 by the
+    global one, whose events no rule here sees. What was assumed there is told with the first call it makes here, and so
+    is each call after it; those that CloudFormation makes as the role in a deployment are not told one by one.
+    """
 
     def __init__(
         self,
@@ -27,10 +32,14 @@ class KeyWatch(Construct):
         *,
         keys: WalletKeys,
         signer_name: str,
+        break_glass_role: str,
         operators: sns.ITopic,
         undelivered: sqs.IQueue,
     ) -> None:
-        """Watch `keys`; the role called `signer_name` is the only one whose use of them is expected."""
+        """Watch `keys`, whose use is expected of the role called `signer_name` alone, and every use of the other role.
+
+        `break_glass_role` is an ARN.
+        """
         super().__init__(scope, construct_id)
         self._operators = operators
         operators.add_to_resource_policy(
@@ -44,24 +53,25 @@ class KeyWatch(Construct):
         self._undelivered = undelivered
         arns = [key.key_arn for key in keys.tiers.values()]
         other = {"sessionContext": {"sessionIssuer": {"userName": [{"anything-but": [signer_name]}]}}}
-        self._tell("Changed", "A wallet key was changed, or somebody tried", _CHANGES, arns)
-        self._tell("UsedByOther", "Somebody else than the signer used a wallet key", _USES, arns, userIdentity=other)
-        self._tell("Refused", "A use of a wallet key was refused", _USES, arns, errorCode=[{"exists": True}])
-
-    def _tell(
-        self,
-        name: str,
-        description: str,
-        actions: tuple[str, ...],
-        key_arns: list[str],
-        **detail: Any,  # noqa: ANN401
-    ) -> None:
-        pattern: Mapping[str, Any] = {
-            "eventSource": ["kms.amazonaws.com"],
-            "eventName": [action.removeprefix("kms:") for action in actions],
-            "resources": {"ARN": key_arns},
-            **detail,
+        self._tell("Changed", "A wallet key was changed, or somebody tried", _of_keys(_CHANGES, arns))
+        used = _of_keys(_USES, arns)
+        self._tell("UsedByOther", "Somebody else than the signer used a wallet key", {**used, "userIdentity": other})
+        self._tell("Refused", "A use of a wallet key was refused", {**used, "errorCode": [{"exists": True}]})
+        assumed = {
+            "eventSource": ["sts.amazonaws.com"],
+            "eventName": [{"prefix": "AssumeRole"}],  # also with SAML, as people come, or with another's token
+            "requestParameters": {"roleArn": [break_glass_role]},
         }
+        self._tell("Assumed", "The break-glass role was assumed, or somebody tried", assumed)
+        acting = {
+            "userIdentity": {
+                "sessionContext": {"sessionIssuer": {"arn": [break_glass_role]}},
+                "invokedBy": [{"exists": False}],
+            }
+        }
+        self._tell("Acting", "The break-glass role is at work", acting)
+
+    def _tell(self, name: str, description: str, pattern: Mapping[str, Any]) -> None:
         # The library's own rule knows no state for reads, and its target would open the topic's key to every rule.
         rule = events.CfnRule(
             self,
@@ -96,3 +106,11 @@ class KeyWatch(Construct):
                 conditions={"ArnEquals": {"aws:SourceArn": rule.attr_arn}},
             )
         )
+
+
+def _of_keys(actions: tuple[str, ...], key_arns: list[str]) -> dict[str, Any]:
+    return {
+        "eventSource": ["kms.amazonaws.com"],
+        "eventName": [action.removeprefix("kms:") for action in actions],
+        "resources": {"ARN": key_arns},
+    }
