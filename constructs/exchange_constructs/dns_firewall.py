@@ -1,4 +1,4 @@
-"""Which names resolve inside the network: AWS, ourselves and the price sources. All others do not, and are recorded."""
+"""Which names resolve inside a network: those of AWS, and what it is given. All others do not, and are recorded."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -22,10 +22,18 @@ class DnsFirewall(Construct):
     """A program that was taken over can neither look its master up nor talk to it in questions to a name server."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, config: Environment, vpc: ec2.IVpc, logs_key: kms.IKey
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: Environment,
+        vpc: ec2.IVpc,
+        logs_key: kms.IKey,
+        names: Sequence[str] = (),
     ) -> None:
-        """Create both lists and their rules, and keep every question with the answer it got.
+        """Create both lists and their rules for AWS and `names`, and keep every question with the answer it got.
 
+        All of it is made in the account of `vpc`: a group of rules serves a network of another account only if shared.
         A log group is for operators; the archive of the audit account, which must be there before, is for proof.
         """
         super().__init__(scope, construct_id)
@@ -34,7 +42,7 @@ class DnsFirewall(Construct):
             "Rules",
             firewall_rules=[
                 resolver.CfnFirewallRuleGroup.FirewallRuleProperty(
-                    firewall_domain_list_id=self._list("Allowed", _allowed(config)),
+                    firewall_domain_list_id=self._list("Allowed", [*_of_aws(config.region), *names]),
                     priority=ALLOW_FIRST,
                     action="ALLOW",
                     # A name on the list may lead on to another, as price sources do to their content network.
@@ -71,14 +79,16 @@ class DnsFirewall(Construct):
         return domain_list.attr_id
 
 
-def _allowed(config: Environment) -> list[str]:
-    region = config.region
-    ours = [f"*.{NAMESPACE}", f"*.{config.domain}", config.domain]
-    aws = [
+def names_of_exchange(config: Environment) -> list[str]:
+    """Return what the exchange's own network asks for beside AWS: ourselves, and what may be reached outside."""
+    return [f"*.{NAMESPACE}", f"*.{config.domain}", config.domain, *config.hosts_outside]
+
+
+def _of_aws(region: str) -> list[str]:
+    return [
         f"*.{region}.amazonaws.com",
         f"*.{region}.api.aws",
         f"*.{region}.compute.internal",
         f"*.{region}.rds.amazonaws.com",
         "*.cache.amazonaws.com",  # ElastiCache names its regions in another way
     ]
-    return [*ours, *aws, *config.hosts_outside]

@@ -8,6 +8,7 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from config.model import Environment
+from exchange_constructs.dns_firewall import DnsFirewall
 from exchange_constructs.flow_records import FlowRecords
 from exchange_constructs.nag import HIPAA, NIST, PCI, accept
 from exchange_constructs.private_network import APPLICATION
@@ -27,7 +28,7 @@ class IsolatedNetwork(Construct):
         interfaces: Mapping[str, ec2.InterfaceVpcEndpointAwsService],
         logs_key: kms.IKey,
     ) -> None:
-        """Create the network and an endpoint for each service, by name; every flow is recorded."""
+        """Create the network and an endpoint for each service, by name; flows and questions to names are recorded."""
         super().__init__(scope, construct_id)
         self.vpc = ec2.Vpc(
             self,
@@ -42,6 +43,7 @@ class IsolatedNetwork(Construct):
             ],
         )
         FlowRecords(self, "Flows", config=config, vpc=self.vpc, logs_key=logs_key)
+        DnsFirewall(self, "DnsFirewall", config=config, vpc=self.vpc, logs_key=logs_key)
         subnets = ec2.SubnetSelection(subnet_group_name=APPLICATION)
         self.gateways = {
             name: self.vpc.add_gateway_endpoint(name, service=gateway, subnets=[subnets])

@@ -7,6 +7,7 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from config.model import Environment
+from exchange_constructs.dns_firewall import DnsFirewall
 from exchange_constructs.flow_records import FlowRecords
 from exchange_constructs.isolated_network import accept_small_network
 from exchange_constructs.public_tier import PublicTier
@@ -17,10 +18,13 @@ PEER_PORTS: Final = {"ethereum": (30303, 9000), "bitcoin": (8333,)}
 
 
 class NodeNetwork(Construct):
-    """Joined to no other network: the exchange reaches the balancer by PrivateLink, one way, and to nothing else."""
+    """Joined to no other network: the exchange reaches the balancer by PrivateLink, one way, and to nothing else.
+
+    No name but AWS's resolves: nodes find peers by addresses, from those built in, those on their disk, and each other.
+    """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Environment, logs_key: kms.IKey) -> None:
-        """Create the network, its gateways and the one endpoint it needs; every flow is recorded."""
+        """Create the network, its gateways and the one endpoint it needs; flows and questions to names are recorded."""
         super().__init__(scope, construct_id)
         cidr = config.nodes.cidr
         self.vpc = ec2.Vpc(
@@ -38,6 +42,7 @@ class NodeNetwork(Construct):
             ],
         )
         FlowRecords(self, "Flows", config=config, vpc=self.vpc, logs_key=logs_key)
+        DnsFirewall(self, "DnsFirewall", config=config, vpc=self.vpc, logs_key=logs_key)
         group = ec2.SecurityGroup(
             self, "EndpointAccess", vpc=self.vpc, description="Endpoint of EC2 for node hosts", allow_all_outbound=False
         )

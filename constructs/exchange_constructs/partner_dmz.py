@@ -10,6 +10,7 @@ from constructs import Construct
 
 from config.model import Environment
 from config.perimeter import DataCentre
+from exchange_constructs.dns_firewall import DnsFirewall
 from exchange_constructs.flow_records import FlowRecords
 from exchange_constructs.inspection import InspectionPolicy, ZoneFirewall
 from exchange_constructs.isolated_network import accept_small_network
@@ -54,6 +55,7 @@ class PartnerDmz(Construct):
         )
         accept_small_network(self.vpc)
         FlowRecords(self, "Flows", config=config, vpc=self.vpc, logs_key=logs_key)
+        DnsFirewall(self, "DnsFirewall", config=config, vpc=self.vpc, logs_key=logs_key)
         self._open_entrance(front)
         policy = InspectionPolicy(
             self, "Policy", rules=list(_rules(config.partners.data_centres, front.host_name, config.partners.dmz_cidr))

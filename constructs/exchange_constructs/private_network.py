@@ -8,7 +8,7 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from config.model import Environment
-from exchange_constructs.dns_firewall import DnsFirewall
+from exchange_constructs.dns_firewall import DnsFirewall, names_of_exchange
 from exchange_constructs.fixed_egress import FixedEgress
 from exchange_constructs.flow_records import LockedFlows
 from exchange_constructs.nag import HIPAA, NIST, PCI, accept
@@ -82,7 +82,14 @@ class PrivateNetwork(Construct):
             holds="the WebSocket load balancer, which serves clients anywhere, and NAT gateways",
         )
         self.egress = FixedEgress(self, "FixedEgress", config=config, vpc=self.vpc, public=public, logs_key=logs_key)
-        DnsFirewall(self, "DnsFirewall", config=config, vpc=self.vpc, logs_key=logs_key)
+        DnsFirewall(
+            self,
+            "DnsFirewall",
+            config=config,
+            vpc=self.vpc,
+            logs_key=logs_key,
+            names=names_of_exchange(config),
+        )
         self._accept_findings()
 
     @property

@@ -185,7 +185,7 @@ def test_firewalls_flows_and_tunnels_are_on_record_under_our_key(prod: Any) -> N
     flows = [each for path, each in prod.of_type("AWS::EC2::FlowLog") if path.startswith("Partners/Dmz")]
     assert sorted(each["LogDestinationType"] for each in flows) == ["cloud-watch-logs", "s3"]  # the second is locked
     groups = [each for path, each in prod.of_type("AWS::Logs::LogGroup") if path.startswith("Partners/")]
-    assert len(groups) == zones + 2  # one for each firewall, one of flows, one of tunnels
+    assert len(groups) == zones + 3  # one for each firewall, of flows, of questions to names, of tunnels
     assert all("KeysLogs" in prod.text(each["KmsKeyId"]) for each in groups)
 
 

@@ -89,19 +89,40 @@ def test_the_firewall_passes_the_price_sources_and_drops_the_rest(exchange: Any)
     assert "aws:drop_strict" in policy["FirewallPolicy"]["StatefulDefaultActions"]
 
 
+def networks(exchange: Any) -> dict[str, str]:
+    """Return stack → its network; each stack has one at most."""
+    return {path.split("/")[0]: f"<{path.split('/')[1]}>" for path, _ in exchange.of_type("AWS::EC2::VPC")}
+
+
+def test_names_are_judged_and_kept_in_every_network(exchange: Any) -> None:
+    for stack, vpc in networks(exchange).items():
+        judged = of(exchange, "AWS::Route53Resolver::FirewallRuleGroupAssociation", f"{stack}/")
+        assert [exchange.text(each["VpcId"]) for each in judged] == [vpc], stack
+        kept = of(exchange, "AWS::Route53Resolver::ResolverQueryLoggingConfigAssociation", f"{stack}/")
+        assert [exchange.text(each["ResourceId"]) for each in kept] == [vpc, vpc], stack
+
+
 def test_names_that_are_not_on_the_list_do_not_resolve_and_every_question_is_kept(exchange: Any) -> None:
-    ((_, group),) = exchange.of_type("AWS::Route53Resolver::FirewallRuleGroup")
-    allow, block = sorted(group["FirewallRules"], key=lambda rule: rule["Priority"])
-    assert (allow["Action"], block["Action"], block["BlockResponse"]) == ("ALLOW", "BLOCK", CLOSED)
-    lists = {path: found["Domains"] for path, found in exchange.of_type("AWS::Route53Resolver::FirewallDomainList")}
-    (allowed,) = [domains for path, domains in lists.items() if "Allowed" in path]
-    (blocked,) = [domains for path, domains in lists.items() if "Allowed" not in path]
-    assert blocked == ["*"]
-    assert set(exchange.config.hosts_outside) < set(allowed)
-    assert not {"*", "*.com", "*.amazonaws.com", "*.internal"} & set(allowed)
-    assert len(list(exchange.of_type("AWS::Route53Resolver::FirewallRuleGroupAssociation"))) == 1
-    assert len(list(exchange.of_type("AWS::Route53Resolver::ResolverQueryLoggingConfigAssociation"))) == 2
     config = exchange.config
+    for stack in networks(exchange):
+        (group,) = of(exchange, "AWS::Route53Resolver::FirewallRuleGroup", f"{stack}/")
+        allow, block = sorted(group["FirewallRules"], key=lambda rule: rule["Priority"])
+        assert (allow["Action"], block["Action"], block["BlockResponse"]) == ("ALLOW", "BLOCK", CLOSED), stack
+        lists = {
+            path.split("/")[1]: found["Domains"]
+            for path, found in exchange.of_type("AWS::Route53Resolver::FirewallDomainList")
+            if path.startswith(f"{stack}/")
+        }
+        allowed, blocked = (
+            lists[exchange.text(rule["FirewallDomainListId"]).strip("<>").split(".")[0]] for rule in (allow, block)
+        )
+        assert blocked == ["*"], stack
+        assert not {"*", "*.com", "*.amazonaws.com", "*.internal"} & set(allowed), stack
+        beyond = {name for name in allowed if not name.endswith((".amazonaws.com", ".api.aws", ".compute.internal"))}
+        if stack == "Network":
+            assert set(config.hosts_outside) < beyond
+        else:
+            assert beyond == set(), stack
     kept = {
         exchange.text(each["DestinationArn"]).split("<")[0]
         for each in of(exchange, "AWS::Route53Resolver::ResolverQueryLoggingConfig")
