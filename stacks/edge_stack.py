@@ -60,5 +60,12 @@ class EdgeStack(ExchangeStack):
         EdgeWatch(self, "Watch", config=config, tickets=self.topics.tickets)
         signing = ZoneSigning(self, "ZoneSigning", config=config, key=keys.zone)
         Switch(self, "SignsTheZone", on=config.edge.dnssec).governs(signing)
-        protection = FloodProtection(self, "FloodProtection", distribution=self.front_door.distribution, zone=zone)
+        protection = FloodProtection(
+            self,
+            "FloodProtection",
+            distribution=self.front_door.distribution,
+            zone=zone,
+            addresses=gateway.stream_front.addresses,
+            addresses_region=config.region,
+        )
         Switch(self, "HasShieldAdvanced", on=config.edge.shield_advanced).governs(protection)

@@ -60,7 +60,7 @@ class StreamFront(Construct):
             cross_zone_enabled=True,
             deletion_protection=True,
         )
-        self._fix_addresses(vpc, config)
+        self.addresses = self._fix_addresses(vpc, config)
         self.balancer.set_attribute("zonal_shift.config.enabled", "true")
         self.balancer.log_access_logs(access_logs, "stream")
         self.target_group = elb.NetworkTargetGroup(
@@ -104,9 +104,13 @@ class StreamFront(Construct):
             has_ipv6=False,
         )
 
-    def _fix_addresses(self, vpc: ec2.IVpc, config: Environment) -> None:
-        """Give the balancer one address in each zone that never changes: clients have them in their firewalls."""
+    def _fix_addresses(self, vpc: ec2.IVpc, config: Environment) -> list[str]:
+        """Give the balancer one address in each zone that never changes: clients have them in their firewalls.
+
+        Return the ids of their allocations.
+        """
         balancer = cast(elb.CfnLoadBalancer, self.balancer.node.default_child)
+        allocations: list[str] = []
         mappings: list[IResolvable | elb.CfnLoadBalancer.SubnetMappingProperty] = []
         for number, subnet in enumerate(vpc.select_subnets(subnet_group_name=PUBLIC).subnets, start=1):
             address = ec2.CfnEIP(self, f"Address{number}", domain="vpc")
@@ -116,5 +120,7 @@ class StreamFront(Construct):
                     subnet_id=subnet.subnet_id, allocation_id=address.attr_allocation_id
                 )
             )
+            allocations.append(address.attr_allocation_id)
             CfnOutput(self, f"FixedAddress{number}", value=address.attr_public_ip)
         balancer.subnets, balancer.subnet_mappings = None, mappings
+        return allocations

@@ -204,6 +204,15 @@ def test_switches_stand_in_every_environment_and_hold_where_config_says_so(excha
     assert {name: found.get(name) for name in wanted} == wanted
 
 
+def test_floods_are_held_off_from_every_public_end(exchange: Any) -> None:
+    protected = [exchange.text(each["ResourceArn"]) for _, each in exchange.of_type("AWS::Shield::Protection")]
+    assert len(protected) == 2 + exchange.config.network.az_count
+    addresses = [arn for arn in protected if ":eip-allocation/" in arn]
+    here = f"arn:aws:ec2:{HOME}:{exchange.config.account}:eip-allocation/"
+    assert len(addresses) == len(set(addresses)) == exchange.config.network.az_count
+    assert all(arn.startswith(here) and "StreamFrontAddress" in arn for arn in addresses), addresses
+
+
 def test_the_zone_is_signed_with_a_key_that_route_53_takes(exchange: Any) -> None:
     (key,) = [key for path, key in exchange.of_type("AWS::KMS::Key") if path.startswith("Edge/KeysZone")]
     assert (key["KeySpec"], key["KeyUsage"]) == ("ECC_NIST_P256", "SIGN_VERIFY")

@@ -99,6 +99,7 @@ def structure(exchange: Any) -> set[tuple[str, str]]:
                 "Audit/Boundary",
                 "Partners/",
                 "Gateway/PartnerFrontServicePermissions",
+                "Edge/FloodProtectionAddress",
                 "Gateway/StreamFrontAddress",
                 "Data/Journal",
                 "Data/DatabaseClusterReader",
