@@ -12,12 +12,21 @@ from config.model import Environment
 from exchange_constructs.private_bucket import PrivateBucket
 
 BRANCH: Final = "live"
+REFUSING: Final = {
+    "content-security-policy": "default-src 'none'; form-action 'none'; frame-ancestors 'none'; sandbox",
+    "referrer-policy": "no-referrer",
+    "strict-transport-security": "max-age=63072000; includeSubDomains",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+"""What Amplify itself says of each file: a page runs nothing there. CloudFront puts its own in the place of each."""
 
 
 class TradingScreen(Construct):
     """An Amplify app without a repository: `scripts.publish_site` puts a build into the bucket and starts it there.
 
-    The bucket keeps old builds, so that going back is publishing an earlier version.
+    The bucket keeps old builds, so that going back is publishing an earlier version. Amplify's own name is open to the
+    world, past the web firewall: files are fetched there, which anyone may have, but no page works there.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Environment, key: kms.IKey) -> None:
@@ -37,6 +46,7 @@ class TradingScreen(Construct):
             name=f"bursa-{config.name}",
             description=f"{config.name}: trading screen, static files only",
             platform="WEB",
+            custom_headers=_custom_headers(),
         )
         branch = amplify.CfnBranch(
             self,
@@ -65,3 +75,9 @@ class TradingScreen(Construct):
     def host(self) -> str:
         """Name under which Amplify serves the branch."""
         return f"{BRANCH}.{self.app.attr_default_domain}"
+
+
+def _custom_headers() -> str:
+    """Return REFUSING for every path, as Amplify wants it, in YAML."""
+    headers = "".join(f'      - key: "{key}"\n        value: "{value}"\n' for key, value in REFUSING.items())
+    return f'customHeaders:\n  - pattern: "**/*"\n    headers:\n{headers}'

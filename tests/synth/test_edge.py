@@ -1,6 +1,7 @@
 """The edge: what it serves from where, what it never keeps, and what it refuses."""
 
 import json
+import re
 from typing import Any
 
 from exchange_constructs.front_door import API_PATHS
@@ -226,6 +227,29 @@ def test_only_cloudfront_and_amplify_of_this_account_read_the_site(exchange: Any
             if statement["Effect"] == "Allow":
                 assert statement["Condition"]["StringEquals"]["aws:SourceAccount"] == exchange.config.account, path
                 assert set(statement["Principal"]) == {"Service"}, path
+
+
+def test_a_page_works_through_cloudfront_alone(exchange: Any) -> None:
+    """Amplify's own name is open to all: there a page runs nothing, and CloudFront replaces every header of Amplify."""
+    ((_, app),) = exchange.of_type("AWS::Amplify::App")
+    assert re.findall(r'^  - pattern: "(.+)"$', app["CustomHeaders"], re.MULTILINE) == ["**/*"]
+    said = dict(re.findall(r'^      - key: "([^"]+)"\n        value: "([^"]+)"$', app["CustomHeaders"], re.MULTILINE))
+    policy = said["content-security-policy"].split("; ")
+    assert {"sandbox", "default-src 'none'", "frame-ancestors 'none'"} <= set(policy)
+    (given,) = [
+        each["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"]
+        for path, each in exchange.of_type("AWS::CloudFront::ResponseHeadersPolicy")
+        if "SiteHeaders" in path
+    ]
+    replaced = {
+        "content-security-policy": "ContentSecurityPolicy",
+        "referrer-policy": "ReferrerPolicy",
+        "strict-transport-security": "StrictTransportSecurity",
+        "x-content-type-options": "ContentTypeOptions",
+        "x-frame-options": "FrameOptions",
+    }
+    assert said.keys() == replaced.keys()
+    assert all(given[name]["Override"] is True for name in replaced.values())
 
 
 def test_the_site_is_deployed_by_hand_from_no_repository(exchange: Any) -> None:
