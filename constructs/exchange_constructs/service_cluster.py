@@ -16,15 +16,13 @@ class ServiceCluster(ecs.Cluster):
         self, scope: Construct, construct_id: str, *, config: Environment, vpc: ec2.IVpc, key: kms.IKey
     ) -> None:
         """Create both."""
-        # By its ARN alone: CDK would otherwise name the cluster in the policy of a key that lies in an earlier stack.
-        storage_key = kms.Key.from_key_arn(scope, "StorageKey", key.key_arn)
-        super().__init__(
-            scope,
-            construct_id,
-            vpc=vpc,
-            container_insights_v2=ecs.ContainerInsights.ENHANCED,
-            managed_storage_configuration=ecs.ManagedStorageConfiguration(
-                fargate_ephemeral_storage_kms_key=storage_key
-            ),
+        super().__init__(scope, construct_id, vpc=vpc, container_insights_v2=ecs.ContainerInsights.ENHANCED)
+        cluster = self.node.default_child
+        assert isinstance(cluster, ecs.CfnCluster)
+        # Here, as CDK's parameter would name the cluster in the policy of a key that lies in an earlier stack.
+        cluster.configuration = ecs.CfnCluster.ClusterConfigurationProperty(
+            managed_storage_configuration=ecs.CfnCluster.ManagedStorageConfigurationProperty(
+                fargate_ephemeral_storage_kms_key_id=key.key_arn
+            )
         )
         self.image_pull = ImagePull(self, "ImagePull", config=config)
