@@ -28,6 +28,8 @@ STEADY_S: Final = 60.0
 """A process that ran this long starts again after the first backoff."""
 PROBE_EVERY_S: Final = 5.0
 PROBE_TIMEOUT_S: Final = 3.0
+SILENCE: Final = (OSError, TimeoutError, EOFError)
+"""What a probe raises of a program that is not well."""
 PROBES_FAILED_MAX: Final = 3
 STARTING_EVERY_S: Final = 0.1
 OUT_EVERY_S: Final = 0.1
@@ -106,10 +108,14 @@ class Process:
 
     async def _is_answered(self) -> bool:
         try:
-            await asyncio.wait_for(self.program.probe(), PROBE_TIMEOUT_S)
-        except (OSError, TimeoutError, EOFError):
+            await self._probe()
+        except SILENCE:
             return False
         return True
+
+    async def _probe(self) -> None:
+        """Return when the program is well. Raises one of SILENCE when it is not."""
+        await asyncio.wait_for(self.program.probe(), PROBE_TIMEOUT_S)
 
     async def stop(self) -> None:
         """Ask the process to end; kill it if it does not."""
@@ -198,8 +204,8 @@ class Process:
         failed = 0
         while True:
             try:
-                await asyncio.wait_for(self.program.probe(), PROBE_TIMEOUT_S)
-            except (OSError, TimeoutError, EOFError) as error:
+                await self._probe()
+            except SILENCE as error:
                 failed += self.state is not State.STARTING
                 if failed >= PROBES_FAILED_MAX:
                     logger.warning("%s does not answer (%s): killed", self.program.name, error or type(error).__name__)

@@ -40,6 +40,7 @@ class ControlAsked(Asked, hide_input_in_errors=False):
     symbol: Annotated[str, Field(pattern=r"^[A-Z0-9]{0,40}$")] = ""
     value: Annotated[str, Field(max_length=20)] = ""
     limits: Annotated[dict[str, str | int], Field(max_length=20)] = Field(default_factory=dict)
+    """What moves, if `kind` is `limits`."""
     reason: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9.-]+$")]
     """A code, such as `price-move`; customers hear it with the status."""
 

@@ -17,7 +17,6 @@ from runtime.onboarding.decisions import DISCLOSURE_VERSION
 from runtime.shared.business_events import ApplicationReceived, EventPublisher
 from tests.local.world import World, delivered
 
-ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 60.0
 BUDI = Application(
     application_id="0" * 31 + "1",

@@ -23,7 +23,6 @@ from runtime.withdrawals.approvals import LIFE_S_MAX
 from tests.local.vault import vault_of
 from tests.local.world import World, delivered
 
-ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 90.0
 BLOCK_S = 1.0
 ETHER = 10**8
