@@ -229,8 +229,8 @@ class Maker:
         plan = changes(mine, wanted, most=CHANGES_MAX)
         if plan.cancel_all:
             await self._cancel_all(self._maker, symbol)
-            return
-        await asyncio.gather(*(self._cancel(symbol, name) for name in (*plan.cancel, *filter(None, [renewed]))))
+        else:
+            await asyncio.gather(*(self._cancel(symbol, name) for name in (*plan.cancel, *filter(None, [renewed]))))
         allowed = self._maker.pacer.allow(len(plan.place), self._loop.time())
         await asyncio.gather(*(self._place(desk, quote) for quote in plan.place[:allowed]))
 

@@ -168,12 +168,12 @@ class Changes(NamedTuple):
 def changes(resting: Mapping[str, Quote], wanted: list[Quote], *, most: int) -> Changes:
     """Return at most `most` changes: first away with what is stale, then what is nearest to the mid.
 
-    More stale orders than that are cancelled by one request. Since everything stale goes first, nothing new can match
-    one's own other side.
+    More stale orders than that are cancelled by one request, and the best quotes follow at once: the book is not bare
+    until the next turn. Since everything stale goes first, nothing new can match one's own other side.
     """
     stale = [name for name, quote in resting.items() if quote not in wanted]
     if len(stale) > most:
-        return Changes(cancel_all=True, cancel=[], place=[])
+        return Changes(cancel_all=True, cancel=[], place=wanted[:most])
     present = set(resting.values())
     place = [quote for quote in wanted if quote not in present]
     return Changes(cancel_all=False, cancel=stale, place=place[: most - len(stale)])

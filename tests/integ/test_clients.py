@@ -14,16 +14,18 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
+from collections.abc import Callable
 from decimal import ROUND_DOWN, Decimal
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import pytest
 
 pytestmark = pytest.mark.integ
 
+T = TypeVar("T")
 VARIABLE = "BURSA_DEMO"
 SYMBOL = "BTCUSDT"
 WITHDRAWAL = {"coin": "ETH", "address": "0x70997970C51812dc3A010C7d01b50e0d17dc79C8", "amount": "0.1"}
@@ -75,6 +77,16 @@ def ask(method: str, path: str, *, keys: dict[str, Any] | None = None, **paramet
             return answer.status, answer.headers, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, error.headers, json.load(error)
+
+
+def until(look: Callable[[], T], holds: Callable[[T], object]) -> T:
+    """Return the first answer of `look` for which `holds`: quotes come and go, and a look may find a bare book."""
+    for _ in range(100):
+        answer = look()
+        if holds(answer):
+            return answer
+        time.sleep(0.2)
+    raise AssertionError(f"not once in 100 looks; the last one: {answer}")
 
 
 def best_bid(symbol: str = SYMBOL) -> Decimal:

@@ -10,7 +10,7 @@ import ccxt
 import ccxt.async_support
 import pytest
 
-from tests.integ.test_clients import account, clean, demo, far_below
+from tests.integ.test_clients import account, clean, demo, far_below, until
 
 pytestmark = pytest.mark.integ
 
@@ -63,14 +63,14 @@ def test_markets_and_currencies(exchange: Any) -> None:
 
 
 def test_market_data(exchange: Any) -> None:
-    book = exchange.fetch_order_book(PAIR, 10)
+    book = until(lambda: exchange.fetch_order_book(PAIR, 10), lambda book: book["bids"] and book["asks"])
     assert book["bids"][0][0] < book["asks"][0][0]
     assert len(book["bids"]) <= 10
-    ticker = exchange.fetch_ticker(PAIR)
+    ticker = until(lambda: exchange.fetch_ticker(PAIR), lambda ticker: ticker["bid"] and ticker["ask"])
     assert ticker["symbol"] == PAIR
     assert ticker["bid"] < ticker["ask"]
     assert PAIR in exchange.fetch_tickers()
-    assert exchange.fetch_bids_asks([PAIR])[PAIR]["bid"] > 0
+    assert until(lambda: exchange.fetch_bids_asks([PAIR])[PAIR]["bid"], bool) > 0
     trades = exchange.fetch_trades(PAIR, limit=5)
     assert 0 < len(trades) <= 5
     assert all(trade["price"] > 0 and trade["amount"] > 0 for trade in trades)

@@ -14,7 +14,7 @@ from binance_common.configuration import (
 from binance_common.errors import BadRequestError, UnauthorizedError
 from binance_sdk_spot.spot import Spot
 
-from tests.integ.test_clients import SYMBOL, account, clean, demo, far_below
+from tests.integ.test_clients import SYMBOL, account, clean, demo, far_below, until
 
 pytestmark = pytest.mark.integ
 
@@ -38,7 +38,7 @@ def test_rest() -> None:
     assert abs(client.time().data().server_time - time.time() * 1000) < 5_000
     info = client.exchange_info(symbol=SYMBOL).data()
     assert [each.symbol for each in info.symbols] == [SYMBOL]
-    book = client.depth(symbol=SYMBOL, limit=5).data()
+    book = until(lambda: client.depth(symbol=SYMBOL, limit=5).data(), lambda book: book.bids and book.asks)
     assert Decimal(book.bids[0][0]) < Decimal(book.asks[0][0])
     placed = client.new_order(
         symbol=SYMBOL, side="BUY", type="LIMIT", time_in_force="GTC", quantity=0.01, price=price

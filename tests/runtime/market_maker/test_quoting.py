@@ -99,7 +99,7 @@ def _apply(resting: dict[str, Quote], wanted: list[Quote], most: int, names: Any
     plan = changes(resting, wanted, most=most)
     if plan.cancel_all:
         resting.clear()
-        return
+        assert plan.place  # the book is not bare until the next turn
     assert len(plan.cancel) + len(plan.place) <= most
     for name in plan.cancel:
         assert resting.pop(name) not in wanted
