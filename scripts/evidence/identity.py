@@ -41,23 +41,24 @@ def statements(assembly: Assembly, stage: str, reasons: Path = REASONS) -> list[
             if not SENSITIVE.fullmatch(action) and not starred:
                 continue
             role = resource.name.removesuffix("/Grants")
-            why = next((r["why"] for r in rules if _matches(r, role, action, resources)), None)
-            if why is None:
-                unexplained.add(f"{role}: {action} on {', '.join(sorted(resources))}")
+            reasons_of = {each: _reason(rules, role, action, each) for each in sorted(resources)}
+            if unknown := [each for each, why in reasons_of.items() if why is None]:
+                unexplained.add(f"{role}: {action} on {', '.join(unknown)}")
                 continue
+            why = "\n".join(dict.fromkeys(filter(None, reasons_of.values())))
             condition = assembly.text(resource, statement["Condition"]) if "Condition" in statement else ""
-            found.add(Statement(role, action, "\n".join(sorted(resources)), condition, why))
+            found.add(Statement(role, action, "\n".join(reasons_of), condition, why))
     if unexplained:
         raise ValueError(f"say in {reasons.name} why these are granted:\n" + "\n".join(sorted(unexplained)))
     return sorted(found)
 
 
-def _matches(rule: dict[str, str], role: str, action: str, resources: list[str]) -> bool:
-    """Return whether `rule` explains a statement; one that names a resource explains those alone that name no other."""
-    return (
-        fnmatch.fnmatchcase(role, rule["role"])
-        and fnmatch.fnmatchcase(action, rule["action"])
-        and all(fnmatch.fnmatchcase(each, rule.get("resource", "*")) for each in resources)
+def _reason(rules: list[dict[str, str]], role: str, action: str, resource: str) -> str | None:
+    """Return why `role` may do `action` on `resource`: what the first rule says that fits all three."""
+    told = {"role": role, "action": action, "resource": resource}
+    return next(
+        (rule["why"] for rule in rules if all(fnmatch.fnmatchcase(told[name], rule.get(name, "*")) for name in told)),
+        None,
     )
 
 

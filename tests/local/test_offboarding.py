@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -256,7 +255,7 @@ def test_a_deposit_after_the_closure_is_a_case(world: Desk) -> None:
 
 
 def test_who_leaves_is_in_no_log(world: Desk) -> None:
-    folder = Path(str(world.cloud._state)).parent / "logs"
+    folder = world.folder / "logs"
     text = "\n".join(path.read_text() for path in folder.rglob("*.log") if path.name.startswith("Dev-Offboarding"))
     text = text or "\n".join(path.read_text() for path in folder.rglob("*") if path.is_file())
     assert "closure-0001" in text

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -175,7 +174,7 @@ def test_a_webhook_that_is_not_the_partners_is_refused(world: Desk) -> None:
 
 
 def test_nothing_of_an_applicant_is_in_a_log(world: Desk) -> None:
-    folder = Path(str(world.cloud._state)).parent / "logs"
+    folder = world.folder / "logs"
     text = "\n".join(path.read_text() for path in folder.rglob("*") if path.is_file())
     assert f"{1:032x}" in text
     assert "Budi" not in text

@@ -5,7 +5,6 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -242,7 +241,7 @@ def test_an_approval_is_kept_in_the_form_that_the_enclave_reads(world: Desk) -> 
 
 
 def test_who_receives_is_in_no_log(world: Desk) -> None:
-    folder = Path(str(world.cloud._state)).parent / "logs"
+    folder = world.folder / "logs"
     text = "\n".join(path.read_text() for path in folder.rglob("*") if path.is_file())
     assert "withdrawal-0001" in text
     for secret in ("Ani", "Jakarta", DESTINATION):

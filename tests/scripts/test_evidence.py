@@ -40,6 +40,15 @@ def test_a_statement_that_nobody_explained_is_named(found: assembly.Assembly, tm
         identity.statements(found, "Prod", few)
 
 
+def test_each_key_of_a_statement_is_explained(found: assembly.Assembly) -> None:
+    (opens,) = (
+        each
+        for each in identity.statements(found, "Prod")
+        if each.role == "Gateway/Rest/Role" and each.action == "kms:Decrypt" and "ApiSecrets" in each.resource
+    )
+    assert len(opens.resource.splitlines()) == len(opens.why.splitlines()) > 1
+
+
 def test_a_key_whose_name_is_not_known_needs_a_reason_of_its_own(found: assembly.Assembly, tmp_path: Path) -> None:
     few = tmp_path / "reasons.json"
     rules = json.loads(identity.REASONS.read_text())
