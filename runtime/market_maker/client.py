@@ -16,7 +16,9 @@ import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+from picows import WSFrame, WSListener, WSMsgType, WSTransport
+
+from runtime.shared.web_socket import connect
 
 logger = logging.getLogger(__name__)
 
@@ -126,13 +128,9 @@ async def _connect(
     """Open a WebSocket, from `local_address` where one is given. Raises UnavailableError."""
     source = (local_address, 0) if local_address else None
     try:
-        _, connection = await ws_connect(
-            lambda: _Connection(receive, lost), url, enable_auto_ping=True, local_addr=source
-        )
-    except (OSError, WSError, TimeoutError) as error:
-        raise UnavailableError(f"{url}: {error or type(error).__name__}") from error
-    assert isinstance(connection, _Connection)
-    return connection
+        return await connect(lambda: _Connection(receive, lost), url, local_addr=source)
+    except ConnectionError as error:
+        raise UnavailableError(str(error)) from error
 
 
 class Session:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
-from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
 from runtime.price_feed.reference import MarketPrice
 from runtime.price_feed.venues import MESSAGE_BYTES_MAX, Venue, VenueError
@@ -18,6 +18,7 @@ from runtime.shared.backoff import Backoff
 from runtime.shared.business_events import NotPublishedError, ReferencePriceStopped
 from runtime.shared.engine_link import EngineError
 from runtime.shared.messages import Rejected, Reply, SetReferencePrice
+from runtime.shared.web_socket import connect
 
 logger = logging.getLogger(__name__)
 
@@ -109,17 +110,15 @@ class Feed:
         backoff = Backoff(PAUSE_MIN_S, PAUSE_MAX_S)
         while True:
             try:
-                _, listener = await ws_connect(
+                listener = await connect(
                     lambda: _Connection(lambda message: self._receive(venue, message)),
                     venue.url,
                     max_frame_size=MESSAGE_BYTES_MAX,
-                    enable_auto_ping=True,
                 )
-            except (OSError, WSError, TimeoutError) as error:
-                logger.warning("%s does not answer, this is tried again: %s", venue.name, error or type(error).__name__)
+            except ConnectionError as error:
+                logger.warning("%s does not answer, this is tried again: %s", venue.name, error)
                 await backoff.pause()
                 continue
-            assert isinstance(listener, _Connection)
             assert listener.transport
             backoff.connected()
             logger.info("listens to %s", venue.name)

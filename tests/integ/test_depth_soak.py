@@ -20,7 +20,7 @@ from urllib.request import urlopen
 import ccxt
 import ccxt.pro
 import pytest
-from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
 from config.markets import CATALOGUE
 from local.control import read_status
@@ -30,6 +30,7 @@ from runtime.market_data.payloads import Instrument
 from runtime.market_maker.client import Key, RefusedError, Session, UnavailableError
 from runtime.shared.engine_link import EngineError, EngineLink
 from runtime.shared.messages import AskMarket, MarketState
+from runtime.shared.web_socket import connect
 from tests.integ.exchange import Exchange, own_exchange, wait_for
 from tests.runtime.market_data.wire import DepthClient, until
 
@@ -226,11 +227,10 @@ class Follower:
     async def run(self) -> None:
         while True:
             try:
-                _, feed = await ws_connect(Feed, f"{self._demo['stream_url']}/ws")
-            except (OSError, WSError, TimeoutError):
+                feed = await connect(Feed, f"{self._demo['stream_url']}/ws")
+            except ConnectionError:
                 await asyncio.sleep(0.2)
                 continue
-            assert isinstance(feed, Feed)
             self._feed = feed
             self.connected += 1
             await self.book.forget()
