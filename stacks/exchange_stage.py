@@ -70,6 +70,7 @@ class ExchangeStage(Stage):
             config=config,
             keys=keys,
             access_logs=self.foundation.access_logs,
+            copies=self.foundation.copies,
             network=network,
             data=self.data,
         )

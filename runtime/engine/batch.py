@@ -100,10 +100,9 @@ class Chain:
             len(body),
             self.hash,
         )
-        crc = zlib.crc32(body, zlib.crc32(header))
         self.next_sequence += count
         self.hash = _digest(header, body)
-        return b"".join((header, _CRC.pack(crc), body))
+        return _checked(header, body)
 
     def accept(self, batch: Batch) -> None:
         """Advance over a batch that was read. Raises BatchError for one that does not continue this chain."""
@@ -118,6 +117,27 @@ class Chain:
         self.epoch = batch.epoch
         self.next_sequence = batch.next_sequence
         self.hash = batch.hash
+
+
+def pack_batch(batch: Batch) -> bytes:
+    """Return the bytes of a batch that was read, as its leader sealed them."""
+    header = _HEADER.pack(
+        MAGIC,
+        batch.format,
+        batch.group.encode(),
+        batch.epoch,
+        batch.first_sequence,
+        batch.time_us,
+        batch.count,
+        len(batch.body),
+        batch.previous,
+    )
+    return _checked(header, batch.body)
+
+
+def _checked(header: bytes, body: bytes) -> bytes:
+    crc = zlib.crc32(body, zlib.crc32(header))
+    return b"".join((header, _CRC.pack(crc), body))
 
 
 def _digest(header: bytes, body: bytes) -> bytes:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import msgspec
 
-from runtime.engine.batch import Batch, Chain
+from runtime.engine.batch import Batch, BatchError, Chain
 
 
 class LogError(RuntimeError):
@@ -39,7 +39,26 @@ class Mark(msgspec.Struct, frozen=True, array_like=True):
     hash: bytes
 
 
-class EventLog(Protocol):
+class LogReader(Protocol):
+    """What the tools need that look at a log."""
+
+    chain: Chain
+    """Where this reader, later writer, stands."""
+
+    def read(self) -> Iterator[Batch]:
+        """Yield what follows, up to what is the end by now. May be left early and called again. Raises LogError."""
+
+    def torn_bytes(self) -> int:
+        """Return how many bytes a crash left behind the last batch, after reading to the end: `begin` cuts them.
+
+        Raises LogError for bytes that no crash can have left.
+        """
+
+    def close(self) -> None:
+        """Give the log up, and the right to write it."""
+
+
+class EventLog(LogReader, Protocol):
     """One log of one group.
 
     A reader calls `read` again and again. A writer first reads to the end, calls `acquire`, reads what came in between,
@@ -47,29 +66,17 @@ class EventLog(Protocol):
     except for `read_from`.
     """
 
-    chain: Chain
-    """Where this reader, later writer, stands."""
-
     def seek(self, mark: Mark) -> None:
         """Go on reading right behind the batch that `mark` names; the next `read` checks that it is there."""
 
     def mark(self) -> Mark:
         """Return where this reader or writer stands."""
 
-    def read(self) -> Iterator[Batch]:
-        """Yield what follows, up to what is the end by now. May be left early and called again. Raises LogError."""
-
     def acquire(self) -> None:
         """Become the only writer, fencing an older one where the driver can. Raises LogInUseError where it cannot."""
 
     def newest_epoch(self) -> int:
         """Return the highest epoch ever opened, as far as it has been read; 0 if none was."""
-
-    def torn_bytes(self) -> int:
-        """Return how many bytes a crash left behind the last batch, after reading to the end: `begin` cuts them.
-
-        Raises LogError for bytes that no crash can have left.
-        """
 
     def begin(self, epoch: int, time_us: int, body: bytes) -> None:
         """Append the marker of a new epoch with `body`. Raises LogError when the log may not be continued as it is."""
@@ -78,6 +85,13 @@ class EventLog(Protocol):
         """Append a batch sealed by `chain`; return once it is durable. Raises LogError.
 
         A log that can be rebuilt from another may return before that.
+        """
+
+    def take(self, batch: Batch) -> None:
+        """Append a batch of another copy of this log, a marker or commands, just as it was sealed.
+
+        For a log that was empty: `acquire` it, have it take all, and close it. Raises LogError for a batch that does
+        not continue those before.
         """
 
     def sync(self) -> None:
@@ -89,5 +103,10 @@ class EventLog(Protocol):
         Safe to call from another thread while the owner appends.
         """
 
-    def close(self) -> None:
-        """Give the log up, and the right to write it."""
+
+def accept(chain: Chain, batch: Batch) -> None:
+    """Advance `chain` over a batch of another copy of its log. Raises LogError for one that does not continue it."""
+    try:
+        chain.accept(batch)
+    except BatchError as error:
+        raise LogError(str(error)) from None

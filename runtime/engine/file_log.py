@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from runtime.engine.batch import BODY_BYTES_MAX, HEADER_BYTES, MAGIC, Batch, BatchError, Chain, parse_batch
-from runtime.engine.event_log import LogError, LogInUseError, Mark
+from runtime.engine.batch import BODY_BYTES_MAX, HEADER_BYTES, MAGIC, Batch, BatchError, Chain, pack_batch, parse_batch
+from runtime.engine.event_log import LogError, LogInUseError, Mark, accept
 
 logger = logging.getLogger(__name__)
 
@@ -296,20 +296,37 @@ class FileLog:
         torn = self.torn_bytes()
         for segment, good in self._ends.items():
             self._cut(segment, good, torn)
+        self._open(epoch)
+        chain = self.chain.copy()
+        chain.epoch = epoch
+        self._write(chain.seal(time_us, 0, body))
+
+    def _open(self, epoch: int) -> None:
+        """Open the segment of a new epoch, and write to it from here on."""
+        self._finish_segment()
         self._writing = f"{self._name}-{epoch:010d}.log"
         self._file = self._disk.create(self._path(self._writing))
         self._written = self._allocated = 0
         for folder in (self._directory, self._directory.parent):
             self._disk.sync_folder(folder)
-        chain = self.chain.copy()
-        chain.epoch = epoch
-        self._write(chain.seal(time_us, 0, body))
 
     def append(self, data: bytes, first_sequence: int) -> None:
         """Write a sealed batch; return once it is durable (a derivable log: once it is written)."""
         self._remember(first_sequence, self._writing, self._written)
         self._last = f"{self._writing}:{self._written}"
         self._write(data)
+
+    def take(self, batch: Batch) -> None:
+        """Append a batch of another copy of this log, a marker or commands, just as it was sealed."""
+        assert self._lock >= 0, "acquire first"
+        opens = batch.epoch > self.chain.epoch
+        if opens != (batch.count == 0):
+            place = f"epoch {batch.epoch} at sequence {batch.first_sequence}"
+            raise LogError(f"{self._name}: {place} has no marker, or two")
+        accept(self.chain, batch)
+        if opens:
+            self._open(batch.epoch)
+        self.append(pack_batch(batch), batch.first_sequence)
 
     def _write(self, data: bytes) -> None:
         disk, file = self._disk, self._file
@@ -394,13 +411,16 @@ class FileLog:
 
     def close(self) -> None:
         """Give the log up; the preallocated rest of the segment is returned."""
+        self._finish_segment()
+        if self._lock >= 0:
+            self._disk.close(self._lock)
+            self._lock = -1
+
+    def _finish_segment(self) -> None:
         if self._file >= 0:
             self._disk.truncate(self._file, self._written)
             self._disk.close(self._file)
             self._file = -1
-        if self._lock >= 0:
-            self._disk.close(self._lock)
-            self._lock = -1
 
 
 def _intact_batch_in(data: bytes) -> int | None:

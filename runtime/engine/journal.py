@@ -1,12 +1,14 @@
-"""`python -m runtime.engine.journal inspect|verify|export`: read a journal without touching it.
+"""`python -m runtime.engine.journal inspect|verify|export|restore`: read a journal without touching it, or make one.
 
   inspect   one line an epoch: who opened it and when, its batches, commands and bytes; what is torn at the end
   verify    read every batch, check CRC, chain, epochs and sequences, and decode every command; with --replay also apply
             them all, check that every asset adds up to zero, and print the state's hash
   export    one JSON object a command, to standard output or to --output
+  restore   fill an empty journal from the archive, batch by batch, each verified
 
-The journal is a folder of the file driver (--directory) or an MSK cluster (--cluster-arn, IAM identity of the caller).
-A group may be leading meanwhile: readers do not disturb it. Progress of long journals goes to standard error.
+The journal is a folder of the file driver (--directory), an MSK cluster (--cluster-arn, IAM identity of the caller), or
+its copy in the archive (--archive-bucket, as written by the engines a minute behind). A group may be leading meanwhile:
+readers do not disturb it. Progress of long journals goes to standard error.
 
 Exit codes: 0 the journal verifies (a torn tail does: nothing in it was acknowledged), 1 it does not, 2 a wrong call.
 """
@@ -21,18 +23,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+import boto3
 import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
 
+from runtime.engine.archive import Archive
 from runtime.engine.batch import Batch, BatchError, marker_of
-from runtime.engine.event_log import EventLog, LogError
+from runtime.engine.event_log import EventLog, LogError, LogReader
 from runtime.engine.file_log import FileLog
 from runtime.engine.kafka_log import KafkaCluster, KafkaLog
+from runtime.engine.object_store import S3Store
 from runtime.engine.questions import answer
 from runtime.engine.replica import Replica
 from runtime.shared.messages import AskTotals, Entry, Totals
 
 PROGRESS_S: Final = 2.0
 COMMANDS: Final = "commands"
+_ARCHIVE_HELP: Final = "bucket of the archive, where the engines copy the journal to"
 DOES_NOT_VERIFY: Final = 1
 WRONG_CALL: Final = 2
 _decode_entries: Final = msgspec.msgpack.Decoder(list[Entry]).decode
@@ -53,6 +60,10 @@ class Epoch(msgspec.Struct):
     bytes: int = 0
 
 
+class NothingToDoError(ValueError):
+    """There is a journal where one was to be restored, or no copy of it."""
+
+
 class Progress:
     """Tells on standard error how far a long journal has been read."""
 
@@ -71,7 +82,7 @@ class Progress:
             self._out.flush()
 
 
-def read(log: EventLog, progress: Progress) -> Iterator[Batch]:
+def read(log: LogReader, progress: Progress) -> Iterator[Batch]:
     """Yield every batch, verified. Raises LogError."""
     for batch in log.read():
         progress.at(batch.next_sequence - 1)
@@ -119,7 +130,7 @@ def entries_of(batch: Batch) -> list[Entry]:
     return entries
 
 
-def inspect(log: EventLog, options: argparse.Namespace, out: TextIO, progress: Progress) -> int:
+def inspect(log: LogReader, options: argparse.Namespace, out: TextIO, progress: Progress) -> int:
     """Print what each leader wrote, and what is torn."""
     epochs = epochs_of(read(log, progress))
     torn = log.torn_bytes()
@@ -154,7 +165,7 @@ def _torn(torn: int) -> str:
     )
 
 
-def verify(log: EventLog, options: argparse.Namespace, out: TextIO, progress: Progress) -> int:
+def verify(log: LogReader, options: argparse.Namespace, out: TextIO, progress: Progress) -> int:
     """Check everything that can be checked."""
     replica = Replica()
     batches = commands = 0
@@ -180,7 +191,7 @@ def verify(log: EventLog, options: argparse.Namespace, out: TextIO, progress: Pr
     return 0
 
 
-def export(log: EventLog, options: argparse.Namespace, out: TextIO, progress: Progress) -> int:
+def export(log: LogReader, options: argparse.Namespace, out: TextIO, progress: Progress) -> int:
     """Write one JSON object a command."""
     with output(options.output, out) as file:
         for batch in read(log, progress):
@@ -190,6 +201,37 @@ def export(log: EventLog, options: argparse.Namespace, out: TextIO, progress: Pr
                 if options.first <= sequence <= options.to:
                     file.write(json.dumps(_line(batch, sequence, entry)) + "\n")
     return 0
+
+
+def restore(log: LogReader, options: argparse.Namespace, out: TextIO, progress: Progress) -> int:
+    """Fill an empty journal from the archive."""
+    archive, target = log, _empty_log(options)
+    try:
+        target.acquire()
+        batches = 0
+        for batch in read(archive, progress):
+            target.take(batch)
+            batches += 1
+        if not batches:
+            raise NothingToDoError(f"{options.archive_bucket} holds nothing of group {options.group!r}")
+    finally:
+        target.close()
+    last = archive.chain.next_sequence - 1
+    out.write(f"restored: {batches:,} batches, to sequence {last:,}, hash {archive.chain.hash.hex()}\n")
+    return 0
+
+
+def _empty_log(options: argparse.Namespace) -> EventLog:
+    """Return the journal to fill. Raises NothingToDoError."""
+    if options.cluster_arn:
+        log: EventLog = KafkaLog(KafkaCluster.of_msk(options.cluster_arn), COMMANDS, options.group)
+        where = f"topic {COMMANDS}-{options.group}"
+    else:
+        log, where = FileLog(options.directory, COMMANDS, options.group), str(options.directory)
+    if next(log.read(), None) is not None or log.newest_epoch():
+        log.close()
+        raise NothingToDoError(f"{where} holds a journal; a restore begins with an empty one: move that away first")
+    return log
 
 
 def _line(batch: Batch, sequence: int, entry: Entry) -> dict[str, Any]:
@@ -239,20 +281,28 @@ def parser() -> argparse.ArgumentParser:
             each.add_argument("--first", type=int, default=1, help="first sequence (default: %(default)s)")
             each.add_argument("--to", type=int, default=sys.maxsize, help="last sequence (default: the end)")
             each.add_argument("--output", type=Path, help="a file (default: standard output)")
+    each = commands.add_parser("restore", help=(restore.__doc__ or "").rstrip("."))
+    each.add_argument("--archive-bucket", required=True, help=_ARCHIVE_HELP)
+    add_place(each, is_written=True)
+    each.set_defaults(run=restore, log=COMMANDS)
     return top
 
 
-def add_place(command: argparse.ArgumentParser) -> None:
-    """Let a command name the journal that `open_log` opens."""
+def add_place(command: argparse.ArgumentParser, *, is_written: bool = False) -> None:
+    """Let a command name the journal that `open_log` opens; the archive is no place to write to."""
     place = command.add_mutually_exclusive_group(required=True)
     place.add_argument("--directory", type=Path, help="folder of the file journal, such as .local/state/journal/main")
     place.add_argument("--cluster-arn", help="ARN of the MSK cluster")
+    if not is_written:
+        place.add_argument("--archive-bucket", help=_ARCHIVE_HELP)
     command.add_argument("--group", default="main", help="market group (default: %(default)s)")
 
 
-def open_log(options: argparse.Namespace) -> EventLog:
+def open_log(options: argparse.Namespace) -> LogReader:
     """Return the log that the command line names. Raises LogError."""
     derivable = options.log != COMMANDS
+    if options.archive_bucket:
+        return Archive(S3Store(options.archive_bucket, boto3.client("s3")), options.group)
     if options.cluster_arn:
         return KafkaLog(KafkaCluster.of_msk(options.cluster_arn), options.log, options.group, derivable=derivable)
     if not any(options.directory.glob(f"{options.log}-*.log")):
@@ -263,9 +313,12 @@ def open_log(options: argparse.Namespace) -> EventLog:
 def main(arguments: list[str] | None = None, out: TextIO = sys.stdout, told: TextIO = sys.stderr) -> int:
     """Carry out one command; return the exit code."""
     options = parser().parse_args(arguments)
-    run: Callable[[EventLog, argparse.Namespace, TextIO, Progress], int] = options.run
+    run: Callable[[LogReader, argparse.Namespace, TextIO, Progress], int] = options.run
     if options.command == "export" and options.log != COMMANDS:
         told.write("export writes commands; the event log is read by `inspect` and `verify`\n")
+        return WRONG_CALL
+    if options.archive_bucket and options.log != COMMANDS:
+        told.write("the archive holds commands; the event log follows from them\n")
         return WRONG_CALL
     try:
         log = open_log(options)
@@ -277,6 +330,9 @@ def main(arguments: list[str] | None = None, out: TextIO = sys.stdout, told: Tex
     except LogError as error:
         told.write(f"does not verify: {error}\n")
         return DOES_NOT_VERIFY
+    except (NothingToDoError, BotoCoreError, ClientError) as error:
+        told.write(f"{error}\n")
+        return WRONG_CALL
     finally:
         log.close()
 

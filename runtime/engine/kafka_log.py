@@ -18,8 +18,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from runtime.engine.batch import Batch, BatchError, Chain, parse_batch
-from runtime.engine.event_log import FencedError, LogError, Mark
+from runtime.engine.batch import Batch, BatchError, Chain, pack_batch, parse_batch
+from runtime.engine.event_log import FencedError, LogError, Mark, accept
 
 logger = logging.getLogger(__name__)
 
@@ -275,6 +275,11 @@ class KafkaLog:
             self._mark = Mark(str(offset), *stood)
 
         self._write(data, delivered)
+
+    def take(self, batch: Batch) -> None:
+        """Append a batch of another copy of this log, a marker or commands, just as it was sealed."""
+        accept(self.chain, batch)
+        self.append(pack_batch(batch), batch.first_sequence)
 
     def _write(self, data: bytes, delivered: Callable[[int], None]) -> None:
         assert self._producer is not None, "acquire first"

@@ -8,12 +8,15 @@ import boto3
 from pydantic import Field
 
 from runtime.engine import IS_COMPILED
+from runtime.engine.archive import Archive, Archiver, keep_copying
+from runtime.engine.event_log import EventLog
 from runtime.engine.file_log import FileLog
 from runtime.engine.follower import Follower
 from runtime.engine.kafka_log import KafkaCluster, KafkaLog
 from runtime.engine.lease import DynamoLeaseStore, Lease
 from runtime.engine.member import Member, new_member_name
-from runtime.engine.snapshots import S3Store, Snapshots
+from runtime.engine.object_store import S3Store
+from runtime.engine.snapshots import Snapshots
 from runtime.shared import log, shell
 from runtime.shared.catalogue import Catalogue
 from runtime.shared.garbage import look_at_the_young
@@ -29,22 +32,29 @@ class EngineSettings(ServiceSettings):
     group: str = Field(pattern=r"^[a-z][a-z0-9-]{0,15}$")
     journal_cluster_arn: str = Field(min_length=1)
     snapshot_bucket: str = Field(min_length=1)
+    archive_bucket: str = Field(min_length=1)
     lease_table: str = Field(min_length=1)
     state_dir: Path | None = None
     """Where the file journal lives. Set by the local launcher only; without it the journal is the MSK cluster."""
 
 
-def follower_of(settings: EngineSettings) -> Follower:
-    """Return a follower of the group's logs, wherever they are."""
-    group = settings.group
-    snapshots = Snapshots(S3Store(settings.snapshot_bucket, boto3.client("s3")), group)
+def journal_of(settings: EngineSettings) -> EventLog:
+    """Return a reader of the group's journal, wherever that is, which may become its writer."""
     if settings.state_dir is not None:
-        folder = settings.state_dir / "journal" / group
-        journal = FileLog(folder, "commands", group)
-        return Follower(group, journal, FileLog(folder, "events", group, derivable=True), snapshots)
+        return FileLog(_folder(settings.state_dir, settings.group), "commands", settings.group)
+    return KafkaLog(KafkaCluster.of_msk(settings.journal_cluster_arn), "commands", settings.group)
+
+
+def events_of(settings: EngineSettings) -> EventLog:
+    """Return the same of the group's event log."""
+    if settings.state_dir is not None:
+        return FileLog(_folder(settings.state_dir, settings.group), "events", settings.group, derivable=True)
     cluster = KafkaCluster.of_msk(settings.journal_cluster_arn)
-    events = KafkaLog(cluster, "events", group, derivable=True)
-    return Follower(group, KafkaLog(cluster, "commands", group), events, snapshots)
+    return KafkaLog(cluster, "events", settings.group, derivable=True)
+
+
+def _folder(state: Path, group: str) -> Path:
+    return state / "journal" / group
 
 
 async def serve(settings: EngineSettings, stopping: asyncio.Event) -> None:
@@ -55,12 +65,17 @@ async def serve(settings: EngineSettings, stopping: asyncio.Event) -> None:
 
     lease = Lease(DynamoLeaseStore(settings.lease_table, settings.group), new_member_name())
     logger.info("starts with the %s core", "compiled" if IS_COMPILED else "interpreted")
-    member = Member(follower_of(settings), lease, catalogue)
-    looking = asyncio.create_task(look_at_the_young())
+    group, s3 = settings.group, boto3.client("s3")
+    snapshots = Snapshots(S3Store(settings.snapshot_bucket, s3), group)
+    follower = Follower(group, journal_of(settings), events_of(settings), snapshots)
+    archiver = Archiver(journal_of(settings), Archive(S3Store(settings.archive_bucket, s3), group))
+    member = Member(follower, lease, catalogue)
+    beside = [asyncio.create_task(look_at_the_young()), asyncio.create_task(keep_copying(archiver, stopping))]
     try:
         await member.run(settings.listen_host, settings.listen_port, stopping)
     finally:
-        await end(looking)
+        for task in beside:
+            await end(task)
 
 
 def main() -> None:

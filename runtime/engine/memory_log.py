@@ -3,8 +3,8 @@
 from bisect import bisect_right
 from collections.abc import Iterator
 
-from runtime.engine.batch import Batch, BatchError, Chain, parse_batch
-from runtime.engine.event_log import FencedError, LogError, Mark
+from runtime.engine.batch import Batch, BatchError, Chain, pack_batch, parse_batch
+from runtime.engine.event_log import FencedError, LogError, Mark, accept
 
 
 class MemoryTopic:
@@ -96,6 +96,11 @@ class MemoryLog:
         del first_sequence
         self._last = str(len(self._topic.records))
         self._put(data)
+
+    def take(self, batch: Batch) -> None:
+        """Append a batch of another copy of this log."""
+        accept(self.chain, batch)
+        self.append(pack_batch(batch), batch.first_sequence)
 
     def _put(self, data: bytes) -> None:
         if self._topic.fences and self._topic.writer is not self:

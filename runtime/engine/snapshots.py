@@ -6,16 +6,15 @@ snapshot saves is time, not history, so a snapshot may be lost or expire, and an
 """
 
 import logging
-import os
 from collections.abc import Iterator
 from hashlib import sha256
-from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final
 
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from runtime.engine.event_log import Mark
+from runtime.engine.object_store import ObjectStore
 from runtime.engine.replica import Replica, SnapshotError
 
 logger = logging.getLogger(__name__)
@@ -37,23 +36,10 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True):
     events: Mark
 
 
-class SnapshotStore(Protocol):
-    """Where snapshots lie: names in order, whole objects. Raises OSError or botocore's errors."""
-
-    def names(self, prefix: str) -> list[str]:
-        """Return the names that begin with `prefix`, in order."""
-
-    def read(self, name: str) -> bytes:
-        """Return the object called `name`."""
-
-    def write(self, name: str, data: bytes) -> None:
-        """Store an object; it is there whole, and durable, or not at all."""
-
-
 class Snapshots:
     """The snapshots of one group, in one store."""
 
-    def __init__(self, store: SnapshotStore, group: str) -> None:
+    def __init__(self, store: ObjectStore, group: str) -> None:
         """Use the snapshots of `group` in `store`. None is deleted here: how long they stay is the store's affair."""
         self._store = store
         self._group = group
@@ -124,79 +110,3 @@ def unpack(data: bytes, group: str) -> tuple[Snapshot, Replica]:
     if sha256(state).hexdigest() != snapshot.state_hash:
         raise SnapshotError("its state does not have the hash that its header names")
     return snapshot, replica
-
-
-class FolderStore:
-    """Snapshots as files."""
-
-    def __init__(self, folder: Path) -> None:
-        """Use `folder`, created with the first snapshot."""
-        self._folder = folder
-
-    def names(self, prefix: str) -> list[str]:
-        """Return the names that begin with `prefix`, in order."""
-        found = (path.relative_to(self._folder).as_posix() for path in self._folder.rglob("*.snapshot"))
-        return sorted(name for name in found if name.startswith(prefix))
-
-    def read(self, name: str) -> bytes:
-        """Return the file called `name`."""
-        return (self._folder / name).read_bytes()
-
-    def write(self, name: str, data: bytes) -> None:
-        """Write beside, sync, then give it its name."""
-        path = self._folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(f".{os.getpid()}")
-        with fresh.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-class S3Store:
-    """Snapshots as objects in a bucket, under its key."""
-
-    def __init__(self, bucket: str, client: Any) -> None:  # noqa: ANN401 - boto3 makes clients at run time
-        """Use `bucket` through a boto3 client of S3."""
-        self._bucket = bucket
-        self._client = client
-
-    def names(self, prefix: str) -> list[str]:
-        """Return the keys that begin with `prefix`, in order."""
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
-        return sorted(each["Key"] for page in pages for each in page.get("Contents", []))
-
-    def read(self, name: str) -> bytes:
-        """Return the object called `name`."""
-        body: bytes = self._client.get_object(Bucket=self._bucket, Key=name)["Body"].read()
-        return body
-
-    def write(self, name: str, data: bytes) -> None:
-        """Put an object."""
-        self._client.put_object(Bucket=self._bucket, Key=name, Body=data)
-
-
-class MemoryStore:
-    """Snapshots in memory, for tests and simulations."""
-
-    def __init__(self) -> None:
-        """Start empty."""
-        self.objects: dict[str, bytes] = {}
-
-    def names(self, prefix: str) -> list[str]:
-        """Return the names that begin with `prefix`, in order."""
-        return sorted(name for name in self.objects if name.startswith(prefix))
-
-    def read(self, name: str) -> bytes:
-        """Return the object called `name`."""
-        return self.objects[name]
-
-    def write(self, name: str, data: bytes) -> None:
-        """Keep an object."""
-        self.objects[name] = data

@@ -26,7 +26,7 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from runtime.engine.batch import BatchError
-from runtime.engine.event_log import EventLog, LogError
+from runtime.engine.event_log import LogError, LogReader
 from runtime.engine.journal import (
     COMMANDS,
     DOES_NOT_VERIFY,
@@ -56,7 +56,7 @@ class StreamError(RuntimeError):
     """The stream holds what is no record of a schema known here."""
 
 
-def rebuild(log: EventLog, symbols: Mapping[int, str], progress: Progress) -> Iterator[TradeRecord]:
+def rebuild(log: LogReader, symbols: Mapping[int, str], progress: Progress) -> Iterator[TradeRecord]:
     """Replay the journal; yield its trades in the engine's order, of the markets in `symbols`. Raises LogError."""
     replica = Replica()
     for batch in read(log, progress):
@@ -199,7 +199,7 @@ def export(trades: Iterable[TradeRecord], options: argparse.Namespace, out: Text
 def main(arguments: list[str] | None = None, out: TextIO = sys.stdout, told: TextIO = sys.stderr) -> int:
     """Carry out one command; return the exit code."""
     options = parser().parse_args(arguments)
-    log: EventLog | None = None
+    log: LogReader | None = None
     try:
         symbols = {market.id: market.symbol for market in catalogue_of(options).markets}
         log = open_log(options)

@@ -21,6 +21,7 @@ ENGINE = {
     "LISTEN_PORT": "7001",
     "JOURNAL_CLUSTER_ARN": "arn:aws:kafka:r:a:cluster/j/1",
     "SNAPSHOT_BUCKET": "snapshots",
+    "ARCHIVE_BUCKET": "archive",
 }
 REST = {
     "SERVICE": "rest",

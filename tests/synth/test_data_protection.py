@@ -100,6 +100,7 @@ FROZEN = {  # ids of what holds data: a changed id makes an empty twin of it
         "Analytics/LakeRaw8A880B75",
         "EdgeStore/LogsBucket5C52C3D2",
         "EdgeStore/SiteCopyBucketD70FEA56",
+        "Engine/ArchiveDA4CB258",
         "Engine/SnapshotsBucket4B2233F7",
         "Foundation/AccessLogs8B620ECA",
         "Foundation/CopiesBucket58B57C3D",
@@ -300,6 +301,7 @@ def test_records_are_copied_by_s3_as_they_are_written(exchange: Any) -> None:
             assert "KeysCopies" in exchange.text(key), path
             copied[path.split("/")[-1][:-8]] = rule["Filter"].get("Prefix", "")
     assert copied == {
+        "Archive": "journal/",
         "Documents": "",
         "Evidence": "cases/",
         "CuratedDays": "curated/",

@@ -45,6 +45,7 @@ archive of another account, under a key that a condition holds to that of the ar
 SCANS = ("<Documents", "arn:aws:events:ap-southeast-3:")
 """What customers upload, and the rules by which GuardDuty hears of it; a condition holds those to GuardDuty."""
 RECORDS = (
+    "<Archive",
     "<Evidence",
     "<Surveillance/Evidence",
     "<LakeRaw",

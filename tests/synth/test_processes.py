@@ -18,7 +18,11 @@ WALLET = {
 GATEWAY = {"ENGINE_ADDRESS", "MARKET_DATA_ADDRESS", "DATABASE_URL", "API_KEY_TABLE", "VALKEY_URL", "VALKEY_CACHE"}
 TELEMETRY = {"OTLP_ADDRESS", "TRACE_ONE_IN"}
 CONTRACT = {
-    "engine": ("runtime.engine.main", 7001, {"GROUP", "JOURNAL_CLUSTER_ARN", "SNAPSHOT_BUCKET", "LEASE_TABLE"}),
+    "engine": (
+        "runtime.engine.main",
+        7001,
+        {"GROUP", "JOURNAL_CLUSTER_ARN", "SNAPSHOT_BUCKET", "ARCHIVE_BUCKET", "LEASE_TABLE"},
+    ),
     "market_data": ("runtime.market_data.main", 7002, {"ENGINE_ADDRESS", "DATABASE_URL", "TRADE_STREAM"} | TELEMETRY),
     "ledger": (
         "runtime.ledger.main",
@@ -110,6 +114,7 @@ def test_variables_point_at_what_they_name(exchange: Any) -> None:
     assert engine["GROUP"] == "main"
     assert re.fullmatch(r"<Data/Journal\w+\.Arn>", engine["JOURNAL_CLUSTER_ARN"])
     assert re.fullmatch(r"<SnapshotsBucket\w+>", engine["SNAPSHOT_BUCKET"])
+    assert re.fullmatch(r"<Archive\w+>", engine["ARCHIVE_BUCKET"])
     assert re.fullmatch(r"<Leases\w+>", engine["LEASE_TABLE"])
     for service in ("rest", "ws"):
         variables = descriptor(exchange) if service == "ws" else containers(exchange)[service]

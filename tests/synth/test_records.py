@@ -8,6 +8,7 @@ from runtime.shared.trade_records import TradeBatch, TradeRecord
 
 LOCKED = {
     "Analytics/CuratedDays": "trades_years",
+    "Engine/Archive": "trades_years",
     "Reporting/Ledger": "ledger_years",
     "Reporting/Reports": "reports_years",
     "Surveillance/Evidence": "evidence_years",
@@ -57,6 +58,7 @@ def test_the_key_of_records_is_for_those_who_deal_with_records(exchange: Any) ->
         "Analytics/LakeDeliveryRole",
         "Analytics/TrainingRunner",
         "Analytics/WarehouseRole",
+        "Engine/EngineRole",
         "Foundation/CopiesRole",
         "Gateway/RestRole",
         *(f"Deposits/{chain.name.title()}Role" for chain in exchange.config.nodes.chains),

@@ -8,7 +8,8 @@ from config.markets import CATALOGUE
 from runtime.engine.follower import Follower
 from runtime.engine.lease import DynamoLeaseStore, Lease
 from runtime.engine.member import Member, SnapshotTimer, new_member_name
-from runtime.engine.snapshots import FolderStore, Snapshots
+from runtime.engine.object_store import FolderStore
+from runtime.engine.snapshots import Snapshots
 from runtime.shared import log, shell
 
 

@@ -19,8 +19,9 @@ import pytest
 from runtime.engine.file_log import FileLog
 from runtime.engine.follower import Follower
 from runtime.engine.leader import Leader, Sealed
+from runtime.engine.object_store import MemoryStore
 from runtime.engine.replica import Replica
-from runtime.engine.snapshots import MemoryStore, Snapshots
+from runtime.engine.snapshots import Snapshots
 from runtime.shared import messages as m
 from tests.runtime.engine.crash_disk import CrashDisk, PowerCutError
 from tests.runtime.engine.flows import entries, opening, random_commands

@@ -25,8 +25,9 @@ from runtime.engine.follower import Follower
 from runtime.engine.kafka_log import KafkaCluster, KafkaLog
 from runtime.engine.leader import Leader
 from runtime.engine.memory_log import MemoryLog, MemoryTopic
+from runtime.engine.object_store import MemoryStore
 from runtime.engine.replica import Replica
-from runtime.engine.snapshots import MemoryStore, Snapshots
+from runtime.engine.snapshots import Snapshots
 from tests.runtime.engine.flows import entries, opening, random_commands
 
 Open = Callable[[str], EventLog]
@@ -124,6 +125,27 @@ def test_a_reader_goes_on_behind_a_mark_and_nowhere_else(opener: Open) -> None:
     stranger.seek(Mark(mark.position, 1, 3, b"another history!"))
     with pytest.raises(LogError, match="not of one history"):
         list(stranger.read())
+
+
+def test_a_copy_taken_batch_by_batch_is_the_same_log(opener: Open) -> None:
+    copy, reader = opener("restored"), opener("restored")
+    for epoch in (1, 4):
+        writer = opener("commands")
+        own(writer, epoch)
+        put(writer, 2, b"first of %d" % epoch)
+        put(writer, 1, b"second of %d" % epoch)
+        writer.close()
+    original = list(opener("commands").read())
+    copy.acquire()
+    for batch in original:
+        copy.take(batch)
+    assert [batch.hash for batch in reader.read()] == [batch.hash for batch in original]
+    assert reader.chain.hash == writer.chain.hash == copy.chain.hash
+    copy.close()
+    leader = opener("restored")
+    own(leader, 5)
+    put(leader, 1, b"goes on")
+    assert bodies(reader.read()) == [b"goes on"]
 
 
 def test_a_snapshot_beyond_the_end_of_the_log_is_refused(opener: Open) -> None:

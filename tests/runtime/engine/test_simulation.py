@@ -16,8 +16,9 @@ from runtime.engine.follower import Follower
 from runtime.engine.leader import Leader, Sealed
 from runtime.engine.lease import EXPIRY_S, Held, Lease, LeaseLostError, LeaseStoreError, MemoryLeaseStore
 from runtime.engine.memory_log import MemoryLog, MemoryTopic
+from runtime.engine.object_store import MemoryStore
 from runtime.engine.replica import Replica
-from runtime.engine.snapshots import MemoryStore, Snapshots
+from runtime.engine.snapshots import Snapshots
 from runtime.shared import messages as m
 from tests.runtime.engine.flows import opening, random_commands
 from tests.soak import seeds

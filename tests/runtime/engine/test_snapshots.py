@@ -14,13 +14,14 @@ from moto import mock_aws
 from runtime.engine.event_log import LogError, Mark
 from runtime.engine.follower import Follower
 from runtime.engine.leader import Leader
+from runtime.engine.object_store import FolderStore, MemoryStore, ObjectStore, S3Store
 from runtime.engine.replica import SnapshotError
-from runtime.engine.snapshots import FolderStore, MemoryStore, S3Store, Snapshots, SnapshotStore, pack, unpack
+from runtime.engine.snapshots import Snapshots, pack, unpack
 from tests.runtime.engine.flows import entries, opening, random_commands
 
 
 @pytest.fixture(params=["memory", "folder", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SnapshotStore]:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ObjectStore]:
     if request.param == "memory":
         yield MemoryStore()
     elif request.param == "folder":
@@ -52,7 +53,7 @@ def started(directory: Path, snapshots: Snapshots | None) -> Follower:
     return follower
 
 
-def test_a_start_from_any_snapshot_equals_a_start_from_nothing(tmp_path: Path, store: SnapshotStore) -> None:
+def test_a_start_from_any_snapshot_equals_a_start_from_nothing(tmp_path: Path, store: ObjectStore) -> None:
     snapshots = Snapshots(store, "main")
     leader = run(tmp_path / "logs", snapshots, seed=1)
     expected = leader.replica.state_hash()
