@@ -26,7 +26,7 @@ WRITER: Final = "ledger_writer"
 """Adds to the ledger, deletes nothing; what each user may do is in the migrations of runtime/ledger."""
 READER: Final = "ledger_reader"
 REGULATOR: Final = "regulator"
-"""Reads the views made for the supervisor."""
+"""Reads the views made for the supervisor, for functions that answer it."""
 DATABASE_NAME: Final = "bursa"
 ENGINE: Final = rds.DatabaseClusterEngine.aurora_postgres(version=rds.AuroraPostgresEngineVersion.VER_17_5)
 
@@ -133,15 +133,11 @@ class LedgerDatabase(Construct):
         """Let `grantee` sign in as `user`."""
         self.cluster.grant_connect(grantee, user)
 
-    def grant_sign_in_by_proxy(self, grantee: iam.IGrantable, user: str) -> None:
-        """Let `grantee` sign in to the proxy as `user`."""
-        self._proxy.grant_connect(grantee, user)
-
-    def let_read(self, function: EventFunction) -> None:
-        """Let `function` read by the proxy: it may reach it and sign in, and it knows whose certificate to trust."""
+    def let_read(self, function: EventFunction, user: str = READER) -> None:
+        """Let `function` read by the proxy, as `user`: it may reach it and knows whose certificate to trust."""
         function.function.add_environment("PGSSLROOTCERT", PROXY_AUTHORITIES)
         function.connections.allow_to(self.proxy_connections, ec2.Port.tcp(PROXY_PORT), "reads the ledger")
-        self.grant_sign_in_by_proxy(function.role, READER)
+        self._proxy.grant_connect(function.role, user)
 
     def grant_own(self, grantee: iam.IGrantable) -> None:
         """Let `grantee` read the secret of the owner, who changes the schema."""

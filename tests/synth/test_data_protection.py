@@ -251,6 +251,9 @@ def test_the_proxy_signs_in_as_its_client_and_only_to_read(exchange: Any) -> Non
     }
     assert {user for path, user in users if path == "Data/DatabaseProxyRole"} == {"ledger_reader", "regulator"}
     assert {path for path, user in users if user == "ledger_writer"} == {"Ledger/LedgerRole"}
+    # Functions answer the supervisor, as no route leads it to the proxy itself.
+    as_regulator = {path for path, user in users if user == "regulator"} - {"Data/DatabaseProxyRole"}
+    assert as_regulator == {"Reporting/CustomerRecordsRole", "Reporting/ViewsRole"}
 
 
 def test_the_journal_takes_identities_over_tls_and_keeps_commands_on_two_replicas(exchanges: dict[str, Any]) -> None:
