@@ -82,7 +82,9 @@ class ExchangeStage(Stage):
         self.price_feed = PriceFeedStack(
             self, "PriceFeed", config=config, keys=keys, data=self.data, engine=self.engine
         )
-        self.ledger = LedgerStack(self, "Ledger", config=config, keys=keys, data=self.data, engine=self.engine)
+        self.ledger = LedgerStack(
+            self, "Ledger", config=config, keys=keys, platform=platform, data=self.data, engine=self.engine
+        )
         for followed in (self.market_data.market_data, self.ledger.ledger):
             self.telemetry.let_send(followed)
         self.edge_store = EdgeStoreStack(self, "EdgeStore", config=config, foundation=self.foundation)

@@ -234,7 +234,7 @@ def test_only_the_owner_of_the_database_has_a_password_and_aurora_changes_it(exc
         for path, policy in exchange.of_type("AWS::IAM::ManagedPolicy")
         if "MasterUserSecret" in json.dumps(policy)
     }
-    assert readers == {"Ledger/LedgerRole"}
+    assert readers == {"Ledger/MigratorRole"}
 
 
 def test_the_proxy_signs_in_as_its_client_and_only_to_read(exchange: Any) -> None:

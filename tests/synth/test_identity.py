@@ -72,7 +72,8 @@ OPERATORS = (
 MAY = {  # role of a process → services it may call, beside the catalogue
     "Engine/EngineRole": {"dynamodb", "kafka", "kafka-cluster", "s3", "kms", "ssm"},
     "MarketData/MarketDataRole": {"kinesis", "kms", "rds-db", "ssm"},
-    "Ledger/LedgerRole": {"kms", "rds-db", "secretsmanager"},
+    "Ledger/LedgerRole": {"lambda", "rds-db"},
+    "Ledger/MigratorRole": {"kms", "logs", "secretsmanager", "sqs"},
     "Gateway/RestRole": {"dynamodb", "elasticache", "kms", "lambda", "rds-db", "ssm"},
     "Gateway/FixRole": {"ssm"},
     "Gateway/WebSocketRole": {"dynamodb", "elasticache", "kms", "rds-db", "ssm", "logs"},
