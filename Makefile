@@ -117,7 +117,7 @@ node_modules/.installed: package.json package-lock.json web/package.json
 	@npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-.build/lambda/python: runtime/functions-requirements.txt | .venv/.installed
+.build/lambda/python: runtime/functions-requirements.txt scripts/function_libraries.py | .venv/.installed
 	@echo "fetching what functions import ..."
 	@$(PYTHON) -m scripts.function_libraries fetch && touch $@
 

@@ -90,6 +90,8 @@ class EdgeConfig(Checked):
     denied_countries: tuple[Annotated[str, matching(r"[A-Z]{2}", "a country of two capital letters")], ...]
     requests_per_address: Annotated[int, between(100, 1_000_000)]
     """Requests that one address may send in five minutes before it is refused."""
+    sign_in_requests_per_address: Annotated[int, between(10, 100_000)]
+    """The same for requests to the user pool: a sign-in takes three, and a page that stays open one in 15 minutes."""
     dnssec: bool
     """Sign the zone. The record that the parent zone needs is then entered at the registrar, by hand."""
     shield_advanced: bool

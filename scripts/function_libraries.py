@@ -1,6 +1,6 @@
 """`python -m scripts.function_libraries`: fetch what functions import, as wheels for Graviton, each held to its hash.
 
-fetch   fill .build/lambda from runtime/functions-requirements.txt (`make deps`)
+fetch   fill .build/lambda from runtime/functions-requirements.txt, and with the roots of RDS (`make deps`)
 lock    write that file anew, with the versions of constraints.txt and the hashes of the wheels of today
 """
 
@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,8 @@ CONSTRAINTS: Final = ROOT / "constraints.txt"
 TARGET: Final = ROOT / ".build" / "lambda"
 PYTHON_VERSION: Final = "3.14"
 """What `FunctionPlatform` runs functions on."""
+DATABASE_AUTHORITIES: Final = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
+"""Amazon's certificate authorities of RDS, which libpq verifies the database against; images have the same."""
 DIRECT: Final = (
     "aws-lambda-powertools[tracer]",
     "boto3",
@@ -43,12 +46,17 @@ _WHEELS_FOR: Final = (
 
 
 def fetch() -> None:
-    """Replace .build/lambda with the locked wheels, unpacked. Raises CalledProcessError when one is not as locked."""
+    """Replace .build/lambda with the locked wheels, unpacked, and what verifies the database.
+
+    Raises CalledProcessError when a wheel is not as locked, OSError when Amazon's server does not answer.
+    """
     shutil.rmtree(TARGET, ignore_errors=True)
     half_done = TARGET.with_name("lambda.partial")
     shutil.rmtree(half_done, ignore_errors=True)
     _pip("install", "--no-deps", "--no-compile", "--require-hashes", f"--target={half_done / 'python'}", f"-r{LOCK}")
     shutil.rmtree(half_done / "python" / "bin", ignore_errors=True)
+    with urllib.request.urlopen(DATABASE_AUTHORITIES, timeout=60) as roots:
+        (half_done / "python" / "rds.pem").write_bytes(roots.read())
     half_done.rename(TARGET)
 
 

@@ -5,13 +5,13 @@ from typing import Final
 
 from aws_cdk import Environment as Target
 from aws_cdk import aws_ec2 as ec2
-from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from config.model import Environment
 from exchange_constructs.dead_letters import DeadLetters
 from exchange_constructs.enclave_fleet import EnclaveFleet
 from exchange_constructs.encryption_keys import AccountKeys
+from exchange_constructs.endpoint_policy import own_accounts_only
 from exchange_constructs.isolated_network import IsolatedNetwork
 from exchange_constructs.key_watch import KeyWatch
 from exchange_constructs.nag import accept
@@ -59,7 +59,7 @@ class CustodyStack(ExchangeStack):
             interfaces={KMS: ec2.InterfaceVpcEndpointAwsService.KMS},
             logs_key=self.keys.logs,
         )
-        self.network.interfaces[KMS].add_to_policy(own_account_only(config.accounts.wallet, "*"))
+        self.network.interfaces[KMS].add_to_policy(own_accounts_only(config.accounts.wallet, "*"))
         signer_name = f"bursa-{config.name}-signer"
         signer = ServiceRole(
             self,
@@ -89,7 +89,7 @@ class CustodyStack(ExchangeStack):
         self.signing.grant_answer(signer)
         table = self.signing.table.table_arn
         self.network.gateways[DYNAMO_DB].add_to_policy(
-            own_account_only(config.accounts.wallet, table, f"{table}/index/{WAITING}")
+            own_accounts_only(config.accounts.wallet, table, f"{table}/index/{WAITING}")
         )
         self.fleet = EnclaveFleet(
             self,
@@ -101,13 +101,3 @@ class CustodyStack(ExchangeStack):
             disk_key=self.keys.data,
             operators=self.topics.tickets,
         )
-
-
-def own_account_only(account: str, *resources: str) -> iam.PolicyStatement:
-    """Return what an endpoint lets through: our own callers on our own `resources`, so that nothing leaves by it."""
-    return iam.PolicyStatement(
-        actions=["*"],
-        resources=list(resources),
-        principals=[iam.AnyPrincipal()],
-        conditions={"StringEquals": {"aws:PrincipalAccount": account, "aws:ResourceAccount": account}},
-    )

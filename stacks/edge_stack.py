@@ -11,7 +11,7 @@ from exchange_constructs.front_door import FrontDoor
 from exchange_constructs.operator_topics import OperatorTopics
 from exchange_constructs.shield import FloodProtection
 from exchange_constructs.switch import Switch
-from exchange_constructs.web_firewall import EdgeFirewall
+from exchange_constructs.web_firewall import WebFirewall
 from exchange_constructs.zone_signing import ZoneSigning
 from stacks.base_stack import ExchangeStack
 from stacks.edge_store_stack import EdgeStoreStack
@@ -44,7 +44,15 @@ class EdgeStack(ExchangeStack):
             self, "Zone", hosted_zone_id=config.hosted_zone_id, zone_name=config.domain
         )
         keys = EdgeKeys(self, "Keys", config=config)
-        firewall = EdgeFirewall(self, "Firewall", config=config, logs=store.logs.bucket)
+        firewall = WebFirewall(
+            self,
+            "Firewall",
+            config=config,
+            name="Edge",
+            requests_per_address=config.edge.requests_per_address,
+            logs=store.logs.bucket,
+            kind="CLOUDFRONT",
+        )
         self.front_door = FrontDoor(
             self,
             "FrontDoor",

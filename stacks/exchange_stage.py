@@ -83,14 +83,18 @@ class ExchangeStage(Stage):
         self.price_feed = PriceFeedStack(
             self, "PriceFeed", config=config, keys=keys, data=self.data, engine=self.engine
         )
-        self.ledger = LedgerStack(self, "Ledger", config=config, keys=keys, data=self.data, engine=self.engine)
+        self.ledger = LedgerStack(
+            self, "Ledger", config=config, keys=keys, platform=platform, data=self.data, engine=self.engine
+        )
         for followed in (self.market_data.market_data, self.ledger.ledger):
             self.telemetry.let_send(followed)
+        self.edge_store = EdgeStoreStack(self, "EdgeStore", config=config, foundation=self.foundation)
         self.onboarding = OnboardingStack(
             self,
             "Onboarding",
             config=config,
             foundation=self.foundation,
+            edge_store=self.edge_store,
             platform=platform,
             data=self.data,
             engine=self.engine,
@@ -138,7 +142,6 @@ class ExchangeStage(Stage):
             withdrawals=self.withdrawals,
         )
         self.liquidity = LiquidityStack(self, "Liquidity", config=config, foundation=self.foundation, platform=platform)
-        self.edge_store = EdgeStoreStack(self, "EdgeStore", config=config, foundation=self.foundation)
         self.gateway = GatewayStack(
             self,
             "Gateway",

@@ -1,10 +1,13 @@
 """The ledger: double-entry postings, orders and trades, written to the database from the engine's events."""
 
+from aws_cdk import Duration
 from constructs import Construct
 
 from config.model import Environment
 from exchange_constructs.encryption_keys import EncryptionKeys
+from exchange_constructs.event_function import EventFunction
 from exchange_constructs.fargate_service import FargateService
+from exchange_constructs.function_platform import FunctionPlatform
 from exchange_constructs.ledger_database import WRITER
 from exchange_constructs.log_metric import LEDGER_STOPPED, LogMetrics
 from exchange_constructs.process import Process
@@ -14,7 +17,7 @@ from stacks.engine_stack import EngineStack
 
 
 class LedgerStack(ExchangeStack):
-    """The one service that writes to the database."""
+    """The one service that writes to the database, and the function that changes its schema when the service starts."""
 
     def __init__(
         self,
@@ -23,11 +26,25 @@ class LedgerStack(ExchangeStack):
         *,
         config: Environment,
         keys: EncryptionKeys,
+        platform: FunctionPlatform,
         data: DataStack,
         engine: EngineStack,
     ) -> None:
-        """Create the service and let it reach engine and database."""
+        """Create the service, let it reach engine and database, and let the function own the database."""
         super().__init__(scope, construct_id, config=config, description="Ledger")
+        self.migrator = EventFunction(
+            self,
+            "Migrator",
+            config=config,
+            platform=platform,
+            service="ledger",
+            handler="handler_migrator.bring_forward",
+            description="Brings the schema of the database forward, as its owner",
+            environment={"DATABASE_URL": data.database.url(WRITER)},
+            timeout=Duration.minutes(15),
+            concurrency=1,
+        )
+        data.database.let_own(self.migrator)
         self.ledger = FargateService(
             self,
             "Ledger",
@@ -40,7 +57,7 @@ class LedgerStack(ExchangeStack):
                 environment={
                     "ENGINE_ADDRESS": engine.engine.address,
                     "DATABASE_URL": data.database.url(WRITER),
-                    "DATABASE_OWNER_SECRET_ARN": data.database.owner_secret_arn,
+                    "MIGRATOR_FUNCTION": self.migrator.function.function_name,
                 },
             ),
             cluster=engine.cluster,
@@ -50,7 +67,7 @@ class LedgerStack(ExchangeStack):
             logs_key=keys.logs,
         )
         data.database.grant_sign_in(self.ledger.role, WRITER)
-        data.database.grant_own(self.ledger.role)
+        self.migrator.grant_call(self.ledger.role)
         self.ledger.connections.allow_to_default_port(engine.engine.connections, "the engine's events")
         self.ledger.connections.allow_to_default_port(data.database.connections, "postings, orders, trades")
         LogMetrics(self, "Metrics", log_group=self.ledger.log_group, metrics=(LEDGER_STOPPED,), of="ledger")

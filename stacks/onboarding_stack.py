@@ -12,12 +12,14 @@ from exchange_constructs.event_function import EventFunction
 from exchange_constructs.function_platform import FunctionPlatform
 from exchange_constructs.private_bucket import PrivateBucket
 from exchange_constructs.upload_scan import UploadScan
+from exchange_constructs.web_firewall import WebFirewall
 from exchange_constructs.workflow import Workflow
 from runtime.onboarding.applications import LIST_KEY
 from runtime.onboarding.flow import FLOW
 from runtime.shared.business_events import ApplicationReceived, PartnerAnswered
 from stacks.base_stack import ExchangeStack
 from stacks.data_stack import DataStack
+from stacks.edge_store_stack import EdgeStoreStack
 from stacks.engine_stack import EngineStack
 from stacks.foundation_stack import FoundationStack
 
@@ -32,6 +34,7 @@ class OnboardingStack(ExchangeStack):
         *,
         config: Environment,
         foundation: FoundationStack,
+        edge_store: EdgeStoreStack,
         platform: FunctionPlatform,
         data: DataStack,
         engine: EngineStack,
@@ -111,6 +114,14 @@ class OnboardingStack(ExchangeStack):
         data.events.grant_publish(locker.role)
         self.mail = CustomerMail(self, "Mail", config=config, platform=platform)
         self.customers = CustomerPool(self, "Customers", config=config, sender=self.mail.sender, on_credentials=locker)
+        WebFirewall(
+            self,
+            "Firewall",
+            config=config,
+            name="SignIn",
+            requests_per_address=config.edge.sign_in_requests_per_address,
+            logs=edge_store.logs.bucket,
+        ).stand_before(self.customers.pool.user_pool_arn)
 
     def _function(
         self,

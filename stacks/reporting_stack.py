@@ -63,20 +63,20 @@ class ReportingStack(ExchangeStack):
         self.filer = self._filer(surveillance)
         self.exporter = self._exporter()
         self.customer_records = self._customer_records()
+        self.views = self._views()
         self.statements = self._statements()
         self.portfolio = self._portfolio()
         self.regulator = AccountRole(
             self,
             "Regulator",
             account=records.regulator_account,
-            description="The supervisor: reads reports and the views made for it",
+            description="The supervisor: reads reports, and asks for records and views",
         )
         self.reports.grant_read_back(self.regulator)
-        data.database.grant_sign_in_by_proxy(self.regulator, REGULATOR)
         iam.Grant.add_to_principal(
             grantee=self.regulator,
             actions=["lambda:InvokeFunction"],
-            resource_arns=[self.customer_records.function.function_arn],
+            resource_arns=[asked.function.function_arn for asked in (self.customer_records, self.views)],
         )
         self.delivery = ReportDelivery(
             self,
@@ -134,9 +134,20 @@ class ReportingStack(ExchangeStack):
             handler="handler.customer_records",
             description="Answers the supervisor: one customer's orders and trades of one day",
             environment={"CATALOGUE_PARAMETER": self._data.catalogue.name},
+            user=REGULATOR,
         )
         self._data.catalogue.grant_read(function.role)
         return function
+
+    def _views(self) -> EventFunction:
+        return self._function(
+            "Views",
+            service="reporting",
+            handler="handler.view",
+            description="Answers the supervisor: a page of one of the views made for it",
+            environment={},
+            user=REGULATOR,
+        )
 
     def _statements(self) -> EventFunction:
         function = self._function(
@@ -170,7 +181,14 @@ class ReportingStack(ExchangeStack):
         return function
 
     def _function(
-        self, name: str, *, service: str, handler: str, description: str, environment: dict[str, str]
+        self,
+        name: str,
+        *,
+        service: str,
+        handler: str,
+        description: str,
+        environment: dict[str, str],
+        user: str = READER,
     ) -> EventFunction:
         function = EventFunction(
             self,
@@ -180,10 +198,10 @@ class ReportingStack(ExchangeStack):
             service=service,
             handler=handler,
             description=description,
-            environment={"DATABASE_URL": self._data.database.proxy_url(READER), **environment},
+            environment={"DATABASE_URL": self._data.database.proxy_url(user), **environment},
             timeout=Duration.minutes(10),
             memory_mib=1024,
             concurrency=1,
         )
-        self._data.database.let_read(function)
+        self._data.database.let_read(function, user)
         return function

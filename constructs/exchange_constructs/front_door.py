@@ -18,6 +18,7 @@ from constructs import Construct
 from config.model import Environment
 from exchange_constructs.cut_over_name import CutOverName
 from exchange_constructs.nag import accept
+from exchange_constructs.web_firewall import VIEWER_ADDRESS
 
 API_PATHS: Final = ("/api/*", "/sapi/*", "/hooks/*")
 LOGO_STYLE: Final = "sha256-3pRED1tOXas1FXFoPb9TGCjmYe9XQsmO9OV23khV2nY="
@@ -74,6 +75,11 @@ class FrontDoor(Construct):
             cache_policy=cloudfront.CachePolicy.CACHING_DISABLED,
             # With CloudFront's own headers, among them the address of the viewer, which a client cannot forge.
             origin_request_policy=cloudfront.OriginRequestPolicy.ALL_VIEWER_AND_CLOUDFRONT_2022,
+            function_associations=[
+                cloudfront.FunctionAssociation(
+                    event_type=cloudfront.FunctionEventType.VIEWER_REQUEST, function=self._tell_address()
+                )
+            ],
             response_headers_policy=self._headers("ApiHeaders", "default-src 'none'; frame-ancestors 'none'"),
             compress=False,
         )
@@ -107,6 +113,21 @@ class FrontDoor(Construct):
         )
         self._add_names(zone, config)
         self._log_to(access_logs)
+
+    def _tell_address(self) -> cloudfront.Function:
+        """Return what writes the client's address where the web firewall before REST reads it."""
+        return cloudfront.Function(
+            self,
+            "ViewerAddress",
+            comment="Hands on the address of the client",
+            runtime=cloudfront.FunctionRuntime.JS_2_0,
+            code=cloudfront.FunctionCode.from_inline(
+                "function handler(event) {\n"
+                f"  event.request.headers['{VIEWER_ADDRESS}'] = {{ value: event.viewer.ip }};\n"
+                "  return event.request;\n"
+                "}\n"
+            ),
+        )
 
     def _copy(self, bucket: s3.IBucket) -> cloudfront.IOrigin:
         # By attributes: CDK would otherwise write this distribution into the policy of a bucket that is made before it.

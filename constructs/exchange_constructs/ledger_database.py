@@ -22,11 +22,13 @@ PROXY_PORT: Final = 5432
 """Where RDS Proxy listens for PostgreSQL clients, whatever the port of the database."""
 PROXY_AUTHORITIES: Final = "/opt/python/botocore/cacert.pem"
 """Roots, in the functions' layer, against which they verify the proxy: Amazon Trust Services signs its certificate."""
+DATABASE_AUTHORITIES: Final = "/opt/python/rds.pem"
+"""Roots, in the same layer, against which they verify the database itself: RDS signs its certificate."""
 WRITER: Final = "ledger_writer"
 """Adds to the ledger, deletes nothing; what each user may do is in the migrations of runtime/ledger."""
 READER: Final = "ledger_reader"
 REGULATOR: Final = "regulator"
-"""Reads the views made for the supervisor."""
+"""Reads the views made for the supervisor, for functions that answer it."""
 DATABASE_NAME: Final = "bursa"
 ENGINE: Final = rds.DatabaseClusterEngine.aurora_postgres(version=rds.AuroraPostgresEngineVersion.VER_17_5)
 
@@ -133,22 +135,21 @@ class LedgerDatabase(Construct):
         """Let `grantee` sign in as `user`."""
         self.cluster.grant_connect(grantee, user)
 
-    def grant_sign_in_by_proxy(self, grantee: iam.IGrantable, user: str) -> None:
-        """Let `grantee` sign in to the proxy as `user`."""
-        self._proxy.grant_connect(grantee, user)
-
-    def let_read(self, function: EventFunction) -> None:
-        """Let `function` read by the proxy: it may reach it and sign in, and it knows whose certificate to trust."""
+    def let_read(self, function: EventFunction, user: str = READER) -> None:
+        """Let `function` read by the proxy, as `user`: it may reach it and knows whose certificate to trust."""
         function.function.add_environment("PGSSLROOTCERT", PROXY_AUTHORITIES)
         function.connections.allow_to(self.proxy_connections, ec2.Port.tcp(PROXY_PORT), "reads the ledger")
-        self.grant_sign_in_by_proxy(function.role, READER)
+        self._proxy.grant_connect(function.role, user)
 
-    def grant_own(self, grantee: iam.IGrantable) -> None:
-        """Let `grantee` read the secret of the owner, who changes the schema."""
+    def let_own(self, function: EventFunction) -> None:
+        """Let `function` sign in to the writer as the owner, who changes the schema, by the owner's secret."""
+        function.function.add_environment("DATABASE_OWNER_SECRET_ARN", self.owner_secret_arn)
+        function.function.add_environment("PGSSLROOTCERT", DATABASE_AUTHORITIES)
+        function.connections.allow_to_default_port(self.connections, "changes the schema")
         iam.Grant.add_to_principal(
-            grantee=grantee, actions=["secretsmanager:GetSecretValue"], resource_arns=[self.owner_secret_arn]
+            grantee=function.role, actions=["secretsmanager:GetSecretValue"], resource_arns=[self.owner_secret_arn]
         )
-        self._key.grant(grantee, "kms:Decrypt")
+        self._key.grant(function.role, "kms:Decrypt")
 
     def _create_proxy(self, config: Environment, vpc: ec2.IVpc, logs_key: kms.IKey) -> rds.DatabaseProxy:
         """Return a proxy that signs in as its client does: it knows no password."""

@@ -3,12 +3,14 @@
 from datetime import date
 from typing import Final
 
+from aws_cdk import Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from config.model import Environment
 from exchange_constructs.dns_firewall import DnsFirewall, names_of_exchange
+from exchange_constructs.endpoint_policy import fetches_of_hosts, own_accounts_only
 from exchange_constructs.fixed_egress import FixedEgress
 from exchange_constructs.flow_records import LockedFlows
 from exchange_constructs.nag import HIPAA, NIST, PCI, accept
@@ -74,6 +76,7 @@ class PrivateNetwork(Construct):
         )
         self._record_flows(config, logs_key)
         LockedFlows(self, "LockedFlows", config=config, vpc=self.vpc)
+        self._add_gateways(config)
         self._add_endpoints(endpoint_zones)
         public = PublicTier(
             self,
@@ -109,13 +112,18 @@ class PrivateNetwork(Construct):
             destination=ec2.FlowLogDestination.to_cloud_watch_logs(group, role),
         )
 
-    def _add_endpoints(self, zone_count: int) -> None:
-        application = ec2.SubnetSelection(subnet_group_name=APPLICATION)
-        egress = ec2.SubnetSelection(subnet_group_name=EGRESS)
-        self.vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3, subnets=[application, egress])
-        self.vpc.add_gateway_endpoint(
-            "DynamoDb", service=ec2.GatewayVpcEndpointAwsService.DYNAMODB, subnets=[application, egress]
+    def _add_gateways(self, config: Environment) -> None:
+        tiers = [ec2.SubnetSelection(subnet_group_name=tier) for tier in (APPLICATION, EGRESS)]
+        objects = self.vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3, subnets=tiers)
+        objects.add_to_policy(own_accounts_only(config.account, "*"))
+        objects.add_to_policy(fetches_of_hosts(config, Stack.of(self).partition))
+        items = self.vpc.add_gateway_endpoint(
+            "DynamoDb", service=ec2.GatewayVpcEndpointAwsService.DYNAMODB, subnets=tiers
         )
+        # Enclaves are asked through a table of the wallet account.
+        items.add_to_policy(own_accounts_only(config.account, "*", of=[str(config.accounts.wallet)]))
+
+    def _add_endpoints(self, zone_count: int) -> None:
         group = ec2.SecurityGroup(
             self,
             "EndpointAccess",

@@ -11,7 +11,7 @@ from constructs import Construct
 from config.model import Environment
 from exchange_constructs.fargate_service import FargateService
 from exchange_constructs.private_network import APPLICATION, PrivateNetwork
-from exchange_constructs.web_firewall import WebFirewall
+from exchange_constructs.web_firewall import VIEWER_ADDRESS, WebFirewall
 
 
 class RestFront(Construct):
@@ -83,7 +83,15 @@ class RestFront(Construct):
             ssl_policy=elb.SslPolicy.RECOMMENDED_TLS,
             default_target_groups=[self.target_group],
         )
-        WebFirewall(self, "Firewall", protects=self.balancer, logs=firewall_logs)
+        WebFirewall(
+            self,
+            "Firewall",
+            config=config,
+            name="Rest",
+            requests_per_address=config.edge.requests_per_address,
+            logs=firewall_logs,
+            address_in=VIEWER_ADDRESS,
+        ).stand_before(self.balancer.load_balancer_arn)
 
 
 def _origin_facing(config: Environment) -> ec2.IPeer:

@@ -1,8 +1,7 @@
-"""The web firewalls, at the edge and in front of REST: known attacks never reach a process."""
+"""The web firewalls, at the edge, before REST and before sign-in: what they refuse never reaches a process."""
 
 from typing import Final
 
-from aws_cdk import aws_elasticloadbalancingv2 as elb
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_wafv2 as waf
 from constructs import Construct
@@ -11,15 +10,21 @@ from config.model import Environment
 
 MANAGED_RULES: Final = ("AWSManagedRulesCommonRuleSet", "AWSManagedRulesKnownBadInputsRuleSet")
 BAD_ADDRESSES: Final = "AWSManagedRulesAmazonIpReputationList"
+"""Knows a request by its sender alone, so it is of no use where CloudFront is the sender."""
 ONLY_COUNTED: Final = {"AWSManagedRulesCommonRuleSet": ("NoUserAgent_HEADER",)}
 """Rules that would refuse honest clients: trading programs often name no user agent."""
+VIEWER_ADDRESS: Final = "x-viewer-address"
+"""Header in which CloudFront hands on the client's address, whatever the client wrote there.
+
+`X-Forwarded-For` begins with what the client wrote, and the firewall reads its beginning; `CloudFront-Viewer-Address`
+has a port, which the firewall does not take for an address.
+"""
 
 
 class WebFirewall(Construct):
-    """Managed rules, every judgement logged where that of the edge is, and from there in the locked archive.
+    """What is asked about every request: its country, its address, how often it came, what it carries.
 
-    Addresses are not judged here: behind CloudFront each request comes from inside the network. Rates and reputation of
-    an address belong to CloudFront's own web ACL, limits of an API key to the gateway.
+    Every judgement is logged, and from there copied into the locked archive.
     """
 
     def __init__(
@@ -27,63 +32,32 @@ class WebFirewall(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        protects: elb.IApplicationLoadBalancer,
+        config: Environment,
+        name: str,
+        requests_per_address: int,
         logs: s3.IBucket,
+        kind: str = "REGIONAL",
+        address_in: str | None = None,
     ) -> None:
-        """Create the web ACL, recorded in `logs`, and put it in front of `protects`."""
+        """Create the web ACL, recorded in `logs`, with metrics under `name`; CloudFront takes one of its own `kind`.
+
+        An address may send `requests_per_address` in five minutes. It is that of the sender, or what the header
+        `address_in` says.
+        """
         super().__init__(scope, construct_id)
-        acl = waf.CfnWebACL(
-            self,
-            "Acl",
-            scope="REGIONAL",
-            default_action=waf.CfnWebACL.DefaultActionProperty(allow={}),
-            visibility_config=_visible("Rest"),
-            rules=[_managed(priority, name) for priority, name in enumerate(MANAGED_RULES)],
-        )
-        waf.CfnWebACLAssociation(self, "Association", resource_arn=protects.load_balancer_arn, web_acl_arn=acl.attr_arn)
-        waf.CfnLoggingConfiguration(
-            self,
-            "Logging",
-            resource_arn=acl.attr_arn,
-            log_destination_configs=[logs.bucket_arn],
-            redacted_fields=_secret_fields(),
-        )
-
-
-class EdgeFirewall(Construct):
-    """What CloudFront asks about every request: its country, its address, how often it came, what it carries."""
-
-    def __init__(self, scope: Construct, construct_id: str, *, config: Environment, logs: s3.IBucket) -> None:
-        """Create the web ACL, whose refusals are recorded in `logs`; CloudFront takes it by its ARN."""
-        super().__init__(scope, construct_id)
-        edge = config.edge
         self.acl = waf.CfnWebACL(
             self,
             "Acl",
-            scope="CLOUDFRONT",
+            scope=kind,
             default_action=waf.CfnWebACL.DefaultActionProperty(allow={}),
-            visibility_config=_visible("Edge"),
+            visibility_config=_visible(name),
             rules=[
-                _blocking(
-                    0,
-                    "DeniedCountries",
-                    waf.CfnWebACL.StatementProperty(
-                        geo_match_statement=waf.CfnWebACL.GeoMatchStatementProperty(
-                            country_codes=list(edge.denied_countries)
-                        )
-                    ),
+                _blocking(0, "DeniedCountries", _from_countries(config.edge.denied_countries, address_in)),
+                _blocking(1, "TooManyRequests", _more_than(requests_per_address, address_in), status=429),
+                *(
+                    _managed(2 + at, group)
+                    for at, group in enumerate((*(() if address_in else (BAD_ADDRESSES,)), *MANAGED_RULES))
                 ),
-                _blocking(
-                    1,
-                    "TooManyRequests",
-                    waf.CfnWebACL.StatementProperty(
-                        rate_based_statement=waf.CfnWebACL.RateBasedStatementProperty(
-                            aggregate_key_type="IP", limit=edge.requests_per_address, evaluation_window_sec=300
-                        )
-                    ),
-                    status=429,
-                ),
-                *(_managed(2 + at, name) for at, name in enumerate((BAD_ADDRESSES, *MANAGED_RULES))),
             ],
         )
         waf.CfnLoggingConfiguration(
@@ -93,6 +67,37 @@ class EdgeFirewall(Construct):
             log_destination_configs=[logs.bucket_arn],
             redacted_fields=_secret_fields(),
         )
+
+    def stand_before(self, resource_arn: str) -> None:
+        """Judge every request to a load balancer or a user pool of the same region."""
+        waf.CfnWebACLAssociation(self, "Association", resource_arn=resource_arn, web_acl_arn=self.acl.attr_arn)
+
+
+def _from_countries(denied: tuple[str, ...], address_in: str | None) -> waf.CfnWebACL.StatementProperty:
+    return waf.CfnWebACL.StatementProperty(
+        geo_match_statement=waf.CfnWebACL.GeoMatchStatementProperty(
+            country_codes=list(denied),
+            forwarded_ip_config=_address(address_in),
+        )
+    )
+
+
+def _more_than(requests: int, address_in: str | None) -> waf.CfnWebACL.StatementProperty:
+    return waf.CfnWebACL.StatementProperty(
+        rate_based_statement=waf.CfnWebACL.RateBasedStatementProperty(
+            aggregate_key_type="FORWARDED_IP" if address_in else "IP",
+            limit=requests,
+            evaluation_window_sec=300,
+            forwarded_ip_config=_address(address_in),
+        )
+    )
+
+
+def _address(header: str | None) -> waf.CfnWebACL.ForwardedIPConfigurationProperty | None:
+    """Where a rule finds the client's address; what is there and is none is refused."""
+    if header is None:
+        return None
+    return waf.CfnWebACL.ForwardedIPConfigurationProperty(header_name=header, fallback_behavior="MATCH")
 
 
 def _secret_fields() -> list[waf.CfnLoggingConfiguration.FieldToMatchProperty]:

@@ -1,23 +1,27 @@
 """The ledger service: follows the engine's event feed into PostgreSQL, each command exactly once.
 
 It keeps nothing of its own: where it stands is a row, written with the rows it accounts for. A database that goes away
-is waited for; a feed that contradicts the ledger ends the process.
+is waited for; a feed that contradicts the ledger ends the process. It may add to the database, and not change its
+schema: a function does that for it.
 """
 
 import asyncio
 import contextlib
+import json
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final
 
+import boto3
 import psycopg
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from psycopg import AsyncConnection
 from pydantic import Field
 
 from runtime.ledger.history import GROUP
-from runtime.ledger.migrate import migrate, read_migrations
+from runtime.ledger.migrate import MigrationError
 from runtime.ledger.projection import LedgerError, Scale, project
 from runtime.ledger.store import PositionMovedError, read_standing, write
 from runtime.shared import log, shell
@@ -29,7 +33,6 @@ from runtime.shared.settings import (
     DATABASE_URL_PATTERN,
     ServiceSettings,
     database_conninfo,
-    owner_conninfo,
     read_settings,
 )
 from runtime.shared.tasks import end
@@ -41,6 +44,8 @@ COMMIT_INTERVAL_S: Final = 0.05
 """Least time from one commit to the next: what arrives meanwhile is committed together."""
 COMMANDS_PER_COMMIT: Final = 2_000
 """A batch takes no further frame once it has as many commands."""
+MIGRATION_TIMEOUT_S: Final = 905
+"""How long a migration is waited for: what a function may take at most, and a little."""
 _BACKOFF_MIN_S: Final = 0.1
 _BACKOFF_MAX_S: Final = 5.0
 
@@ -51,34 +56,48 @@ class LedgerSettings(ServiceSettings):
     engine_address: str = Field(pattern=ADDRESSES_PATTERN)
     database_url: str = Field(pattern=DATABASE_URL_PATTERN)
     """Of the user that writes: it can add rows, and change those of projections, but delete none."""
-    database_owner_secret_arn: str = Field(min_length=1)
-    """Opens the database for migrations, and for nothing else."""
+    migrator_function: str = Field(min_length=1)
+    """Brings the schema forward, as the owner of the database."""
+
+
+class MigratorUnavailableError(ConnectionError):
+    """The migrator did not do its work; it may the next time."""
 
 
 class Ledger:
     """The projection, running. `position` is the last sequence committed, -1 before that is known."""
 
-    def __init__(self, engine_address: str, database_url: str, owner_secret_arn: str) -> None:
+    def __init__(self, engine_address: str, database_url: str, migrator: str) -> None:
         """Prepare; `run` does the work."""
         self.position = -1
         self._waiting_since_s = 0.0
         """When the database was first waited for, on the monotonic clock; 0 when nothing waits for it."""
         self._engine_address = engine_address
         self._database_url = database_url
-        self._owner_secret_arn = owner_secret_arn
+        self._migrator = migrator
+        self._is_migrated = False
 
     def pulse(self) -> dict[str, int]:
         """Return for how long the database has not taken what it should, in whole seconds."""
         return {"ledger_stopped_s": int(time.monotonic() - self._waiting_since_s) if self._waiting_since_s else 0}
 
     async def run(self) -> None:
-        """Follow the feed for ever. Raises LedgerError when feed and ledger contradict each other."""
+        """Follow the feed for ever.
+
+        Raises LedgerError when feed and ledger contradict each other, MigrationError when code and schema do.
+        """
         backoff_s = _BACKOFF_MIN_S
         while True:
             before = self.position
             try:
                 await self._follow()
-            except (psycopg.OperationalError, BotoCoreError, ClientError, PositionMovedError) as error:
+            except (
+                psycopg.OperationalError,
+                BotoCoreError,
+                ClientError,
+                MigratorUnavailableError,
+                PositionMovedError,
+            ) as error:
                 logger.warning("the database cannot be written: %s; next try in %.1f s", error, backoff_s)
             await asyncio.sleep(backoff_s)
             backoff_s = _BACKOFF_MIN_S if self.position > before else min(backoff_s * 2, _BACKOFF_MAX_S)
@@ -86,10 +105,9 @@ class Ledger:
     async def _follow(self) -> None:
         """Follow the feed until the database goes away."""
         self._waiting_since_s = self._waiting_since_s or time.monotonic()
-        # The secret is read each time: its password may have been rotated.
-        owner = await asyncio.to_thread(owner_conninfo, self._database_url, self._owner_secret_arn)
-        async with await AsyncConnection.connect(owner, autocommit=True) as connection:
-            await migrate(connection, read_migrations())
+        if not self._is_migrated:
+            await asyncio.to_thread(bring_schema_forward, self._migrator)
+            self._is_migrated = True
         conninfo = await asyncio.to_thread(database_conninfo, self._database_url)
         async with await AsyncConnection.connect(conninfo, autocommit=True) as connection:
             standing = await read_standing(connection, GROUP)
@@ -119,6 +137,21 @@ class Ledger:
             writer.write(f"{text}\n".encode())
             await writer.drain()
         writer.close()
+
+
+def bring_schema_forward(function: str) -> None:
+    """Have `function` apply what the schema lacks; the first migration makes the user that this process signs in as.
+
+    Raises MigrationError when that will never work, else MigratorUnavailableError; botocore's errors pass through.
+    """
+    patient = Config(read_timeout=MIGRATION_TIMEOUT_S, tcp_keepalive=True, retries={"total_max_attempts": 1})
+    answer = boto3.client("lambda", config=patient).invoke(FunctionName=function, Payload=b"{}")
+    if "FunctionError" not in answer:
+        return
+    failure = json.load(answer["Payload"])
+    if failure.get("errorType") == MigrationError.__name__:
+        raise MigrationError(failure["errorMessage"])
+    raise MigratorUnavailableError(f"the migrator failed: {failure.get('errorMessage', failure)}")
 
 
 async def refuse_other_history(engine_address: str, position: int) -> None:
@@ -166,7 +199,7 @@ async def main(stopping: asyncio.Event) -> None:
     """Run until told to stop, or until the ledger must not go on."""
     settings = read_settings(LedgerSettings)
     log.configure(settings.service)
-    ledger = Ledger(settings.engine_address, settings.database_url, settings.database_owner_secret_arn)
+    ledger = Ledger(settings.engine_address, settings.database_url, settings.migrator_function)
     server = await asyncio.start_server(ledger.answer, settings.listen_host, settings.listen_port)
     running = asyncio.create_task(ledger.run())
     pulse = asyncio.create_task(beat(ledger.pulse, Telemetry(settings.service, settings.otlp_address)))

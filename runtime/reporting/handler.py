@@ -1,17 +1,18 @@
-"""Lambda: `file` files the reports of each day that has ended; `customer_records` answers the supervisor."""
+"""Lambda: `file` files the reports of each day that has ended; `customer_records` and `view` answer the supervisor."""
 
 import os
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
-from typing import Any
+from typing import Annotated, Any, Self
 
 import boto3
 import psycopg
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from runtime.reporting.customer import customer_records as read_customer
 from runtime.reporting.filing import Cabinet, file_missing
+from runtime.reporting.views import VIEWS, read_page
 from runtime.shared.business_events import EventPublisher
 from runtime.shared.case_states import cases_reported
 from runtime.shared.functions import logger, metrics, tracer
@@ -25,6 +26,23 @@ class CustomerQuestion(BaseModel):
 
     account: int = Field(ge=1000, lt=2**63)
     day: date
+
+
+class ViewQuestion(BaseModel):
+    """Which view, and after which row: the `next` of the page before."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    view: str
+    after: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...] = ()
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.view not in VIEWS:
+            raise ValueError(f"view must be one of {', '.join(VIEWS)}, was {self.view!r}")
+        if len(self.after) not in {0, len(VIEWS[self.view])}:
+            raise ValueError(f"after must name {', '.join(VIEWS[self.view])} of {self.view}, was {list(self.after)}")
+        return self
 
 
 @tracer.capture_lambda_handler(capture_response=False)
@@ -59,3 +77,13 @@ def customer_records(event: Mapping[str, Any], _context: LambdaContext) -> dict[
         answer = read_customer(connection, catalogue, question.account, question.day)
     logger.info("told", account=question.account, day=question.day.isoformat())
     return answer
+
+
+@tracer.capture_lambda_handler(capture_response=False)
+def view(event: Mapping[str, Any], _context: LambdaContext) -> dict[str, Any]:
+    """Return a page of one of the views made for the supervisor. The event is a `ViewQuestion`."""
+    question = ViewQuestion.model_validate(event)
+    with psycopg.connect(database_conninfo(os.environ["DATABASE_URL"]), autocommit=True) as connection:
+        page = read_page(connection, question.view, question.after)
+    logger.info("told", view=question.view, after=list(question.after), rows=len(page["rows"]))
+    return page

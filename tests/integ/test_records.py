@@ -156,6 +156,16 @@ def test_the_ledger_is_proved_by_its_archive(cloud: Cloud, ledger: psycopg.Conne
     assert "postings in " in verify(ledger, archive)
 
 
+def test_the_supervisor_is_answered_what_the_ledger_holds(cloud: Cloud, ledger: psycopg.Connection) -> None:
+    buyer, _ = trade_once(ledger)
+    page = cloud.invoke("Reporting-Views", {"view": "trades", "after": [1, 0]})
+    first = rows(ledger, "SELECT trade_id, price, buyer FROM trades WHERE market = 1 ORDER BY trade_id LIMIT 1")
+    assert [tuple(page["rows"][0][name] for name in ("trade_id", "price", "buyer"))] == first
+    day = datetime.now(JAKARTA).date()
+    records = cloud.invoke("Reporting-CustomerRecords", {"account": buyer, "day": str(day)})
+    assert records["trades"]
+
+
 def test_the_report_of_the_day_equals_the_ledger(cloud: Cloud, ledger: psycopg.Connection) -> None:
     """Filed as if the day were over: what is traded after that is not in it."""
     trade_once(ledger)

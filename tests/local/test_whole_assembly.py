@@ -107,7 +107,12 @@ def test_each_service_is_found_and_its_variables_lead_to_what_is_there(runs: tup
         assert table["KeySchema"] == [{"AttributeName": "api_key", "KeyType": "HASH"}]
     assert processes["ledger"]["DATABASE_URL"] == "postgresql://ledger_writer@127.0.0.1:5433/bursa"
     assert processes["rest"]["DATABASE_URL"] == "postgresql://ledger_reader@127.0.0.1:5433/bursa"
-    login = json.loads(read_secret(run.cloud, processes["ledger"]["DATABASE_OWNER_SECRET_ARN"]))
+    (secret,) = [
+        variables["DATABASE_OWNER_SECRET_ARN"]
+        for each in run.deployment.of_type("AWS::Lambda::Function")
+        if "DATABASE_OWNER_SECRET_ARN" in (variables := each.wanted.properties["Environment"]["Variables"])
+    ]
+    login = json.loads(read_secret(run.cloud, secret))
     assert login == dict(zip(("username", "password"), *run.cloud.logins.values(), strict=True))
     stream = run.cloud.client("kinesis").describe_stream_summary(StreamName=processes["market_data"]["TRADE_STREAM"])
     assert stream["StreamDescriptionSummary"]["StreamStatus"] == "ACTIVE"

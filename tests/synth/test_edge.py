@@ -4,6 +4,8 @@ import json
 import re
 from typing import Any
 
+import pytest
+
 from exchange_constructs.front_door import API_PATHS
 from local import resolve
 from local.site import _security_headers
@@ -96,16 +98,48 @@ def test_clients_speak_modern_tls_and_pass_the_firewall(exchange: Any) -> None:
     assert config["Restrictions"]["GeoRestriction"] == {"RestrictionType": "blacklist", "Locations": sorted(denied)}
 
 
-def test_the_firewall_asks_for_country_rate_and_known_attacks(exchange: Any) -> None:
-    (acl,) = [each for _, each in exchange.of_type("AWS::WAFv2::WebACL") if each["Scope"] == "CLOUDFRONT"]
+@pytest.mark.parametrize(
+    ("stack", "kind", "limit", "address_in"),
+    [
+        ("Edge", "CLOUDFRONT", "requests_per_address", None),
+        ("Gateway", "REGIONAL", "requests_per_address", "x-viewer-address"),
+        ("Onboarding", "REGIONAL", "sign_in_requests_per_address", None),
+    ],
+)
+def test_every_firewall_asks_for_country_rate_and_known_attacks(
+    exchange: Any, stack: str, kind: str, limit: str, address_in: str | None
+) -> None:
+    (acl,) = [each for path, each in exchange.of_type("AWS::WAFv2::WebACL") if path.startswith(f"{stack}/")]
+    assert acl["Scope"] == kind
     rules = {rule["Name"]: rule for rule in acl["Rules"]}
+    address = {"ForwardedIPConfig": {"HeaderName": address_in, "FallbackBehavior": "MATCH"}} if address_in else {}
     assert "Block" in rules["DeniedCountries"]["Action"]
+    assert rules["DeniedCountries"]["Statement"]["GeoMatchStatement"] == {
+        "CountryCodes": list(exchange.config.edge.denied_countries),
+        **address,
+    }
     assert rules["TooManyRequests"]["Action"]["Block"]["CustomResponse"]["ResponseCode"] == 429
-    rate = rules["TooManyRequests"]["Statement"]["RateBasedStatement"]
-    assert (rate["Limit"], rate["AggregateKeyType"]) == (exchange.config.edge.requests_per_address, "IP")
+    assert rules["TooManyRequests"]["Statement"]["RateBasedStatement"] == {
+        "AggregateKeyType": "FORWARDED_IP" if address_in else "IP",
+        "EvaluationWindowSec": 300,
+        "Limit": getattr(exchange.config.edge, limit),
+        **address,
+    }
     managed = [name for name in rules if name.startswith("AWSManagedRules")]
-    assert len(managed) == 3
+    # The list of bad addresses knows senders alone, and before REST the sender is CloudFront.
+    assert len(managed) == (2 if address_in else 3)
     assert all(rules[name]["OverrideAction"] == {"None": {}} for name in managed)
+
+
+def test_the_address_that_rest_is_told_is_written_by_cloudfront(exchange: Any) -> None:
+    ((_, function),) = exchange.of_type("AWS::CloudFront::Function")
+    assert "event.request.headers['x-viewer-address'] = { value: event.viewer.ip };" in function["FunctionCode"]
+    behaviors = distribution(exchange)["CacheBehaviors"]
+    assert {behavior["PathPattern"] for behavior in behaviors} == {"/api/*", "/sapi/*", "/hooks/*"}
+    for behavior in behaviors:
+        (association,) = behavior["FunctionAssociations"]
+        assert association["EventType"] == "viewer-request"
+        assert "ViewerAddress" in exchange.text(association["FunctionARN"])
 
 
 def test_no_log_keeps_a_key_or_a_signature(exchange: Any) -> None:

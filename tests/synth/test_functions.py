@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from exchange_constructs.business_events import BusinessEvents
-from exchange_constructs.ledger_database import PROXY_AUTHORITIES
+from exchange_constructs.ledger_database import DATABASE_AUTHORITIES, PROXY_AUTHORITIES
 from exchange_constructs.runtime_code import ROOT, function_code
 from runtime.shared.business_events import EVENTS, AccountOpened, KycDecided
 from scripts import preflight
@@ -188,7 +188,10 @@ def test_functions_verify_the_database_against_roots_that_their_layer_holds(exch
     }
     assert len(connecting) >= 4
     for path, variables in connecting.items():
-        assert variables.get("PGSSLROOTCERT") == PROXY_AUTHORITIES, path
+        # One meets the database itself, whose certificate RDS signs; `test_function_libraries.py` has its roots.
+        itself = path.startswith("Ledger/Migrator")
+        assert variables.get("PGSSLROOTCERT") == (DATABASE_AUTHORITIES if itself else PROXY_AUTHORITIES), path
+        assert ("Proxy" in exchange.text(variables["DATABASE_URL"])) is not itself, path
     package, file = PROXY_AUTHORITIES.split("/")[-2:]
     assert re.search(rf"^{package}==", LOCK.read_text(), re.MULTILINE)
     assert "MIIDQTCCAimgAwIBAgITBmyfz5m" in (files(package) / file).read_text()  # Amazon Root CA 1

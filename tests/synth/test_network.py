@@ -165,11 +165,16 @@ def test_the_public_balancer_keeps_one_address_in_each_zone(exchange: Any) -> No
     assert {ours[name]["DeletionPolicy"] for name in held} == {kept}
 
 
-def test_the_private_balancer_stands_behind_the_web_firewall(exchange: Any) -> None:
-    ((_, association),) = exchange.of_type("AWS::WAFv2::WebACLAssociation")
-    assert "RestFrontBalancer" in exchange.text(association["ResourceArn"])
-    (acl,) = [acl for _, acl in exchange.of_type("AWS::WAFv2::WebACL") if acl["Scope"] == "REGIONAL"]
-    assert len(acl["Rules"]) >= 2
+def test_rest_and_sign_in_stand_behind_a_web_firewall_each(exchange: Any) -> None:
+    """Its rules are told in `test_edge.py`."""
+    protected = {
+        path.split("/")[0]: (exchange.text(association["ResourceArn"]), exchange.text(association["WebACLArn"]))
+        for path, association in exchange.of_type("AWS::WAFv2::WebACLAssociation")
+    }
+    assert protected.keys() == {"Gateway", "Onboarding"}
+    assert "RestFrontBalancer" in protected["Gateway"][0]
+    assert "CustomersPool" in protected["Onboarding"][0]
+    assert all("FirewallAcl" in acl for _, acl in protected.values())
 
 
 def test_balancers_refuse_bad_headers_and_cannot_be_deleted_by_mistake(exchange: Any) -> None:

@@ -42,6 +42,28 @@ def test_one_way_leads_out_and_passes_a_firewall_both_ways(exchange: Any) -> Non
     assert {destination for _, destination, _ in back} <= egress  # else answers would bypass the firewall
 
 
+def test_gateways_to_s3_and_dynamodb_pass_our_own_accounts_alone(exchange: Any) -> None:
+    config = exchange.config
+    passed = {
+        exchange.text(endpoint["ServiceName"]).rpartition(".")[2]: endpoint["PolicyDocument"]["Statement"]
+        for endpoint in of(exchange, "AWS::EC2::VPCEndpoint", "Network/")
+        if endpoint["VpcEndpointType"] == "Gateway"
+    }
+    assert passed.keys() == {"s3", "dynamodb"}
+    (objects, fetched), (items,) = passed["s3"], passed["dynamodb"]
+    owners = sorted({config.account, config.accounts.wallet})
+    for statement, owned_by in ((objects, config.account), (items, owners if len(owners) > 1 else owners[0])):
+        assert statement["Condition"] == {
+            "StringEquals": {"aws:PrincipalAccount": config.account, "aws:ResourceAccount": owned_by}
+        }
+    # Two buckets of AWS, each by its whole name, and only to be read.
+    assert fetched["Action"] == "s3:GetObject"
+    assert {exchange.text(each) for each in fetched["Resource"]} == {
+        f"arn:aws:s3:::prod-{config.region}-starport-layer-bucket/*",
+        f"arn:aws:s3:::al2023-repos-{config.region}-de612dc2/*",
+    }
+
+
 def test_public_subnets_of_a_network_share_one_route_to_the_internet(exchange: Any) -> None:
     for network in ("Network/", "Nodes/"):
         doors = [route for route in of(exchange, "AWS::EC2::Route", network) if "GatewayId" in route]

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import io
+import json
 import os
 import signal
 import subprocess
@@ -10,14 +12,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
 from psycopg.conninfo import make_conninfo
 
 from local.stand_ins import free_port
+from runtime.ledger import handler_migrator
 from runtime.ledger import main as service
 from runtime.ledger.history import History, open_history
-from runtime.ledger.main import COMMANDS_PER_COMMIT, Ledger, gathered
+from runtime.ledger.main import COMMANDS_PER_COMMIT, Ledger, MigratorUnavailableError, bring_schema_forward, gathered
+from runtime.ledger.migrate import SCHEMA_VERSION, MigrationError
 from runtime.ledger.projection import DisagreementError, LedgerError
 from runtime.shared.frames import frame, read_frame
 from runtime.shared.messages import (
@@ -81,20 +87,45 @@ class FakeEngine:
                 await asyncio.sleep(0.01)
 
 
+class Functions:
+    """Lambda with the one function, for an owner at `conninfo`; `failures` are what its first calls answer instead."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, conninfo: str, *failures: dict[str, str]) -> None:
+        self.failures = list(failures)
+        self.versions: list[int] = []
+        monkeypatch.setitem(os.environ, "DATABASE_URL", "url")
+        monkeypatch.setitem(os.environ, "DATABASE_OWNER_SECRET_ARN", "arn")
+        monkeypatch.setattr(handler_migrator, "owner_conninfo", self._owner)
+        monkeypatch.setattr(service.boto3, "client", lambda _name, **_options: self)
+        self._conninfo = conninfo
+
+    def _owner(self, url: str, arn: str) -> str:
+        assert (url, arn) == ("url", "arn")
+        return self._conninfo
+
+    def invoke(self, *, FunctionName: str, Payload: bytes) -> dict[str, Any]:  # noqa: N803 - as boto3 names them
+        assert FunctionName == "migrator"
+        if self.failures:
+            return {"FunctionError": "Unhandled", "Payload": io.BytesIO(json.dumps(self.failures.pop(0)).encode())}
+        self.versions.append(handler_migrator.bring_forward(json.loads(Payload), LambdaContext())["version"])
+        return {}
+
+
 @asynccontextmanager
 async def _running(
-    monkeypatch: pytest.MonkeyPatch, conninfo: str, address: str
+    monkeypatch: pytest.MonkeyPatch, conninfo: str, address: str, *failures: dict[str, str]
 ) -> AsyncIterator[tuple[Ledger, asyncio.Task[None], History]]:
     writer = make_conninfo(conninfo, user="ledger_writer")
-    monkeypatch.setattr(service, "owner_conninfo", lambda _url, _arn: conninfo)
+    functions = Functions(monkeypatch, conninfo, *failures)
     monkeypatch.setattr(service, "database_conninfo", lambda _url: writer)
-    ledger = Ledger(address, "url", "arn")
+    ledger = Ledger(address, "url", "migrator")
     task = asyncio.create_task(ledger.run())
     history = await open_history(conninfo)
     yield ledger, task, history
+    assert functions.versions in ([], [SCHEMA_VERSION]), "once is enough"
     await history.close()
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError, LedgerError):
+    with contextlib.suppress(asyncio.CancelledError, LedgerError, MigrationError):
         await task
 
 
@@ -134,6 +165,31 @@ def test_it_goes_on_exactly_where_it_stood_when_engine_and_database_break(
             await database.connection.close()
 
     asyncio.run(scenario())
+
+
+def test_a_migrator_that_fails_is_asked_again_unless_it_says_never(
+    monkeypatch: pytest.MonkeyPatch, conninfo: str
+) -> None:
+    slow = {"errorType": "Sandbox.Timedout", "errorMessage": "timed out"}
+    never = {"errorType": "MigrationError", "errorMessage": "the database is at version 9, this code knows 4"}
+    monkeypatch.setattr(service, "_BACKOFF_MIN_S", 0.01)
+
+    async def scenario(*failures: dict[str, str]) -> None:
+        async with (
+            FakeEngine(_trading()[:20]).serve() as address,
+            _running(monkeypatch, conninfo, address, *failures) as (_, task, history),
+        ):
+            if never in failures:
+                with pytest.raises(MigrationError, match="at version 9"):
+                    await asyncio.wait_for(task, TIMEOUT_S)
+            else:
+                await history.wait_for(20, TIMEOUT_S)
+
+    asyncio.run(scenario(slow, slow))
+    asyncio.run(scenario(never))
+    Functions(monkeypatch, conninfo, slow)
+    with pytest.raises(MigratorUnavailableError, match="the migrator failed: timed out"):
+        bring_schema_forward("migrator")
 
 
 def test_how_long_a_database_takes_nothing_is_told(monkeypatch: pytest.MonkeyPatch, conninfo: str) -> None:
@@ -244,13 +300,13 @@ def test_a_missing_variable_is_one_clear_line_and_sigterm_a_clean_end() -> None:
     refused = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert (refused.returncode, refused.stderr) == (
         2,
-        "environment variable DATABASE_URL is missing\nenvironment variable DATABASE_OWNER_SECRET_ARN is missing\n",
+        "environment variable DATABASE_URL is missing\nenvironment variable MIGRATOR_FUNCTION is missing\n",
     )
 
     environment |= {
         "LISTEN_PORT": str(free_port()),
         "DATABASE_URL": "postgresql://ledger_writer@127.0.0.1:1/bursa",
-        "DATABASE_OWNER_SECRET_ARN": "arn:aws:secretsmanager:eu-west-1:1:secret:x",
+        "MIGRATOR_FUNCTION": "migrator",
         "AWS_REGION": "eu-west-1",
         "AWS_DEFAULT_REGION": "eu-west-1",
         "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
