@@ -168,7 +168,7 @@ DEV: Final = Environment(
     ),
     withdrawals=WITHDRAWALS,
     reconciliation=RECONCILIATION,
-    business=BusinessConfig(spread_bips_max=200),
+    business=BusinessConfig(spread_bips_max=200, trades_minute_min=0),
     liquidity=LiquidityConfig(promises=()),
     offboarding=OffboardingConfig(
         approvers=OFFBOARDING_APPROVERS,
@@ -362,7 +362,7 @@ STAGING: Final = Environment(
     ),
     withdrawals=WITHDRAWALS,
     reconciliation=RECONCILIATION,
-    business=BusinessConfig(spread_bips_max=100),
+    business=BusinessConfig(spread_bips_max=100, trades_minute_min=0),
     liquidity=LiquidityConfig(promises=()),
     offboarding=OffboardingConfig(
         approvers=OFFBOARDING_APPROVERS,
@@ -580,7 +580,7 @@ PROD: Final = Environment(
     ),
     withdrawals=WITHDRAWALS,
     reconciliation=RECONCILIATION,
-    business=BusinessConfig(spread_bips_max=100),
+    business=BusinessConfig(spread_bips_max=100, trades_minute_min=1),
     liquidity=LiquidityConfig(promises=MAKER_PROMISES),
     offboarding=OffboardingConfig(
         approvers=OFFBOARDING_APPROVERS,

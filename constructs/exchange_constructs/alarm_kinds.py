@@ -67,6 +67,8 @@ from exchange_constructs.log_metric import (
     SERVICES,
     STOPPED,
     TOO_HOT,
+    TRADED,
+    TRADES_FEW,
     TRADES_GIVEN_UP,
     TRADES_STUCK,
     WITHDRAWN_SHARE,
@@ -79,7 +81,7 @@ MINUTES_OF_LAG_MAX: Final = 15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """One alarm: `metric` stayed above or below a number for `periods` times `minutes`."""
+    """One alarm: `metric` stayed above or below a number, or far from usual, for `periods` times `minutes`."""
 
     name: str
     """What is wrong, in the alarm's name."""
@@ -87,6 +89,8 @@ class Bound:
     statistic: str = "Maximum"
     above: float | None = None
     below: float | None = None
+    deviations: float | None = None
+    """Standard deviations from what CloudWatch has learned of each hour and weekday; above and below are both far."""
     minutes: int = 1
     periods: int = 3
     silence_is_bad: bool = False
@@ -508,6 +512,9 @@ LOG_BOUNDS: Final = MappingProxyType(
             name="any", metric="", statistic="Minimum", above=0, periods=5, silence_is_bad=True, wakes=True
         ),
         MARKETS_WIDE: Bound(name="any", metric="", statistic="Minimum", above=0, periods=5),
+        # Fewer than configuration expects at every look of a quarter of an hour; and what no number says beforehand.
+        TRADES_FEW: Bound(name="any", metric="", statistic="Minimum", above=0, periods=15),
+        TRADED: Bound(name="unusual", metric="", statistic="Sum", deviations=4, minutes=15, periods=3),
         # The halt of all withdrawals comes by itself at 1,000,000.
         WITHDRAWN_SHARE: Bound(name="fast", metric="", above=800_000, periods=1, wakes=True),
         LIMITS_ALONE: Bound(name="not-shared", metric="", above=0, periods=5),

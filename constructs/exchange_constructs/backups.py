@@ -10,6 +10,7 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct, IConstruct
 
 from config.model import Environment
+from config.perimeter import BackupConfig
 from exchange_constructs.nag import accept
 from exchange_constructs.service_role import ServiceRole
 
@@ -41,6 +42,18 @@ def recovery_vault_name(config: Environment) -> str:
     return f"bursa-{config.name}-recovery"
 
 
+def vault_lock(
+    times: BackupConfig, *, least_days: int, most_days: int
+) -> backup.CfnBackupVault.LockConfigurationTypeProperty:
+    """Return the lock of a vault that takes only copies that are kept so long, and gives none away before."""
+    return backup.CfnBackupVault.LockConfigurationTypeProperty(
+        min_retention_days=least_days,
+        max_retention_days=most_days,
+        # With a grace period the lock becomes final; without one it can be taken off again.
+        changeable_for_days=LOCK_GRACE_DAYS if times.locked else None,
+    )
+
+
 class Backups(Construct):
     """Daily copies in a locked vault, monthly ones also in a vault that is not even in reach of this account's root."""
 
@@ -54,12 +67,7 @@ class Backups(Construct):
             "Vault",
             backup_vault_name=name,
             encryption_key_arn=key.key_arn,
-            lock_configuration=backup.CfnBackupVault.LockConfigurationTypeProperty(
-                min_retention_days=times.daily_kept_days,
-                max_retention_days=times.monthly_kept_days,
-                # With a grace period the lock becomes final; without one it can be taken off again.
-                changeable_for_days=LOCK_GRACE_DAYS if times.locked else None,
-            ),
+            lock_configuration=vault_lock(times, least_days=times.daily_kept_days, most_days=times.monthly_kept_days),
         )
         self.vault.apply_removal_policy(RemovalPolicy.RETAIN if config.retained else RemovalPolicy.DESTROY)
         # Under a key of the service: whoever gets hold of ours must not be able to make these copies unreadable.
@@ -188,8 +196,13 @@ class RecoveryCopies(Construct):
             enable_key_rotation=True,
             removal_policy=removal_policy,
         )
+        kept_days = config.backup.monthly_kept_days
         vault = backup.CfnBackupVault(
-            self, "Vault", backup_vault_name=recovery_vault_name(config), encryption_key_arn=key.key_arn
+            self,
+            "Vault",
+            backup_vault_name=recovery_vault_name(config),
+            encryption_key_arn=key.key_arn,
+            lock_configuration=vault_lock(config.backup, least_days=kept_days, most_days=kept_days),
         )
         vault.apply_removal_policy(removal_policy)
 

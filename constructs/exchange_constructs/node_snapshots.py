@@ -11,7 +11,7 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from config.model import Environment
-from exchange_constructs.backups import ACTIONS, DAILY
+from exchange_constructs.backups import ACTIONS, DAILY, vault_lock
 from exchange_constructs.nag import accept
 from exchange_constructs.service_role import ServiceRole
 
@@ -24,8 +24,13 @@ class NodeSnapshots(Construct):
     ) -> None:
         """Create vault, plan and role for `disks`."""
         super().__init__(scope, construct_id)
+        kept_days = config.nodes.snapshots_kept_days
         vault = backup.CfnBackupVault(
-            self, "Vault", backup_vault_name=f"bursa-{config.name}-nodes", encryption_key_arn=key.key_arn
+            self,
+            "Vault",
+            backup_vault_name=f"bursa-{config.name}-nodes",
+            encryption_key_arn=key.key_arn,
+            lock_configuration=vault_lock(config.backup, least_days=kept_days, most_days=kept_days),
         )
         vault.apply_removal_policy(RemovalPolicy.RETAIN if config.retained else RemovalPolicy.DESTROY)
         plan = backup.CfnBackupPlan(
@@ -40,9 +45,7 @@ class NodeSnapshots(Construct):
                         schedule_expression=DAILY,
                         start_window_minutes=60,
                         completion_window_minutes=720,
-                        lifecycle=backup.CfnBackupPlan.LifecycleResourceTypeProperty(
-                            delete_after_days=config.nodes.snapshots_kept_days
-                        ),
+                        lifecycle=backup.CfnBackupPlan.LifecycleResourceTypeProperty(delete_after_days=kept_days),
                     )
                 ],
             ),
