@@ -1,18 +1,15 @@
 """Daily snapshots of the nodes' disks, from which a new node starts within the hour instead of after days."""
 
 from collections.abc import Sequence
-from datetime import date
 
 from aws_cdk import RemovalPolicy, Stack
 from aws_cdk import aws_backup as backup
 from aws_cdk import aws_ec2 as ec2
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from config.model import Environment
-from exchange_constructs.backups import ACTIONS, DAILY, vault_lock
-from exchange_constructs.nag import accept
+from exchange_constructs.backups import DAILY, let_back_up, vault_lock
 from exchange_constructs.service_role import ServiceRole
 
 
@@ -66,13 +63,5 @@ class NodeSnapshots(Construct):
 
     def _role(self) -> ServiceRole:
         role = ServiceRole(self, "Role", service="backup.amazonaws.com", description="Copies the disks of nodes")
-        for kind in ("volumes", "keys and vaults"):
-            role.add_to_principal_policy(iam.PolicyStatement(actions=list(ACTIONS[kind]), resources=["*"]))
-        accept(
-            role.policy,
-            "AwsSolutions-IAM5[Resource::*]",
-            reason="Copies and what is restored from them have names that nobody knows yet; the plan names the disks",
-            expires=date(2027, 11, 20),
-            owner="security",
-        )
+        let_back_up(role, "volumes", "keys and vaults")
         return role

@@ -450,6 +450,32 @@ def test_every_vault_is_locked_and_in_prod_for_good(exchange: Any) -> None:
     assert final == [3 if exchange.config.name == "prod" else None] * 3
 
 
+@pytest.mark.parametrize("role", ["Backup/BackupsRole", "Nodes/SnapshotsRole"])
+def test_who_copies_deletes_only_what_it_made_and_uses_keys_only_for_stores(exchange: Any, role: str) -> None:
+    deletes, keys = set(), {}
+    account = exchange.config.accounts.nodes if role.startswith("Nodes/") else exchange.config.account
+    for path, policy in exchange.of_type("AWS::IAM::ManagedPolicy"):
+        if not path.startswith(role):
+            continue
+        for statement in policy["PolicyDocument"]["Statement"]:
+            actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+            (resource,) = [exchange.text(statement["Resource"])]
+            for action in actions:
+                if ":Delete" in action or action in {"events:PutTargets", "events:DisableRule"}:
+                    deletes.add(action)
+                    assert (
+                        any(own in resource for own in ("awsbackup", "AwsBackup")) or "Null" in statement["Condition"]
+                    )
+                if action.startswith("kms:"):
+                    assert resource == f"arn:aws:kms:*:{account}:key/*"
+                    keys[action] = statement.get("Condition", {})
+    assert {"ec2:DeleteSnapshot", "ec2:DeleteVolume"} <= deletes
+    assert keys["kms:CreateGrant"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+    assert keys["kms:Decrypt"] == keys["kms:GenerateDataKey"]
+    for service in keys["kms:Decrypt"]["StringLike"]["kms:ViaService"]:
+        assert re.fullmatch(r"(backup|dynamodb|ec2|rds|s3)\.\*\.amazonaws\.com", service)
+
+
 def test_nothing_is_copied_abroad_unless_config_says_so(exchange: Any) -> None:
     plans = dict(exchange.of_type("AWS::Backup::BackupPlan"))
     assert exchange.config.web_region not in json.dumps(plans)
