@@ -75,6 +75,8 @@ from exchange_constructs.log_metric import (
 )
 from runtime.shared.gauges import BUSINESS
 
+IDLE: Final = "bursa:idle"
+"""Metadata of a target group whose service is turned off."""
 USAGE_PERCENT_MAX: Final = 80
 MINUTES_OF_LAG_MAX: Final = 15
 
@@ -175,6 +177,7 @@ def _targets(group: elb.CfnTargetGroup) -> Watch:
     if not isinstance(owner, elb.ApplicationTargetGroup | elb.NetworkTargetGroup):
         raise TypeError(f"{group.node.path}: use an ApplicationTargetGroup or NetworkTargetGroup, which know theirs")
     application = isinstance(owner, elb.ApplicationTargetGroup)
+    idle = any(entry.type == IDLE for entry in owner.node.metadata)
     return Watch(
         runbook="balancer",
         namespace="AWS/ApplicationELB" if application else "AWS/NetworkELB",
@@ -184,7 +187,13 @@ def _targets(group: elb.CfnTargetGroup) -> Watch:
         },
         bounds=(
             Bound(name="unhealthy-targets", metric="UnHealthyHostCount", statistic="Minimum", above=0),
-            Bound(name="no-healthy-target", metric="HealthyHostCount", below=1, silence_is_bad=True, wakes=True),
+            Bound(
+                name="no-healthy-target",
+                metric="HealthyHostCount",
+                below=0 if idle else 1,
+                silence_is_bad=not idle,
+                wakes=True,
+            ),
         ),
     )
 
@@ -193,6 +202,7 @@ def _targets(group: elb.CfnTargetGroup) -> Watch:
 def _service(service: ecs.CfnService) -> Watch:
     """Watch for fewer tasks than wanted, and for tasks that are short of CPU or memory."""
     assert service.cluster is not None, service.node.path
+    wanted = 1 if service.desired_count is None else service.desired_count
     return Watch(
         runbook="service",
         namespace="AWS/ECS",
@@ -203,8 +213,8 @@ def _service(service: ecs.CfnService) -> Watch:
                 metric="RunningTaskCount",
                 namespace="ECS/ContainerInsights",
                 statistic="Minimum",
-                below=service.desired_count or 1,
-                silence_is_bad=True,
+                below=wanted,
+                silence_is_bad=wanted > 0,
                 wakes=True,
             ),
             Bound(name="cpu", metric="CPUUtilization", statistic="Average", above=USAGE_PERCENT_MAX, periods=5),

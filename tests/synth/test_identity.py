@@ -47,6 +47,7 @@ SCANS = ("<Documents", "arn:aws:events:ap-southeast-3:")
 RECORDS = (
     "<Evidence",
     "<Surveillance/Evidence",
+    "<LakeAnswers",
     "<LakeRaw",
     "<CuratedDays",
     "<Ledger",
