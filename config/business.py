@@ -12,3 +12,5 @@ class BusinessConfig(Checked):
 
     spread_bips_max: Annotated[int, between(1, 5_000)]
     """Basis points between the best prices of a market, of the price in the middle; past them it counts as wide."""
+    trades_minute_min: Annotated[int, between(0, 1_000_000)]
+    """Trades of all markets in a minute; fewer for a quarter of an hour tell somebody. 0 where few trade."""

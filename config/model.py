@@ -119,6 +119,13 @@ class FargateSize(Checked):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OptionalFargateSize(FargateSize):
+    """A service that not everybody needs: 0 tasks turn it off, and nothing is watched for their lack."""
+
+    task_count: Annotated[int, between(0, 50)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScaledFargateSize(FargateSize):
     """A service whose tasks hold nothing: there are more of them while they are busy."""
 
@@ -216,7 +223,7 @@ class Environment(Checked):
     market_data: FargateSize
     ledger: FargateSize
     rest: ScaledFargateSize
-    fix: FargateSize
+    fix: OptionalFargateSize
     websocket: WebSocketConfig
     images: ImagesConfig
     monitoring: MonitoringConfig

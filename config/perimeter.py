@@ -187,7 +187,7 @@ class BackupConfig(Checked):
     daily_kept_days: Annotated[int, between(7, 3650)]
     monthly_kept_days: Annotated[int, between(90, 3650)]
     locked: bool
-    """After three days of grace nobody can shorten or remove the lock of the vault, AWS included."""
+    """After three days of grace nobody can shorten or remove the lock of a vault, AWS included."""
     copy_abroad: bool
     """Copy to the web region. Personal data leaves Indonesia: assess PDP law Art. 56 first."""
     restore_test_days: Literal[7, 30]

@@ -15,6 +15,8 @@ from exchange_constructs.log_metric import (
     LEDGER_UNBALANCED,
     MARKETS_CLOSED,
     MARKETS_WIDE,
+    TRADED,
+    TRADES_FEW,
     WITHDRAWN_SHARE,
     LogMetrics,
 )
@@ -55,6 +57,7 @@ class BusinessMetricsStack(ExchangeStack):
                 "EVENT_BUS": data.events.bus.event_bus_name,
                 "HOUR_LIMITS": json.dumps({rule.asset: rule.hour_max for rule in config.withdrawals.rules}),
                 "SPREAD_BIPS_MAX": str(config.business.spread_bips_max),
+                "TRADES_MIN": str(config.business.trades_minute_min),
                 "WITHDRAWAL_TABLE": withdrawals.register.table_name,
             },
             timeout=Duration.seconds(50),  # less than from one minute to the next
@@ -73,6 +76,6 @@ class BusinessMetricsStack(ExchangeStack):
             self,
             "Metrics",
             log_group=emitter.log_group,
-            metrics=(LEDGER_UNBALANCED, MARKETS_CLOSED, MARKETS_WIDE, WITHDRAWN_SHARE),
+            metrics=(LEDGER_UNBALANCED, MARKETS_CLOSED, MARKETS_WIDE, TRADED, TRADES_FEW, WITHDRAWN_SHARE),
         )
         BusinessDashboard(self, "Dashboard", config=config)

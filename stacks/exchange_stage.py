@@ -211,7 +211,8 @@ class ExchangeStage(Stage):
             recorded.add_dependency(self.audit, "what they record goes to its bucket")
         self.backup = BackupStack(self, "Backup", config=config)
         back_up_every_store(self)
-        need_no_backup(self.audit, self.foundation.access_logs, self.nodes, self.web, self.edge_store)
+        answers = self.analytics.lake.answers
+        need_no_backup(self.audit, self.foundation.access_logs, answers, self.nodes, self.web, self.edge_store)
         bound_every_role(self, config=config)
         alarms = watch_every_stack(
             self, config=config, topics=(self.audit.topics, self.foundation.topics, self.edge.topics)

@@ -11,6 +11,7 @@ from exchange_constructs.customer_tables import ApplicationTable, WithdrawalLock
 from exchange_constructs.event_function import EventFunction
 from exchange_constructs.function_platform import FunctionPlatform
 from exchange_constructs.private_bucket import PrivateBucket
+from exchange_constructs.record_bucket import ERASES, lock_for
 from exchange_constructs.upload_scan import UploadScan
 from exchange_constructs.web_firewall import WebFirewall
 from exchange_constructs.workflow import Workflow
@@ -50,6 +51,9 @@ class OnboardingStack(ExchangeStack):
             config=config,
             key=key,
             access_logs=foundation.access_logs,
+            # The law counts from the end of the relation, the lock from the upload: in between nobody here may delete.
+            lock=lock_for(config, config.offboarding.files_years),
+            lifecycle=[ERASES],
             copied=foundation.copies.of(),
         )
         UploadScan(self, "DocumentScan", bucket=self.documents, key=key)

@@ -16,7 +16,7 @@ class PartnerStack(ExchangeStack):
     """Who comes in is a list in the configuration. An empty list is a closed door: no peering, DMZ, line or VPN.
 
     The door itself is there in any case, and costs: the partners' balancer with its certificate and endpoint service,
-    and the FIX service, all in the stack Gateway.
+    and the FIX service unless it is turned off, all in the stack Gateway.
     """
 
     def __init__(

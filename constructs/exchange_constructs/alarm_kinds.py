@@ -67,19 +67,23 @@ from exchange_constructs.log_metric import (
     SERVICES,
     STOPPED,
     TOO_HOT,
+    TRADED,
+    TRADES_FEW,
     TRADES_GIVEN_UP,
     TRADES_STUCK,
     WITHDRAWN_SHARE,
 )
 from runtime.shared.gauges import BUSINESS
 
+IDLE: Final = "bursa:idle"
+"""Metadata of a target group whose service is turned off."""
 USAGE_PERCENT_MAX: Final = 80
 MINUTES_OF_LAG_MAX: Final = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """One alarm: `metric` stayed above or below a number for `periods` times `minutes`."""
+    """One alarm: `metric` stayed above or below a number, or far from usual, for `periods` times `minutes`."""
 
     name: str
     """What is wrong, in the alarm's name."""
@@ -87,6 +91,8 @@ class Bound:
     statistic: str = "Maximum"
     above: float | None = None
     below: float | None = None
+    deviations: float | None = None
+    """Standard deviations from what CloudWatch has learned of each hour and weekday; above and below are both far."""
     minutes: int = 1
     periods: int = 3
     silence_is_bad: bool = False
@@ -171,6 +177,7 @@ def _targets(group: elb.CfnTargetGroup) -> Watch:
     if not isinstance(owner, elb.ApplicationTargetGroup | elb.NetworkTargetGroup):
         raise TypeError(f"{group.node.path}: use an ApplicationTargetGroup or NetworkTargetGroup, which know theirs")
     application = isinstance(owner, elb.ApplicationTargetGroup)
+    idle = any(entry.type == IDLE for entry in owner.node.metadata)
     return Watch(
         runbook="balancer",
         namespace="AWS/ApplicationELB" if application else "AWS/NetworkELB",
@@ -180,7 +187,13 @@ def _targets(group: elb.CfnTargetGroup) -> Watch:
         },
         bounds=(
             Bound(name="unhealthy-targets", metric="UnHealthyHostCount", statistic="Minimum", above=0),
-            Bound(name="no-healthy-target", metric="HealthyHostCount", below=1, silence_is_bad=True, wakes=True),
+            Bound(
+                name="no-healthy-target",
+                metric="HealthyHostCount",
+                below=0 if idle else 1,
+                silence_is_bad=not idle,
+                wakes=True,
+            ),
         ),
     )
 
@@ -189,6 +202,7 @@ def _targets(group: elb.CfnTargetGroup) -> Watch:
 def _service(service: ecs.CfnService) -> Watch:
     """Watch for fewer tasks than wanted, and for tasks that are short of CPU or memory."""
     assert service.cluster is not None, service.node.path
+    wanted = 1 if service.desired_count is None else service.desired_count
     return Watch(
         runbook="service",
         namespace="AWS/ECS",
@@ -199,8 +213,8 @@ def _service(service: ecs.CfnService) -> Watch:
                 metric="RunningTaskCount",
                 namespace="ECS/ContainerInsights",
                 statistic="Minimum",
-                below=service.desired_count or 1,
-                silence_is_bad=True,
+                below=wanted,
+                silence_is_bad=wanted > 0,
                 wakes=True,
             ),
             Bound(name="cpu", metric="CPUUtilization", statistic="Average", above=USAGE_PERCENT_MAX, periods=5),
@@ -508,6 +522,9 @@ LOG_BOUNDS: Final = MappingProxyType(
             name="any", metric="", statistic="Minimum", above=0, periods=5, silence_is_bad=True, wakes=True
         ),
         MARKETS_WIDE: Bound(name="any", metric="", statistic="Minimum", above=0, periods=5),
+        # Fewer than configuration expects at every look of a quarter of an hour; and what no number says beforehand.
+        TRADES_FEW: Bound(name="any", metric="", statistic="Minimum", above=0, periods=15),
+        TRADED: Bound(name="unusual", metric="", statistic="Sum", deviations=4, minutes=15, periods=3),
         # The halt of all withdrawals comes by itself at 1,000,000.
         WITHDRAWN_SHARE: Bound(name="fast", metric="", above=800_000, periods=1, wakes=True),
         LIMITS_ALONE: Bound(name="not-shared", metric="", above=0, periods=5),

@@ -50,7 +50,7 @@ class Analyst(Construct):
                 )
             ],
         )
-        lake.accept_objects(objects, "trades/", why="Firehose names each object by the time it is written")
+        lake.accept_trades(objects)
         curated.accept_days(objects)
         self.by_iam: tuple[Construct, ...] = (objects,)
         self.by_grants: tuple[Construct, ...] = (

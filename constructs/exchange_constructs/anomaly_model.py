@@ -64,8 +64,8 @@ class ModelTraining(Construct):
             runner=self.runner.role_arn,
             host=config.analytics.model.host,
             key=key.key_arn,
-            trades=f"s3://{lake.raw.bucket_name}/{TRAINING}",
-            models=f"s3://{lake.raw.bucket_name}/{MODELS}",
+            trades=f"s3://{lake.answers.bucket_name}/{TRAINING}",
+            models=f"s3://{lake.answers.bucket_name}/{MODELS}",
             group=name,
         )
         pipeline = sagemaker.CfnPipeline(

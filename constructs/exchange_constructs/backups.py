@@ -1,5 +1,7 @@
 """Copies of everything that holds data, in vaults that those who run the stores cannot empty."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
 
@@ -10,6 +12,7 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct, IConstruct
 
 from config.model import Environment
+from config.perimeter import BackupConfig
 from exchange_constructs.nag import accept
 from exchange_constructs.service_role import ServiceRole
 
@@ -41,6 +44,18 @@ def recovery_vault_name(config: Environment) -> str:
     return f"bursa-{config.name}-recovery"
 
 
+def vault_lock(
+    times: BackupConfig, *, least_days: int, most_days: int
+) -> backup.CfnBackupVault.LockConfigurationTypeProperty:
+    """Return the lock of a vault that takes only copies that are kept so long, and gives none away before."""
+    return backup.CfnBackupVault.LockConfigurationTypeProperty(
+        min_retention_days=least_days,
+        max_retention_days=most_days,
+        # With a grace period the lock becomes final; without one it can be taken off again.
+        changeable_for_days=LOCK_GRACE_DAYS if times.locked else None,
+    )
+
+
 class Backups(Construct):
     """Daily copies in a locked vault, monthly ones also in a vault that is not even in reach of this account's root."""
 
@@ -54,12 +69,7 @@ class Backups(Construct):
             "Vault",
             backup_vault_name=name,
             encryption_key_arn=key.key_arn,
-            lock_configuration=backup.CfnBackupVault.LockConfigurationTypeProperty(
-                min_retention_days=times.daily_kept_days,
-                max_retention_days=times.monthly_kept_days,
-                # With a grace period the lock becomes final; without one it can be taken off again.
-                changeable_for_days=LOCK_GRACE_DAYS if times.locked else None,
-            ),
+            lock_configuration=vault_lock(times, least_days=times.daily_kept_days, most_days=times.monthly_kept_days),
         )
         self.vault.apply_removal_policy(RemovalPolicy.RETAIN if config.retained else RemovalPolicy.DESTROY)
         # Under a key of the service: whoever gets hold of ours must not be able to make these copies unreadable.
@@ -162,15 +172,7 @@ class Backups(Construct):
         role = ServiceRole(
             self, "Role", service="backup.amazonaws.com", description="Copies and restores what is marked"
         )
-        for actions in ACTIONS.values():
-            role.add_to_principal_policy(iam.PolicyStatement(actions=list(actions), resources=["*"]))
-        accept(
-            role.policy,
-            "AwsSolutions-IAM5[Resource::*]",
-            reason="It copies whatever carries the mark and restores under names that nobody knows before a restore",
-            expires=date(2027, 11, 20),
-            owner="security",
-        )
+        let_back_up(role, *ALLOWED)
         return role
 
 
@@ -188,89 +190,157 @@ class RecoveryCopies(Construct):
             enable_key_rotation=True,
             removal_policy=removal_policy,
         )
+        kept_days = config.backup.monthly_kept_days
         vault = backup.CfnBackupVault(
-            self, "Vault", backup_vault_name=recovery_vault_name(config), encryption_key_arn=key.key_arn
+            self,
+            "Vault",
+            backup_vault_name=recovery_vault_name(config),
+            encryption_key_arn=key.key_arn,
+            lock_configuration=vault_lock(config.backup, least_days=kept_days, most_days=kept_days),
         )
         vault.apply_removal_policy(removal_policy)
 
 
-ACTIONS: Final = {
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowed:
+    """Some actions, on what, and when."""
+
+    actions: tuple[str, ...]
+    on: tuple[str, ...] = ("*",)
+    """Patterns of ARNs, in which {account} is ours."""
+    when: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+
+REHEARSAL: Final = "awsbackup-restore-test-*"
+"""How AWS Backup names what a rehearsal restores."""
+_A_COPY: Final = {"Null": {"aws:ResourceTag/aws:backup:source-resource": "false"}}
+_OF_A_REHEARSAL: Final = {"Null": {"aws:ResourceTag/awsbackup-restore-test": "false"}}
+_KEYS: Final = ("arn:aws:kms:*:{account}:key/*",)
+_STORES: Final = ("backup", "dynamodb", "ec2", "rds", "s3")
+"""On whose behalf a copy uses keys."""
+ALLOWED: Final[Mapping[str, tuple[Allowed, ...]]] = {
     "databases": (
-        "rds:AddTagsToResource",
-        "rds:CopyDBClusterSnapshot",
-        "rds:CreateDBClusterSnapshot",
-        "rds:DeleteDBCluster",
-        "rds:DeleteDBClusterSnapshot",
-        "rds:DescribeDBClusters",
-        "rds:DescribeDBClusterSnapshots",
-        "rds:ListTagsForResource",
-        "rds:RestoreDBClusterFromSnapshot",
+        Allowed(
+            actions=(
+                "rds:AddTagsToResource",
+                "rds:CopyDBClusterSnapshot",
+                "rds:CreateDBClusterSnapshot",
+                "rds:DescribeDBClusters",
+                "rds:DescribeDBClusterSnapshots",
+                "rds:ListTagsForResource",
+                "rds:RestoreDBClusterFromSnapshot",
+            )
+        ),
+        Allowed(actions=("rds:DeleteDBClusterSnapshot",), on=("arn:aws:rds:*:{account}:cluster-snapshot:awsbackup:*",)),
+        Allowed(actions=("rds:DeleteDBCluster",), on=(f"arn:aws:rds:*:{{account}}:cluster:{REHEARSAL}",)),
     ),
     "tables": (
-        "dynamodb:CreateBackup",
-        "dynamodb:DeleteTable",
-        "dynamodb:DescribeBackup",
-        "dynamodb:DescribeTable",
-        "dynamodb:ListTagsOfResource",
-        "dynamodb:RestoreTableFromAwsBackup",
-        "dynamodb:StartAwsBackupJob",
-        "dynamodb:TagResource",
+        Allowed(
+            actions=(
+                "dynamodb:CreateBackup",
+                "dynamodb:DescribeBackup",
+                "dynamodb:DescribeTable",
+                "dynamodb:ListTagsOfResource",
+                "dynamodb:RestoreTableFromAwsBackup",
+                "dynamodb:StartAwsBackupJob",
+                "dynamodb:TagResource",
+            )
+        ),
+        Allowed(actions=("dynamodb:DeleteTable",), on=(f"arn:aws:dynamodb:*:{{account}}:table/{REHEARSAL}",)),
     ),
     "volumes": (
-        "ec2:CreateSnapshot",
-        "ec2:CreateTags",
-        "ec2:CreateVolume",
-        "ec2:DeleteSnapshot",
-        "ec2:DeleteVolume",
-        "ec2:DescribeSnapshots",
-        "ec2:DescribeTags",
-        "ec2:DescribeVolumes",
+        Allowed(
+            actions=(
+                "ec2:CreateSnapshot",
+                "ec2:CreateTags",
+                "ec2:CreateVolume",
+                "ec2:DescribeSnapshots",
+                "ec2:DescribeTags",
+                "ec2:DescribeVolumes",
+            )
+        ),
+        Allowed(actions=("ec2:DeleteSnapshot",), on=("arn:aws:ec2:*::snapshot/*",), when=_A_COPY),
+        Allowed(actions=("ec2:DeleteVolume",), on=("arn:aws:ec2:*:{account}:volume/*",), when=_OF_A_REHEARSAL),
     ),
     "objects": (
-        "cloudwatch:GetMetricData",
-        "events:DeleteRule",
-        "events:DescribeRule",
-        "events:DisableRule",
-        "events:EnableRule",
-        "events:ListTargetsByRule",
-        "events:PutRule",
-        "events:PutTargets",
-        "events:RemoveTargets",
-        "s3:CreateBucket",
-        "s3:DeleteBucket",
-        "s3:DeleteObject",
-        "s3:GetBucketAcl",
-        "s3:GetBucketLocation",
-        "s3:GetBucketNotification",
-        "s3:GetBucketTagging",
-        "s3:GetBucketVersioning",
-        "s3:GetInventoryConfiguration",
-        "s3:GetObject",
-        "s3:GetObjectAcl",
-        "s3:GetObjectTagging",
-        "s3:GetObjectVersion",
-        "s3:GetObjectVersionAcl",
-        "s3:GetObjectVersionTagging",
-        "s3:ListAllMyBuckets",
-        "s3:ListBucket",
-        "s3:ListBucketVersions",
-        "s3:PutBucketNotification",
-        "s3:PutBucketVersioning",
-        "s3:PutInventoryConfiguration",
-        "s3:PutObject",
-        "s3:PutObjectTagging",
+        Allowed(
+            actions=(
+                "cloudwatch:GetMetricData",
+                "s3:CreateBucket",
+                "s3:GetBucketAcl",
+                "s3:GetBucketLocation",
+                "s3:GetBucketNotification",
+                "s3:GetBucketTagging",
+                "s3:GetBucketVersioning",
+                "s3:GetInventoryConfiguration",
+                "s3:GetObject",
+                "s3:GetObjectAcl",
+                "s3:GetObjectTagging",
+                "s3:GetObjectVersion",
+                "s3:GetObjectVersionAcl",
+                "s3:GetObjectVersionTagging",
+                "s3:ListAllMyBuckets",
+                "s3:ListBucket",
+                "s3:ListBucketVersions",
+                "s3:PutBucketNotification",
+                "s3:PutBucketVersioning",
+                "s3:PutInventoryConfiguration",
+                "s3:PutObject",
+                "s3:PutObjectTagging",
+            )
+        ),
+        Allowed(actions=("s3:DeleteBucket", "s3:DeleteObject"), on=(f"arn:aws:s3:::{REHEARSAL}",)),
+        Allowed(
+            actions=(
+                "events:DeleteRule",
+                "events:DescribeRule",
+                "events:DisableRule",
+                "events:EnableRule",
+                "events:ListTargetsByRule",
+                "events:PutRule",
+                "events:PutTargets",
+                "events:RemoveTargets",
+            ),
+            on=("arn:aws:events:*:{account}:rule/AwsBackupManagedRule*",),
+        ),
     ),
     "keys and vaults": (
-        "backup:CopyFromBackupVault",
-        "backup:CopyIntoBackupVault",
-        "backup:DescribeBackupVault",
-        "backup:StartCopyJob",
-        "backup:TagResource",
-        "kms:CreateGrant",
-        "kms:Decrypt",
-        "kms:DescribeKey",
-        "kms:GenerateDataKey",
-        "tag:GetResources",
+        Allowed(
+            actions=(
+                "backup:CopyFromBackupVault",
+                "backup:CopyIntoBackupVault",
+                "backup:DescribeBackupVault",
+                "backup:StartCopyJob",
+                "backup:TagResource",
+                "tag:GetResources",
+            )
+        ),
+        Allowed(actions=("kms:DescribeKey",), on=_KEYS),
+        Allowed(actions=("kms:CreateGrant",), on=_KEYS, when={"Bool": {"kms:GrantIsForAWSResource": "true"}}),
+        Allowed(
+            actions=("kms:Decrypt", "kms:GenerateDataKey"),
+            on=_KEYS,
+            when={"StringLike": {"kms:ViaService": [f"{store}.*.amazonaws.com" for store in _STORES]}},
+        ),
     ),
 }
-"""What copying and restoring each kind takes; AWS documents it with its own policies for AWS Backup."""
+"""What copying and restoring each kind takes, as in AWS's own policies for AWS Backup; it deletes only its own."""
+
+
+def let_back_up(role: ServiceRole, *kinds: str) -> None:
+    """Let `role` copy and restore stores of `kinds`, and clean up after a rehearsal."""
+    account = Stack.of(role).account
+    patterns = dict[str, None]()
+    for allowed in [each for kind in kinds for each in ALLOWED[kind]]:
+        resources = [pattern.format(account=account) for pattern in allowed.on]
+        patterns |= dict.fromkeys(resources)
+        role.add_to_principal_policy(
+            iam.PolicyStatement(actions=list(allowed.actions), resources=resources, conditions=dict(allowed.when))
+        )
+    accept(
+        role.policy,
+        *(f"AwsSolutions-IAM5[Resource::{pattern}]" for pattern in patterns),
+        reason="It copies whatever carries the mark and restores under names that nobody knows before a restore",
+        expires=date(2027, 11, 20),
+        owner="security",
+    )

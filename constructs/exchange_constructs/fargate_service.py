@@ -65,6 +65,7 @@ class FargateService(Construct):
         )
         may_call_aws(group)
         task = self._task(size, catalogue.name, cluster.image_pull)
+        may_overlap = size.task_count > 1 or hands_over
         self.service = ecs.FargateService(
             self,
             "Service",
@@ -72,7 +73,11 @@ class FargateService(Construct):
             task_definition=task,
             desired_count=size.task_count,
             min_healthy_percent=100 if hands_over else 100 - 100 // size.task_count,
-            max_healthy_percent=100 if size.task_count == 1 and not hands_over else 200,
+            max_healthy_percent=200 if may_overlap else 100,
+            # ECS spreads tasks over the zones when it starts them, and with this also when a zone has come back.
+            availability_zone_rebalancing=ecs.AvailabilityZoneRebalancing.ENABLED
+            if may_overlap
+            else ecs.AvailabilityZoneRebalancing.DISABLED,
             circuit_breaker=ecs.DeploymentCircuitBreaker(enable=True, rollback=True),
             vpc_subnets=ec2.SubnetSelection(subnet_group_name=tier),
             security_groups=[group],

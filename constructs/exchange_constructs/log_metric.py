@@ -6,7 +6,7 @@ from typing import Final
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from runtime.business_metrics.measures import CLOSED, SHARE, UNBALANCED, WIDE
+from runtime.business_metrics.measures import CLOSED, FEW, SHARE, TRADES, UNBALANCED, WIDE
 from runtime.canary.walk import FAILED, ORDER_MS
 from runtime.controls.carrier import AMISS
 from runtime.curation.day import SET_ASIDE
@@ -44,6 +44,8 @@ RESERVES_SHORT: Final = "ReservesShort"
 REVERSED: Final = "CreditedDepositsReversed"
 STOPPED: Final = "ReferencePricesStopped"
 TOO_HOT: Final = "AssetsTooHot"
+TRADED: Final = "Trades"
+TRADES_FEW: Final = "TradesAreFew"
 TRADES_GIVEN_UP: Final = "TradesGivenUp"
 TRADES_STUCK: Final = "TradesStuckSeconds"
 WITHDRAWN_SHARE: Final = "WithdrawnSharePpm"
@@ -65,6 +67,8 @@ NUMBERS: Final = MappingProxyType(
         NOT_COLD: (CUSTODY, "$.assets_not_cold"),
         RESERVES_SHORT: (BOOKS, "$.reserves_short"),
         TOO_HOT: (CUSTODY, "$.assets_too_hot"),
+        TRADED: (BUSINESS, f"$.{TRADES}"),
+        TRADES_FEW: (BUSINESS, f"$.{FEW}"),
         WITHDRAWN_SHARE: (BUSINESS, f"$.{SHARE}"),
         LEDGER_STOPPED: (SERVICES, "$.ledger_stopped_s"),
         LIMITS_ALONE: (SERVICES, "$.limits_alone"),

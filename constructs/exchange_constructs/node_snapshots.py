@@ -1,18 +1,15 @@
 """Daily snapshots of the nodes' disks, from which a new node starts within the hour instead of after days."""
 
 from collections.abc import Sequence
-from datetime import date
 
 from aws_cdk import RemovalPolicy, Stack
 from aws_cdk import aws_backup as backup
 from aws_cdk import aws_ec2 as ec2
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from config.model import Environment
-from exchange_constructs.backups import ACTIONS, DAILY
-from exchange_constructs.nag import accept
+from exchange_constructs.backups import DAILY, let_back_up, vault_lock
 from exchange_constructs.service_role import ServiceRole
 
 
@@ -24,8 +21,13 @@ class NodeSnapshots(Construct):
     ) -> None:
         """Create vault, plan and role for `disks`."""
         super().__init__(scope, construct_id)
+        kept_days = config.nodes.snapshots_kept_days
         vault = backup.CfnBackupVault(
-            self, "Vault", backup_vault_name=f"bursa-{config.name}-nodes", encryption_key_arn=key.key_arn
+            self,
+            "Vault",
+            backup_vault_name=f"bursa-{config.name}-nodes",
+            encryption_key_arn=key.key_arn,
+            lock_configuration=vault_lock(config.backup, least_days=kept_days, most_days=kept_days),
         )
         vault.apply_removal_policy(RemovalPolicy.RETAIN if config.retained else RemovalPolicy.DESTROY)
         plan = backup.CfnBackupPlan(
@@ -40,9 +42,7 @@ class NodeSnapshots(Construct):
                         schedule_expression=DAILY,
                         start_window_minutes=60,
                         completion_window_minutes=720,
-                        lifecycle=backup.CfnBackupPlan.LifecycleResourceTypeProperty(
-                            delete_after_days=config.nodes.snapshots_kept_days
-                        ),
+                        lifecycle=backup.CfnBackupPlan.LifecycleResourceTypeProperty(delete_after_days=kept_days),
                     )
                 ],
             ),
@@ -63,13 +63,5 @@ class NodeSnapshots(Construct):
 
     def _role(self) -> ServiceRole:
         role = ServiceRole(self, "Role", service="backup.amazonaws.com", description="Copies the disks of nodes")
-        for kind in ("volumes", "keys and vaults"):
-            role.add_to_principal_policy(iam.PolicyStatement(actions=list(ACTIONS[kind]), resources=["*"]))
-        accept(
-            role.policy,
-            "AwsSolutions-IAM5[Resource::*]",
-            reason="Copies and what is restored from them have names that nobody knows yet; the plan names the disks",
-            expires=date(2027, 11, 20),
-            owner="security",
-        )
+        let_back_up(role, "volumes", "keys and vaults")
         return role

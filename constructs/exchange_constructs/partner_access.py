@@ -14,6 +14,7 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from config.model import Environment
+from exchange_constructs.alarm_kinds import IDLE
 from exchange_constructs.fargate_service import FargateService
 from exchange_constructs.private_network import APPLICATION, PrivateNetwork
 from exchange_constructs.web_socket_fleet import WebSocketFleet
@@ -97,6 +98,8 @@ class PartnerFront(Construct):
             deregistration_delay=Duration.seconds(30),
             health_check=elb.HealthCheck(protocol=elb.Protocol.TCP),
         )
+        if not config.fix.task_count:
+            acceptors.node.add_metadata(IDLE, "there is no acceptor")
         self._listen("Fix", FIX, certificate, acceptors)
         self.balancer.connections.allow_to(fix.connections, ec2.Port.tcp(fix.process.port), "partners' FIX engines")
         self.balancer.connections.allow_to(fleet.connections, ec2.Port.tcp(port), "partners' clients")

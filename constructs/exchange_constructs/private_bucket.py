@@ -76,7 +76,6 @@ class PrivateBucket(s3.Bucket):
         name: str | None = None,
         kept_days: int | None = None,
         lock: s3.ObjectLockRetention | None = None,
-        takes_locked: bool = False,
         lifecycle: Sequence[s3.LifecycleRule] = (),
         copied: Copied | None = None,
         why_single: str | None = MADE_AGAIN,
@@ -84,15 +83,15 @@ class PrivateBucket(s3.Bucket):
         """Create the bucket; its access records go to `access_logs`, or, in a region without one, to the trail only.
 
         Give a `name` only where AWS, or another account, must know it. Objects leave after `kept_days`; None keeps
-        them. With a `lock` no version can be deleted or changed before its time; one that `takes_locked` keeps the
-        lock that an object comes with. What cannot be made again is `copied` as it is written; of the rest,
-        `why_single` says why one bucket is enough; None where `LogCopies` copies it.
+        them. With a `lock` no version can be deleted or changed before its time, or before that of the lock that it
+        came with. What cannot be made again is `copied` as it is written; of the rest, `why_single` says why one
+        bucket is enough; None where `LogCopies` copies it.
         """
         super().__init__(
             scope,
             construct_id,
             bucket_name=name,
-            object_lock_enabled=True if takes_locked or lock else None,
+            object_lock_enabled=True if lock else None,
             object_lock_default_retention=lock,
             replication_rules=[copied.rule] if copied else None,
             replication_role=copied.role if copied else None,

@@ -1,7 +1,7 @@
 """Buckets of records: written once, unchangeable for years, cheaper as they age."""
 
 from datetime import date
-from typing import cast
+from typing import Final, cast
 
 from aws_cdk import CfnElement, Duration, Stack
 from aws_cdk import aws_iam as iam
@@ -14,7 +14,15 @@ from exchange_constructs.nag import accept
 from exchange_constructs.private_bucket import Copied, PrivateBucket
 from exchange_constructs.service_role import ServiceRole, grant_decrypt_by
 
-READ_OFTEN_DAYS = 90
+READ_OFTEN_DAYS: Final = 90
+DAYS_A_YEAR: Final = 366
+"""A day too many rather than one too few."""
+ERASES: Final = s3.LifecycleRule(
+    tag_filters={"bursa:retention": "over"},
+    expiration=Duration.days(1),
+    noncurrent_version_expiration=Duration.days(1),
+)
+"""Takes what a person has marked: files whose years count from the day that somebody left, which S3 cannot know."""
 
 
 class RecordBucket(PrivateBucket):
@@ -32,16 +40,14 @@ class RecordBucket(PrivateBucket):
         copied: Copied,
     ) -> None:
         """Create the bucket; each object is `copied`. After `years` objects can go, and do."""
-        kept_days = years * 366
-        lock = s3.ObjectLockRetention.compliance if _stays(config) else s3.ObjectLockRetention.governance
         super().__init__(
             scope,
             construct_id,
             config=config,
             key=key,
             access_logs=access_logs,
-            kept_days=kept_days,
-            lock=lock(Duration.days(kept_days)),
+            kept_days=years * DAYS_A_YEAR,
+            lock=lock_for(config, years),
             copied=copied,
             lifecycle=[
                 s3.LifecycleRule(
@@ -100,5 +106,8 @@ class RecordBucket(PrivateBucket):
         )
 
 
-def _stays(config: Environment) -> bool:
-    return config.records.lock_mode == "COMPLIANCE"
+def lock_for(config: Environment, years: int) -> s3.ObjectLockRetention:
+    """Return the lock of an object from when it is written, for `years`, in the environment's mode."""
+    stays = config.records.lock_mode == "COMPLIANCE"
+    lock = s3.ObjectLockRetention.compliance if stays else s3.ObjectLockRetention.governance
+    return lock(Duration.days(years * DAYS_A_YEAR))

@@ -12,6 +12,7 @@ from config.model import Environment
 from exchange_constructs.encryption_keys import EncryptionKeys
 from exchange_constructs.nag import accept
 from exchange_constructs.private_bucket import Copied, PrivateBucket
+from exchange_constructs.record_bucket import DAYS_A_YEAR, ERASES, lock_for
 from exchange_constructs.service_role import ServiceRole
 
 READ: Final = (
@@ -39,11 +40,12 @@ class RecordCopies(Construct):
         """Create the bucket, and the role by which S3 reads the stores of this environment and no other."""
         super().__init__(scope, construct_id)
         records, self._key = config.records, keys.copies
-        years = max(
+        years = (
             records.ledger_years,
             records.reports_years,
             records.evidence_years,
             records.trades_years,
+            config.offboarding.files_years,
             config.offboarding.transfer_out_years,
         )
         self.bucket = PrivateBucket(
@@ -52,8 +54,10 @@ class RecordCopies(Construct):
             config=config,
             key=keys.copies,
             access_logs=access_logs,
-            kept_days=years * 366,
-            takes_locked=True,
+            kept_days=max(years) * DAYS_A_YEAR,
+            # A copy comes with the lock of its record, which counts; this one is for what comes without.
+            lock=lock_for(config, min(years)),
+            lifecycle=[ERASES],
             why_single="It is the second copy itself, of every record that cannot be made again",
         )
         self._role = ServiceRole(

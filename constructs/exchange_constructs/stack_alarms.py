@@ -72,7 +72,11 @@ class StackAlarms(Construct):
             ],
         )
 
-    def _alarm(self, watch: Watch, bound: Bound) -> monitoring.CustomMetricWithAlarm:
+    def _alarm(
+        self, watch: Watch, bound: Bound
+    ) -> monitoring.CustomMetricWithAlarm | monitoring.CustomMetricWithAnomalyDetection:
+        if bound.deviations is not None:
+            return self._alarm_on_anomaly(watch, bound, bound.deviations)
         above = bound.above is not None
         limit = bound.above if bound.above is not None else bound.below
         assert limit is not None, bound.name
@@ -89,6 +93,28 @@ class StackAlarms(Construct):
                     treat_missing_data_override=cloudwatch.TreatMissingData.BREACHING
                     if bound.silence_is_bad
                     else cloudwatch.TreatMissingData.NOT_BREACHING,
+                    runbook_link=f"{self._runbooks}/{watch.runbook}.md",
+                )
+            },
+        )
+
+    def _alarm_on_anomaly(
+        self, watch: Watch, bound: Bound, deviations: float
+    ) -> monitoring.CustomMetricWithAnomalyDetection:
+        return monitoring.CustomMetricWithAnomalyDetection(
+            alarm_friendly_name=bound.name,
+            metric=_metric(watch, bound, {**watch.dimensions, **bound.more}),
+            period=Duration.minutes(bound.minutes),
+            anomaly_detection_standard_deviation_to_render=deviations,
+            add_alarm_on_anomaly={
+                WAKES if bound.wakes else WAITS: monitoring.AnomalyDetectionThreshold(
+                    alarm_when_above_the_band=True,
+                    alarm_when_below_the_band=True,
+                    standard_deviation_for_alarm=deviations,
+                    evaluation_periods=bound.periods,
+                    datapoints_to_alarm=bound.periods,
+                    # While it learns there is no band, which is no fault.
+                    treat_missing_data_override=cloudwatch.TreatMissingData.NOT_BREACHING,
                     runbook_link=f"{self._runbooks}/{watch.runbook}.md",
                 )
             },

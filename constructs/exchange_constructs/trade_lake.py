@@ -26,6 +26,7 @@ from config.model import Environment
 from exchange_constructs.nag import accept
 from exchange_constructs.parquet_table import ParquetTable
 from exchange_constructs.private_bucket import PrivateBucket
+from exchange_constructs.record_bucket import RecordBucket
 from exchange_constructs.record_copies import RecordCopies
 from exchange_constructs.service_logs import ServiceLogs
 from exchange_constructs.service_role import ServiceRole
@@ -36,7 +37,8 @@ from runtime.shared.trade_records import TradeBatch, TradeRecord
 TABLE: Final = "trade_batches"
 FIRST_DAY: Final = "2026-11-01"
 ANSWERS_DAYS: Final = 30
-TRAINING: Final = "answers/training/"
+ANSWERS: Final = "answers/"
+TRAINING: Final = f"{ANSWERS}training/"
 """Where the query `training` lays out trades; like every answer they go after ANSWERS_DAYS."""
 MODELS: Final = "models/"
 GIB: Final = 1024**3
@@ -60,7 +62,7 @@ def unload(where: str) -> str:
 
 
 class TradeLake(Construct):
-    """Raw trades, answers to questions in the same bucket, and the workgroup that turns the one into the other."""
+    """Raw trades, locked like every record; a bucket of answers; the workgroup that turns the one into the other."""
 
     def __init__(
         self,
@@ -77,25 +79,23 @@ class TradeLake(Construct):
         """Create bucket, catalogue, delivery and workgroup."""
         super().__init__(scope, construct_id)
         self._key = key
-        self.raw = PrivateBucket(
+        self.raw = RecordBucket(
             self,
             "Raw",
             config=config,
             key=key,
             access_logs=access_logs,
-            kept_days=config.records.trades_years * 366,
+            years=config.records.trades_years,
             copied=copies.of("trades/"),
-            lifecycle=[
-                s3.LifecycleRule(prefix="answers/", expiration=Duration.days(ANSWERS_DAYS)),
-                s3.LifecycleRule(
-                    prefix="trades/",
-                    transitions=[
-                        s3.Transition(
-                            storage_class=s3.StorageClass.INTELLIGENT_TIERING, transition_after=Duration.days(1)
-                        )
-                    ],
-                ),
-            ],
+        )
+        # Apart from the trades: whatever is written there stays locked for years.
+        self.answers = PrivateBucket(
+            self,
+            "Answers",
+            config=config,
+            key=key,
+            access_logs=access_logs,
+            lifecycle=[s3.LifecycleRule(prefix=ANSWERS, expiration=Duration.days(ANSWERS_DAYS))],
         )
         self._database = glue.CfnDatabase(
             self,
@@ -124,14 +124,14 @@ class TradeLake(Construct):
 
     def grant_train(self, grantee: ServiceRole) -> None:
         """Let `grantee` read what the query `training` laid out, and write and read models."""
-        iam.Grant.add_to_principal(grantee=grantee, actions=["s3:ListBucket"], resource_arns=[self.raw.bucket_arn])
+        iam.Grant.add_to_principal(grantee=grantee, actions=["s3:ListBucket"], resource_arns=[self.answers.bucket_arn])
         objects = {TRAINING: ("s3:GetObject",), MODELS: ("s3:GetObject", "s3:PutObject")}
         for prefix, actions in objects.items():
-            arns = [self.raw.arn_for_objects(f"{prefix}*")]
+            arns = [self.answers.arn_for_objects(f"{prefix}*")]
             iam.Grant.add_to_principal(grantee=grantee, actions=list(actions), resource_arns=arns)
         self._key.grant(grantee, "kms:Decrypt", "kms:GenerateDataKey")
-        self.accept_objects(
-            grantee.policy, *objects, why="Athena names files of trades, and SageMaker those of a model"
+        _accept_objects(
+            self.answers, grantee.policy, *objects, why="Athena names files of trades, and SageMaker those of a model"
         )
 
     def grant_read_raw(self, grantee: ServiceRole) -> None:
@@ -144,7 +144,7 @@ class TradeLake(Construct):
             grantee=grantee, actions=["s3:GetObject"], resource_arns=[raw.arn_for_objects("trades/*")]
         )
         self._key.grant(grantee, "kms:Decrypt")
-        self.accept_objects(grantee.policy, "trades/", why="Firehose names each object by the time it is written")
+        self.accept_trades(grantee.policy)
 
     def catalogue_arns(self, *tables: str) -> list[str]:
         """Return the ARNs that a call of the catalogue about `tables` names: Glue asks for all three kinds."""
@@ -172,7 +172,7 @@ class TradeLake(Construct):
 
     def grant_question(self, grantee: ServiceRole) -> None:
         """Let `grantee` put questions to the workgroup and read the answers; what they may be about, others grant."""
-        stack, answers = Stack.of(self), self.raw.arn_for_objects("answers/*")
+        stack, answers = Stack.of(self), self.answers.arn_for_objects(f"{ANSWERS}*")
         actions = ("GetQueryExecution", "GetQueryResults", "GetWorkGroup", "StartQueryExecution", "StopQueryExecution")
         iam.Grant.add_to_principal(
             grantee=grantee,
@@ -183,25 +183,20 @@ class TradeLake(Construct):
         )
         iam.Grant.add_to_principal(
             grantee=grantee,
+            actions=["s3:GetBucketLocation", "s3:ListBucket"],
+            resource_arns=[self.answers.bucket_arn],
+        )
+        iam.Grant.add_to_principal(
+            grantee=grantee,
             actions=["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"],
             resource_arns=[answers],
         )
         self._key.grant(grantee, "kms:Decrypt", "kms:GenerateDataKey")
-        self.accept_objects(grantee.policy, "answers/", why="Athena names an answer by its question")
+        _accept_objects(self.answers, grantee.policy, ANSWERS, why="Athena names an answer by its question")
 
-    def accept_objects(self, policy: iam.IManagedPolicy, *prefixes: str, why: str) -> None:
-        """Accept in `policy` the names of objects that begin with one of `prefixes`."""
-        accept(
-            policy,
-            *(f"AwsSolutions-IAM5[Resource::<{self._raw_id}.Arn>/{prefix}*]" for prefix in prefixes),
-            reason=f"{why}; no name is known before it is there",
-            expires=date(2027, 11, 20),
-        )
-
-    @property
-    def _raw_id(self) -> str:
-        stack = Stack.of(self)
-        return str(stack.resolve(stack.get_logical_id(cast(CfnElement, self.raw.node.default_child))))
+    def accept_trades(self, policy: iam.IManagedPolicy) -> None:
+        """Accept in `policy` the names of objects that hold records of the stream."""
+        _accept_objects(self.raw, policy, "trades/", why="Firehose names each object by the time it is written")
 
     def _create_table(self) -> ParquetTable:
         return ParquetTable(
@@ -308,7 +303,7 @@ class TradeLake(Construct):
         self._key.grant(role, "kms:Decrypt", "kms:GenerateDataKey")
         accept(
             role.policy,
-            f"AwsSolutions-IAM5[Resource::<{self._raw_id}.Arn>/*]",
+            f"AwsSolutions-IAM5[Resource::<{_logical_id(self.raw)}.Arn>/*]",
             reason="Firehose names each object by the time it is written; the bucket holds nothing but the lake",
             expires=date(2027, 11, 20),
         )
@@ -328,7 +323,7 @@ class TradeLake(Construct):
                     selected_engine_version="Athena engine version 3"
                 ),
                 result_configuration=athena.CfnWorkGroup.ResultConfigurationProperty(
-                    output_location=f"s3://{self.raw.bucket_name}/answers/",
+                    output_location=f"s3://{self.answers.bucket_name}/{ANSWERS}",
                     expected_bucket_owner=Stack.of(self).account,
                     encryption_configuration=athena.CfnWorkGroup.EncryptionConfigurationProperty(
                         encryption_option="SSE_KMS", kms_key=self._key.key_arn
@@ -352,8 +347,22 @@ class TradeLake(Construct):
             database=self._database.ref,
             name="training",
             description="Before the model is trained: lays out the trades of the last days, a JSON document each",
-            query_string=unload(f"s3://{self.raw.bucket_name}/{TRAINING}"),
+            query_string=unload(f"s3://{self.answers.bucket_name}/{TRAINING}"),
             work_group=workgroup.ref,
         )
         training.node.add_dependency(self._table)
         return workgroup
+
+
+def _accept_objects(bucket: s3.Bucket, policy: iam.IManagedPolicy, *prefixes: str, why: str) -> None:
+    accept(
+        policy,
+        *(f"AwsSolutions-IAM5[Resource::<{_logical_id(bucket)}.Arn>/{prefix}*]" for prefix in prefixes),
+        reason=f"{why}; no name is known before it is there",
+        expires=date(2027, 11, 20),
+    )
+
+
+def _logical_id(bucket: s3.Bucket) -> str:
+    stack = Stack.of(bucket)
+    return str(stack.resolve(stack.get_logical_id(cast(CfnElement, bucket.node.default_child))))

@@ -146,6 +146,8 @@ def _lifecycle_rule(rule: Mapping[str, Json]) -> dict[str, Json]:
         match key:
             case "Prefix":
                 continue
+            case "TagFilters" if len(value) == 1 and "Prefix" not in rule:
+                api["Filter"] = {"Tag": value[0]}
             case "Id":
                 api["ID"] = value
             case "Status" | "NoncurrentVersionExpiration" | "AbortIncompleteMultipartUpload":

@@ -16,7 +16,9 @@ from pydantic import TypeAdapter
 
 from runtime.business_metrics.measures import (
     CLOSED,
+    FEW,
     SHARE,
+    TRADES,
     UNBALANCED,
     WIDE,
     LedgerSum,
@@ -43,7 +45,8 @@ def measure(_event: Mapping[str, Any], context: LambdaContext) -> None:
     """Measure once. Raises as the stores; that the engine does not answer is a line, since the next minute asks again.
 
     Environment: DATABASE_URL, CATALOGUE_PARAMETER, WITHDRAWAL_TABLE, ENGINE_ADDRESS, EVENT_BUS, IDEMPOTENCY_TABLE;
-    SPREAD_BIPS_MAX; HOUR_LIMITS, a JSON object of the most that may be withdrawn of each asset in an hour.
+    SPREAD_BIPS_MAX; TRADES_MIN, the fewest trades that a minute has; HOUR_LIMITS, a JSON object of the most that may be
+    withdrawn of each asset in an hour.
     """
     now_s = int(time.time())
     catalogue = read_catalogue_parameter(os.environ["CATALOGUE_PARAMETER"])
@@ -61,7 +64,13 @@ def measure(_event: Mapping[str, Any], context: LambdaContext) -> None:
     except EngineError as error:
         logger.error("the engine was not measured", reason=str(error))
         return
-    tell_of_markets(catalogue, states, books.traded, bips_max=int(os.environ["SPREAD_BIPS_MAX"]))
+    tell_of_markets(
+        catalogue,
+        states,
+        books.traded,
+        bips_max=int(os.environ["SPREAD_BIPS_MAX"]),
+        trades_min=int(os.environ["TRADES_MIN"]),
+    )
 
 
 def tell_of_money(
@@ -84,9 +93,17 @@ def tell_of_money(
 
 
 def tell_of_markets(
-    catalogue: Catalogue, states: Mapping[int, MarketState], traded: Mapping[int, Traded], *, bips_max: int
+    catalogue: Catalogue,
+    states: Mapping[int, MarketState],
+    traded: Mapping[int, Traded],
+    *,
+    bips_max: int,
+    trades_min: int,
 ) -> None:
-    """Tell of every market of the catalogue; one that the engine does not know is closed, as nobody can trade it."""
+    """Tell of every market of the catalogue; one that the engine does not know is closed, as nobody can trade it.
+
+    Volumes are in different assets, so what all markets trade together is counted in trades.
+    """
     measures = [
         market_measure(market.symbol, catalogue.spec(market).quote_units, states[market.id], traded[market.id])
         for market in catalogue.markets
@@ -97,7 +114,9 @@ def tell_of_markets(
     trading = {each.symbol for each in measures if each.is_trading}
     closed = [market.symbol for market in catalogue.markets if market.symbol not in trading]
     wide = [each.symbol for each in measures if each.is_wide(bips_max)]
-    logger.info("markets measured", closed=closed, wide=wide, extra={CLOSED: len(closed), WIDE: len(wide)})
+    trades = sum(each.trades for each in measures)
+    told = {CLOSED: len(closed), WIDE: len(wide), TRADES: trades, FEW: int(trades < trades_min)}
+    logger.info("markets measured", closed=closed, wide=wide, extra=told)
 
 
 def _numbers(each: MarketMeasure, bips_max: int) -> dict[str, int]:

@@ -16,6 +16,8 @@ UNBALANCED: Final = "ledger_assets_unbalanced"
 SHARE: Final = "withdrawn_share_ppm"
 CLOSED: Final = "markets_closed"
 WIDE: Final = "markets_wide"
+TRADES: Final = "trades"
+FEW: Final = "trades_are_few"
 """Fields of the log that alarms read."""
 HOUR_S: Final = 3600
 DEPTH_PERCENT: Final = 1

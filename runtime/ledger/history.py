@@ -424,7 +424,10 @@ class History:
         return [PublicTrade(*row) for row in rows]
 
     async def minute_candles(self, market: int, start_us: int, limit: int = PAGE_MAX) -> list[MinuteCandle]:
-        """Return the market's candles of the minutes from `start_us` (rounded down) on; minutes without trades lack."""
+        """Return the market's candles of the minutes from `start_us` (rounded down) on; minutes without trades lack.
+
+        They are kept for CANDLE_MONTHS.
+        """
         rows = await self._rows(
             _MINUTE_CANDLES, {"market": market, "start_us": start_us // 60_000_000 * 60_000_000, "limit": limit}
         )
@@ -547,20 +550,9 @@ SELECT market, price FROM markets CROSS JOIN LATERAL
 """
 
 _MINUTE_CANDLES: Final = """
-SELECT minute * 60000000, opening.price, high, low, closing.price, volume, turnover, trades,
+SELECT minute_us, open, high, low, close, volume, turnover, trades,
        taker_buy_volume, taker_buy_turnover, first_id, last_id
-FROM (
-    SELECT time_us / 60000000 AS minute, min(trade_id) AS first_id, max(trade_id) AS last_id,
-           max(price) AS high, min(price) AS low, count(*) AS trades,
-           sum(lots) AS volume, sum(price::numeric * lots) AS turnover,
-           coalesce(sum(lots) FILTER (WHERE NOT buyer_is_maker), 0) AS taker_buy_volume,
-           coalesce(sum(price::numeric * lots) FILTER (WHERE NOT buyer_is_maker), 0) AS taker_buy_turnover
-    FROM trades WHERE market = %(market)s AND time_us >= %(start_us)s
-    GROUP BY minute ORDER BY minute LIMIT %(limit)s
-) AS minutes
-JOIN trades AS opening ON opening.market = %(market)s AND opening.trade_id = first_id
-JOIN trades AS closing ON closing.market = %(market)s AND closing.trade_id = last_id
-ORDER BY minute
+FROM candles WHERE market = %(market)s AND minute_us >= %(start_us)s ORDER BY minute_us LIMIT %(limit)s
 """
 
 _DISAGREEMENTS: Final = """

@@ -30,6 +30,7 @@ from runtime.shared.messages import (
     Transferred,
 )
 
+MINUTE_US: Final = 60_000_000
 TRADE: Final = 1
 FEE: Final = 2
 TRANSFER: Final = 3
@@ -84,6 +85,24 @@ class TradeRow(NamedTuple):
     sequence: int
     buyer_fee_asset: int
     seller_fee_asset: int
+
+
+class CandleRow(NamedTuple):
+    """A row of `candles`, or what a batch adds to one: a minute of a market. Sums may exceed 64 bits."""
+
+    market: int
+    minute_us: int
+    open: int
+    high: int
+    low: int
+    close: int
+    volume: int
+    turnover: int
+    taker_buy_volume: int
+    taker_buy_turnover: int
+    trades: int
+    first_id: int
+    last_id: int
 
 
 class PreventedMatchRow(NamedTuple):
@@ -377,3 +396,29 @@ def _reconcile(rows: Rows, postings: Sequence[Posting], reported: Sequence[Balan
                 f"sequence {rows.sequence}: postings move {amount} of asset {asset} for account {account}, "
                 "the engine reports no change of that balance"
             )
+
+
+def candles(trades: Sequence[TradeRow]) -> list[CandleRow]:
+    """Return the candles of `trades`, which are in the engine's order: one for each market and minute."""
+    found: dict[tuple[int, int], CandleRow] = {}
+    for trade in trades:
+        minute_us = trade.time_us // MINUTE_US * MINUTE_US
+        turnover = trade.price * trade.lots
+        bought = (0, 0) if trade.buyer_is_maker else (trade.lots, turnover)
+        key = trade.market, minute_us
+        if (past := found.get(key)) is None:
+            prices = (trade.price,) * 4
+            found[key] = CandleRow(*key, *prices, trade.lots, turnover, *bought, 1, trade.trade_id, trade.trade_id)
+            continue
+        found[key] = past._replace(
+            high=max(past.high, trade.price),
+            low=min(past.low, trade.price),
+            close=trade.price,
+            volume=past.volume + trade.lots,
+            turnover=past.turnover + turnover,
+            taker_buy_volume=past.taker_buy_volume + bought[0],
+            taker_buy_turnover=past.taker_buy_turnover + bought[1],
+            trades=past.trades + 1,
+            last_id=trade.trade_id,
+        )
+    return list(found.values())

@@ -1,6 +1,7 @@
 """The ledger's side of PostgreSQL: reads where it stands, writes one batch in one transaction."""
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -8,6 +9,7 @@ from psycopg import AsyncConnection, AsyncCursor, sql
 
 from runtime.ledger.projection import (
     AmendmentRow,
+    CandleRow,
     DisagreementError,
     Posting,
     PreventedMatchRow,
@@ -15,8 +17,12 @@ from runtime.ledger.projection import (
     Scale,
     TradeRow,
     TransferRow,
+    candles,
 )
 from runtime.shared.messages import Order, OrderList, OrderTerms
+
+CANDLE_MONTHS: Final = 24
+"""Months of candles by the minute. Prices must be at hand for six; older ones are summed up from trades."""
 
 
 class PositionMovedError(RuntimeError):
@@ -55,6 +61,7 @@ async def write(connection: AsyncConnection, group: str, position: int, rows: Ro
         await _append(cursor, _AMENDMENTS, await _whole_amendments(cursor, rows.order_amendments))
         for table in _APPENDED:
             await _append(cursor, table, getattr(rows, table.name))
+        await _add_candles(cursor, candles(rows.trades))
         await _merge(cursor, _MARKETS, ((market, *scale) for market, scale in rows.markets.items()))
         await _merge(cursor, _ACCOUNTS, rows.accounts.values())
         await _merge(cursor, _ORDERS, map(_order_values, rows.orders.values()))
@@ -76,6 +83,20 @@ async def _whole_amendments(cursor: AsyncCursor, rows: Sequence[AmendmentRow]) -
         if not row.old_lots and row.order_id not in lots:
             raise DisagreementError(f"sequence {row.sequence}: order {row.order_id} was amended, and never placed")
     return [row if row.old_lots else row._replace(old_lots=lots[row.order_id]) for row in rows]
+
+
+async def _add_candles(cursor: AsyncCursor, rows: Sequence[CandleRow]) -> None:
+    """Add what a batch traded to the candles of its minutes, in the tables of their months."""
+    if not rows:
+        return
+    for first_us in {_month(row.minute_us): row.minute_us for row in reversed(rows)}.values():
+        await cursor.execute("SELECT keep_candle_months(%s, %s)", (first_us, CANDLE_MONTHS))
+    await cursor.execute(_MERGE_CANDLES, [list(column) for column in zip(*rows, strict=True)])
+
+
+def _month(time_us: int) -> tuple[int, int]:
+    at = datetime.fromtimestamp(time_us // 1_000_000, UTC)
+    return at.year, at.month
 
 
 async def _refuse_disagreement(cursor: AsyncCursor, rows: Rows) -> None:
@@ -209,6 +230,17 @@ def _names(columns: Iterable[str]) -> sql.Composed:
     return sql.SQL(", ").join(map(sql.Identifier, columns))
 
 
+_MERGE_CANDLES: Final = f"""
+INSERT INTO candles ({", ".join(CandleRow._fields)})
+SELECT * FROM unnest(%b::int4[], {", ".join(["%b::int8[]"] * 5)}, {", ".join(["%b::numeric[]"] * 4)},
+                     {", ".join(["%b::int8[]"] * 3)})
+ON CONFLICT (market, minute_us) DO UPDATE SET
+    high = greatest(candles.high, excluded.high), low = least(candles.low, excluded.low), close = excluded.close,
+    volume = candles.volume + excluded.volume, turnover = candles.turnover + excluded.turnover,
+    taker_buy_volume = candles.taker_buy_volume + excluded.taker_buy_volume,
+    taker_buy_turnover = candles.taker_buy_turnover + excluded.taker_buy_turnover,
+    trades = candles.trades + excluded.trades, last_id = excluded.last_id
+"""  # noqa: S608 - names of our own columns
 _MOVE: Final = "UPDATE positions SET sequence = %s, time_us = %s WHERE group_name = %s AND sequence = %s"
 _CONTRADICTED: Final = """
 SELECT account, asset, coalesce(free::numeric + held, 0)::text, before

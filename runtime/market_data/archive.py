@@ -31,7 +31,7 @@ from runtime.shared.trade_records import TradeRecord
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_NEEDED: Final = 3
+SCHEMA_NEEDED: Final = 5
 """Version of the ledger's schema from which on the tables read here are as expected."""
 GROUP: Final = "main"
 QUERY_TIMEOUT_S: Final = 5.0
@@ -66,6 +66,17 @@ JOIN trades AS opening ON opening.market = %(market)s AND opening.trade_id = fir
 JOIN trades AS closing ON closing.market = %(market)s AND closing.trade_id = last_id
 ORDER BY bucket
 """
+_BARS_OF_MINUTES: Final = """
+SELECT minute_us / %(step_us)s * %(step_us)s / 1000 AS bucket, (array_agg(open ORDER BY minute_us))[1],
+       max(high), min(low), (array_agg(close ORDER BY minute_us DESC))[1],
+       sum(volume), sum(turnover), sum(taker_buy_volume), sum(taker_buy_turnover),
+       sum(trades), min(first_id), max(last_id)
+FROM candles
+WHERE market = %(market)s AND minute_us >= %(start_us)s AND minute_us < %(end_us)s
+GROUP BY bucket ORDER BY bucket
+"""
+"""The same from candles by the minute, which are fewer than trades, and not kept as long."""
+_MINUTE_MS: Final = 60_000
 _TIME_LIMIT_US: Final = 2**62
 
 
@@ -210,11 +221,18 @@ class Archive:
             until_ms = next_opening_ms(interval, until_ms)
         if until_ms == first_ms:
             return []
-        rows = await self._rows(_BARS, _bars_of(market, step_ms(interval), first_ms, until_ms))
+        step = step_ms(interval)
+        has_minutes = step >= _MINUTE_MS and await self._has_minutes(market, first_ms)
+        rows = await self._rows(_BARS_OF_MINUTES if has_minutes else _BARS, _bars_of(market, step, first_ms, until_ms))
         series = CandleSeries(interval, limit)
         series.refill(first_ms, map(_bar, rows), price_before)
         series.advance(until_ms - 1)
         return list(series.candles)
+
+    async def _has_minutes(self, market: int, from_ms: int) -> bool:
+        """Whether candles by the minute go back so far: then all since are there."""
+        ((oldest_us,),) = await self._rows("SELECT min(minute_us) FROM candles WHERE market = %s", (market,))
+        return oldest_us is not None and oldest_us <= from_ms * 1000
 
     async def _price_before(self, market: int, time_ms: int) -> int:
         rows = await self._rows(_PRICE_BEFORE, (market, time_ms * 1000))

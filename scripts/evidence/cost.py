@@ -13,6 +13,10 @@ HOURS: Final = 730
 """Hours of a month, as AWS counts them."""
 NIGHT_HOURS: Final = 0.25
 """How long the nightly job of the lake is taken to run: fifteen minutes."""
+GP3: Final = "gp3"
+GP3_IOPS: Final = 3000
+GP3_MIB_S: Final = 125
+"""What such a disk has without being paid for."""
 CONFIG: Final = Path(__file__).resolve().parents[2] / "config"
 
 
@@ -48,7 +52,7 @@ def _of(*types: str) -> Callable[[Price], Price]:
 def items(assembly: Assembly, stage: str) -> tuple[list[Item], list[str]]:
     """Return the bill of one environment, and the types in it that nothing here prices.
 
-    Raises ValueError when a fleet has hosts of a type without a price.
+    Raises ValueError when a fleet has hosts, or a disk is, of a type without a price.
     """
     prices = facts()["prices"]
     usage = json.loads((CONFIG / "usage.json").read_text())["environments"][stage.lower()]
@@ -207,6 +211,16 @@ def _endpoint(endpoint: Resource, _usage: dict[str, Any]) -> Iterator[tuple[str,
 @_of("AWS::ElasticLoadBalancingV2::LoadBalancer")
 def _balancer(_balancer: Resource, _usage: dict[str, Any]) -> Iterator[tuple[str, str, float]]:
     yield "Network", "balancer_hour", HOURS
+
+
+@_of("AWS::EC2::Volume")
+def _disk(disk: Resource, _usage: dict[str, Any]) -> Iterator[tuple[str, str, float]]:
+    given = disk.properties
+    if given["VolumeType"] != GP3:
+        raise ValueError(f"{disk.name}: config/prices.json has no price for a disk of type {given['VolumeType']}")
+    yield "Stores", "gp3_gb_month", float(given["Size"])
+    yield "Stores", "gp3_iops_month", max(0.0, float(given.get("Iops", GP3_IOPS)) - GP3_IOPS)
+    yield "Stores", "gp3_mib_s_month", max(0.0, float(given.get("Throughput", GP3_MIB_S)) - GP3_MIB_S)
 
 
 @_of("AWS::Glue::Job")

@@ -127,7 +127,13 @@ CASES: Final[dict[str, tuple[dict[str, Any], tuple[str, Any]]]] = {
                         "ExpirationInDays": 400,
                         "Transitions": [{"StorageClass": "GLACIER", "TransitionInDays": 30}],
                         "NoncurrentVersionTransitions": [{"StorageClass": "GLACIER", "TransitionInDays": 5}],
-                    }
+                    },
+                    {
+                        "Id": "marked",
+                        "Status": "Enabled",
+                        "ExpirationInDays": 1,
+                        "TagFilters": [{"Key": "retention", "Value": "over"}],
+                    },
                 ]
             },
             "OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]},

@@ -168,6 +168,22 @@ def test_every_host_is_priced_by_its_type(exchanges: dict[str, Any], found: asse
     assert dev["EC2 host, r7g/r7i.xlarge"] == (2, 0.28)
 
 
+def test_disks_of_nodes_are_priced_by_size_operations_and_throughput(
+    exchanges: dict[str, Any], found: assembly.Assembly
+) -> None:
+    for name, exchange in exchanges.items():
+        bill, unpriced = cost.items(found, name.title())
+        assert "AWS::EC2::Volume" not in unpriced
+        disks = [(chain, build) for chain in exchange.config.nodes.chains for build in chain.builds]
+        billed = {item.what: item.quantity for item in bill if item.what.startswith("Disk, gp3")}
+        expected = {
+            "Disk, gp3": sum(chain.data_gib for chain, _ in disks),
+            "Disk, gp3, operations a second above 3,000": sum(chain.iops - 3000 for chain, _ in disks),
+            "Disk, gp3, throughput above 125 MiB/s": sum(chain.throughput_mib - 125 for chain, _ in disks),
+        }
+        assert billed == {what: quantity for what, quantity in expected.items() if quantity}
+
+
 def test_a_host_of_a_type_without_a_price_is_refused(found: assembly.Assembly) -> None:
     def made_larger(each: assembly.Resource) -> assembly.Resource:
         if each.name != "Custody/Fleet/Template":

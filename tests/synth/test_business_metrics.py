@@ -15,9 +15,10 @@ PAGES = {
     "ReservesShort": "ledger-sum",
     "MarketsClosed": "business",
     "MarketsWide": "business",
+    "TradesAreFew": "business",
     "WithdrawnSharePpm": "business",
 }
-WAKING = PAGES.keys() - {"MarketsWide"}
+WAKING = PAGES.keys() - {"MarketsWide", "TradesAreFew"}
 SILENCE_IS_BAD = {"LedgerAssetsUnbalanced", "MarketsClosed"}
 
 
@@ -75,6 +76,28 @@ def test_what_is_wrong_and_a_silence_reach_somebody(exchange: Any) -> None:
     assert alarms["WithdrawnSharePpm"]["Threshold"] < 1_000_000, "before all withdrawals halt"
 
 
+def test_trading_that_ends_or_is_unusual_reaches_somebody(exchange: Any) -> None:
+    (function,) = (
+        each for path, each in exchange.of_type("AWS::Lambda::Function") if path.startswith("BusinessMetrics/")
+    )
+    given = function["Environment"]["Variables"]["TRADES_MIN"]
+    assert given == str(exchange.config.business.trades_minute_min)
+    assert (int(given) > 0) is (exchange.config.name == "prod"), "elsewhere nobody may trade for hours"
+    (alarm,) = [
+        each for _, each in exchange.of_type("AWS::CloudWatch::Alarm") if each["AlarmName"].endswith("unusual-Ticket")
+    ]
+    assert alarm["ComparisonOperator"] == "LessThanLowerOrGreaterThanUpperThreshold"
+    assert "runbooks/business.md" in str(alarm["AlarmDescription"])
+    assert alarm["EvaluationPeriods"] == alarm["DatapointsToAlarm"] == 3
+    assert alarm["TreatMissingData"] == "notBreaching"
+    queries = {each["Id"]: each for each in alarm["Metrics"]}
+    band = queries.pop(alarm["ThresholdMetricId"])
+    (watched,) = queries.values()
+    assert band["Expression"] == f"ANOMALY_DETECTION_BAND({watched['Id']},4)"
+    assert watched["MetricStat"]["Metric"]["MetricName"] == "Trades"
+    assert (watched["MetricStat"]["Stat"], watched["MetricStat"]["Period"]) == ("Sum", 900)
+
+
 def test_the_dashboard_shows_every_market_and_every_asset_in_whole_numbers_of_it(exchange: Any) -> None:
     (board,) = (
         each
@@ -97,5 +120,5 @@ def test_the_dashboard_shows_every_market_and_every_asset_in_whole_numbers_of_it
 @pytest.mark.parametrize("wrong", [0, 5_001])
 def test_a_wrong_bound_is_named_with_what_is_allowed(wrong: int) -> None:
     with pytest.raises(ConfigError) as refused:
-        checked(dataclasses.replace(DEV, business=BusinessConfig(spread_bips_max=wrong)))
+        checked(dataclasses.replace(DEV, business=BusinessConfig(spread_bips_max=wrong, trades_minute_min=0)))
     assert f"business.spread_bips_max: must be 1 to 5000, was {wrong}" in str(refused.value)

@@ -97,6 +97,7 @@ FROZEN = {  # ids of what holds data: a changed id makes an empty twin of it
     "AWS::S3::Bucket": {
         "Audit/ArchiveBucket49F1AC64",
         "Analytics/CuratedDaysD4546DC5",
+        "Analytics/LakeAnswersC98286ED",
         "Analytics/LakeRaw8A880B75",
         "EdgeStore/LogsBucket5C52C3D2",
         "EdgeStore/SiteCopyBucketD70FEA56",

@@ -243,3 +243,19 @@ def test_what_comes_by_a_link_is_routed_to_the_dmz_and_never_to_another_partner(
 def test_a_link_that_cannot_be_is_refused(prod: Any, field: str, value: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         checked(replace(prod.config, partners=replace(prod.config.partners, **{field: value})))
+
+
+def test_fix_is_off_where_it_has_no_task_and_nobody_is_woken_for_that(exchange: Any) -> None:
+    count = exchange.config.fix.task_count
+    assert (count == 0) is (exchange.config.name == "dev")
+    ((_, service),) = [each for each in exchange.of_type("AWS::ECS::Service") if each[0].startswith("Gateway/Fix")]
+    assert service["DesiredCount"] == count
+    about = {
+        alarm["AlarmName"].removeprefix(f"Bursa-{exchange.config.name}-Gateway-"): alarm
+        for _, alarm in exchange.of_type("AWS::CloudWatch::Alarm")
+    }
+    tasks = about["Fix-Service-too-few-tasks-Page"]
+    targets = about["PartnerFront-FixTasks-no-healthy-target-Page"]
+    for alarm, least in ((tasks, count), (targets, min(count, 1))):
+        assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (least, "LessThanThreshold")
+        assert (alarm["TreatMissingData"] == "breaching") is (count > 0)

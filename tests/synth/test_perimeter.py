@@ -435,8 +435,10 @@ def test_every_store_is_marked_for_backup_or_left_out_by_name(exchange: Any) -> 
     assert marks
     left_out = {path for path, value in marks.items() if value != "yes"}
     assert all(marks[path] == "no" for path in left_out), left_out
-    assert {path.split("/", maxsplit=1)[0] for path in left_out} == {"Audit", "EdgeStore", "Foundation", "Nodes", "Web"}
+    stacks = {"Analytics", "Audit", "EdgeStore", "Foundation", "Nodes", "Web"}
+    assert {path.split("/", maxsplit=1)[0] for path in left_out} == stacks
     assert not [path for path in left_out if path.startswith("Foundation") and "AccessLogs" not in path]
+    assert not [path for path in left_out if path.startswith("Analytics") and "LakeAnswers" not in path]
 
 
 def test_the_plan_copies_what_is_marked_daily_and_monthly_into_the_air_gapped_vault_too(exchange: Any) -> None:
@@ -455,12 +457,45 @@ def test_the_plan_copies_what_is_marked_daily_and_monthly_into_the_air_gapped_va
     ]
 
 
-def test_the_vault_is_locked_and_in_prod_for_good(exchange: Any) -> None:
-    (vault,) = [v for path, v in exchange.of_type("AWS::Backup::BackupVault") if path.startswith("Backup/")]
-    lock = vault["LockConfiguration"]
-    assert lock["MinRetentionDays"] == exchange.config.backup.daily_kept_days
-    assert lock["MaxRetentionDays"] == exchange.config.backup.monthly_kept_days
-    assert ("ChangeableForDays" in lock) is (exchange.config.name == "prod")
+def test_every_vault_is_locked_and_in_prod_for_good(exchange: Any) -> None:
+    """At home, abroad, and in the nodes' account."""
+    times, snapshots = exchange.config.backup, exchange.config.nodes.snapshots_kept_days
+    locks = {
+        path.split("/")[0]: vault["LockConfiguration"] for path, vault in exchange.of_type("AWS::Backup::BackupVault")
+    }
+    assert {stack: (lock["MinRetentionDays"], lock["MaxRetentionDays"]) for stack, lock in locks.items()} == {
+        "Backup": (times.daily_kept_days, times.monthly_kept_days),
+        "Nodes": (snapshots, snapshots),
+        "Web": (times.monthly_kept_days, times.monthly_kept_days),
+    }
+    final = [lock.get("ChangeableForDays") for lock in locks.values()]
+    assert final == [3 if exchange.config.name == "prod" else None] * 3
+
+
+@pytest.mark.parametrize("role", ["Backup/BackupsRole", "Nodes/SnapshotsRole"])
+def test_who_copies_deletes_only_what_it_made_and_uses_keys_only_for_stores(exchange: Any, role: str) -> None:
+    deletes, keys = set(), {}
+    account = exchange.config.accounts.nodes if role.startswith("Nodes/") else exchange.config.account
+    for path, policy in exchange.of_type("AWS::IAM::ManagedPolicy"):
+        if not path.startswith(role):
+            continue
+        for statement in policy["PolicyDocument"]["Statement"]:
+            actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+            (resource,) = [exchange.text(statement["Resource"])]
+            for action in actions:
+                if ":Delete" in action or action in {"events:PutTargets", "events:DisableRule"}:
+                    deletes.add(action)
+                    assert (
+                        any(own in resource for own in ("awsbackup", "AwsBackup")) or "Null" in statement["Condition"]
+                    )
+                if action.startswith("kms:"):
+                    assert resource == f"arn:aws:kms:*:{account}:key/*"
+                    keys[action] = statement.get("Condition", {})
+    assert {"ec2:DeleteSnapshot", "ec2:DeleteVolume"} <= deletes
+    assert keys["kms:CreateGrant"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+    assert keys["kms:Decrypt"] == keys["kms:GenerateDataKey"]
+    for service in keys["kms:Decrypt"]["StringLike"]["kms:ViaService"]:
+        assert re.fullmatch(r"(backup|dynamodb|ec2|rds|s3)\.\*\.amazonaws\.com", service)
 
 
 def test_nothing_is_copied_abroad_unless_config_says_so(exchange: Any) -> None:

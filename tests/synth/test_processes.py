@@ -173,6 +173,9 @@ def test_a_failed_deployment_is_rolled_back_and_a_single_task_is_never_doubled(e
     for path, service in services:
         deployment = service["DeploymentConfiguration"]
         assert deployment["DeploymentCircuitBreaker"] == {"Enable": True, "Rollback": True}, path
+        spread = service.get("AvailabilityZoneRebalancing")
+        if not path.startswith("Telemetry/"):  # a stack that most leave off
+            assert (spread == "ENABLED") is (deployment["MaximumPercent"] == 200), f"{path}: a zone may hold all tasks"
         if path.startswith(("Engine/", "Gateway/Fix", "Telemetry/")):  # they hand over, or hold nothing
             assert (deployment["MinimumHealthyPercent"], deployment["MaximumPercent"]) == (100, 200), path
         elif service["DesiredCount"] == 1:

@@ -8,6 +8,7 @@ from runtime.shared.trade_records import TradeBatch, TradeRecord
 
 LOCKED = {
     "Analytics/CuratedDays": "trades_years",
+    "Analytics/LakeRaw": "trades_years",
     "Engine/Archive": "trades_years",
     "Reporting/Ledger": "ledger_years",
     "Reporting/Reports": "reports_years",
@@ -30,6 +31,29 @@ def test_records_are_locked_for_their_years(exchange: Any) -> None:
             assert retention == {"Days": getattr(records, LOCKED[name]) * 366, "Mode": records.lock_mode}
             assert bucket["ObjectLockEnabled"] is True
     assert seen == LOCKED.keys()
+
+
+def test_files_of_customers_are_locked_from_their_upload_and_go_once_they_are_marked(exchange: Any) -> None:
+    """A copy too: its own lock, the shortest of all, is for what comes without one."""
+    records, years = exchange.config.records, exchange.config.offboarding.files_years
+    buckets = dict(exchange.of_type("AWS::S3::Bucket"))
+    for name in ("Onboarding/Documents", "Foundation/CopiesBucket"):
+        (bucket,) = [given for path, given in buckets.items() if path.startswith(name)]
+        assert bucket["ObjectLockConfiguration"]["Rule"]["DefaultRetention"] == {
+            "Days": years * 366,
+            "Mode": records.lock_mode,
+        }
+        (erases,) = [rule for rule in bucket["LifecycleConfiguration"]["Rules"] if "TagFilters" in rule]
+        assert erases["TagFilters"] == [{"Key": "bursa:retention", "Value": "over"}]
+        assert erases["ExpirationInDays"] == 1
+
+
+def test_answers_lie_apart_from_what_is_locked(exchange: Any) -> None:
+    ((_, bucket),) = [item for item in exchange.of_type("AWS::S3::Bucket") if item[0].startswith("Analytics/LakeAns")]
+    assert "ObjectLockConfiguration" not in bucket
+    ((_, workgroup),) = lake(exchange, "AWS::Athena::WorkGroup")
+    where = workgroup["WorkGroupConfiguration"]["ResultConfiguration"]["OutputLocation"]
+    assert "LakeAnswers" in exchange.text(where)
 
 
 def test_no_writer_of_records_can_take_one_back(exchange: Any) -> None:

@@ -15,7 +15,7 @@ from moto import mock_aws
 from config.environments import DEV
 from config.markets import CATALOGUE
 from runtime.business_metrics.handler import tell_of_markets, tell_of_money
-from runtime.business_metrics.measures import CLOSED, SHARE, UNBALANCED, WIDE, LedgerSum, Outflow, Traded
+from runtime.business_metrics.measures import CLOSED, FEW, SHARE, TRADES, UNBALANCED, WIDE, LedgerSum, Outflow, Traded
 from runtime.business_metrics.sources import MINUTE_S, Books, read_books, read_markets, read_outflows
 from runtime.engine.questions import answer
 from runtime.shared import messages as m
@@ -134,7 +134,7 @@ def test_markets_are_told_one_by_one_and_together(
     assert states.keys() == {1, 2, 3, 4}
     del states[4]  # as one that the engine does not know yet
     traded = {market.id: Traded() for market in CATALOGUE.markets} | {1: Traded(trades=2, turnover=7)}
-    tell_of_markets(CATALOGUE, states, traded, bips_max=10)
+    tell_of_markets(CATALOGUE, states, traded, bips_max=10, trades_min=2)
     metrics = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     (btc,) = (line for line in metrics if line["Symbol"] == "BTCUSDT")
     summary = last_line(caplog)
@@ -144,8 +144,10 @@ def test_markets_are_told_one_by_one_and_together(
     assert (btc["SpreadPpm"], btc["Wide"], btc["Trading"]) == ([1000.0], [0.0], [1.0])
     assert (summary[CLOSED], summary["closed"]) == (2, ["ETHUSDT", "ETHIDR"])
     assert (summary[WIDE], summary["wide"]) == (1, ["BTCIDR"]), "nobody quotes there"
-    tell_of_markets(CATALOGUE, states, traded, bips_max=9)
+    assert (summary[TRADES], summary[FEW]) == (2, 0)
+    tell_of_markets(CATALOGUE, states, traded, bips_max=9, trades_min=3)
     assert last_line(caplog)["wide"] == ["BTCUSDT", "BTCIDR"]
+    assert last_line(caplog)[FEW] == 1
 
 
 def test_a_sum_that_is_not_zero_is_a_number_for_the_alarm_and_a_case(caplog: pytest.LogCaptureFixture) -> None:

@@ -11,8 +11,8 @@ from runtime.ledger.migrate import migrate, read_migrations
 from runtime.ledger.store import read_standing
 from tests.runtime.ledger.feeds import ANA, BUDI, Database, funded_feed, order
 
-TABLES = ("accounts", "balances", "markets", "orders", "positions", "postings", "trades", "transfers")
-PROJECTIONS = {"accounts", "balances", "markets", "orders", "positions"}
+TABLES = ("accounts", "balances", "candles", "markets", "orders", "positions", "postings", "trades", "transfers")
+PROJECTIONS = {"accounts", "balances", "candles", "markets", "orders", "positions"}
 
 
 @pytest.fixture
@@ -50,7 +50,13 @@ def allowed(conninfo: str, user: str, statement: str) -> bool:
 
 @pytest.mark.parametrize("user", ["ledger_writer", "ledger_reader", "regulator"])
 def test_nobody_deletes_and_only_the_writer_writes(ledger: str, user: str) -> None:
-    columns = {"markets": "market", "positions": "sequence", "postings": "sequence", "trades": "sequence"}
+    columns = {
+        "candles": "trades",
+        "markets": "market",
+        "positions": "sequence",
+        "postings": "sequence",
+        "trades": "sequence",
+    }
     for name in TABLES:
         table, column = f"public.{name}", columns.get(name, "account")
         for verb in ("DELETE FROM {}", "TRUNCATE {}", "DROP TABLE {}", "ALTER TABLE {} DISABLE TRIGGER USER"):

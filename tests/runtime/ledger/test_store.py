@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg import AsyncConnection
 
-from runtime.ledger.projection import DisagreementError, project
-from runtime.ledger.store import PositionMovedError, write
+from runtime.ledger.migrate import migrate, read_migrations
+from runtime.ledger.projection import DisagreementError, Rows, TradeRow, candles, project
+from runtime.ledger.store import CANDLE_MONTHS, PositionMovedError, write
 from runtime.shared.messages import BUY, SELL, AmendOrder, BalanceChanged, Happened, OrderPlaced
 from tests.runtime.ledger.feeds import ANA, BUDI, Database, Feed, batches, funded_feed, order
 
@@ -31,7 +34,7 @@ def _run(conninfo: str, scenario: Callable[[Database], Awaitable[None]]) -> None
 
 
 async def _contents(database: Database) -> dict[str, list[tuple[Any, ...]]]:
-    tables = ("markets", "accounts", "orders", "trades", "postings", "transfers", "balances", "positions")
+    tables = ("markets", "accounts", "orders", "trades", "candles", "postings", "transfers", "balances", "positions")
     return {table: await database.all(f"SELECT * FROM {table} ORDER BY 1, 2, 3") for table in tables}
 
 
@@ -44,7 +47,7 @@ def test_any_cut_into_batches_leaves_the_same_rows_as_the_engine(conninfo: str) 
             await database.connection.execute(
                 "ALTER TABLE postings DISABLE TRIGGER USER; ALTER TABLE trades DISABLE TRIGGER USER;"
                 "ALTER TABLE transfers DISABLE TRIGGER USER;"
-                "TRUNCATE markets, accounts, orders, trades, postings, transfers, balances;"
+                "TRUNCATE markets, accounts, orders, trades, candles, postings, transfers, balances;"
                 "UPDATE positions SET sequence = 0"
             )
             database.position, database.markets = 0, {}
@@ -189,3 +192,67 @@ def test_a_refused_command_moves_the_position_only(conninfo: str) -> None:
         assert await database.all("SELECT account, asset, free, held FROM balances") == [(ANA, 1, 0, 0)]
 
     _run(conninfo, scenario)
+
+
+def _traded_at(*times_us: int) -> list[TradeRow]:
+    return [
+        TradeRow(1, number, 100 + number % 7, number, number % 3 == 0, 1, 2, ANA, BUDI, 0, 0, time_us, number, 1, 2)
+        for number, time_us in enumerate(times_us, 1)
+    ]
+
+
+async def _partitions(database: Database) -> list[str]:
+    found = await database.all("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'candles'::regclass")
+    return sorted(name for (name,) in found)
+
+
+def test_candles_come_and_go_by_the_month(conninfo: str) -> None:
+    """The writer, who owns nothing, gets the month it writes and the next; a month past its time goes whole."""
+    may = int(datetime(2026, 5, 31, 23, 59, 59, tzinfo=UTC).timestamp()) * 1_000_000
+    rows = _traded_at(may, may + 500_000, may + 1_000_000, may + 2_000_000)
+
+    async def scenario(database: Database) -> None:
+        await database.connection.execute("SET ROLE ledger_writer")
+        for batch in (rows[:1], rows[1:]):
+            await write(database.connection, "main", database.position, Rows(0, may, trades=batch))
+        assert await _partitions(database) == ["candles_2026_05", "candles_2026_06", "candles_2026_07"]
+        stored = await database.all("SELECT * FROM candles ORDER BY minute_us")
+        assert stored == candles(rows)
+        assert [row[1] for row in stored] == [may - 59_000_000, may + 1_000_000]
+        assert await database.all("SELECT count(*) FROM candles_2026_05") == [(1,)]
+        later = int(datetime(2028, 6, 2, tzinfo=UTC).timestamp()) * 1_000_000
+        await database.connection.execute("SELECT keep_candle_months(%s, %s)", (later, CANDLE_MONTHS))
+        assert await _partitions(database) == [
+            "candles_2026_06",
+            "candles_2026_07",
+            "candles_2028_06",
+            "candles_2028_07",
+        ]
+        with pytest.raises(psycopg.errors.RaiseException, match="kept for 6 to 120 months, not for 5"):
+            await database.connection.execute("SELECT keep_candle_months(%s, 5)", (later,))
+
+    _run(conninfo, scenario)
+
+
+def test_candles_of_trades_from_before_are_made_of_them(conninfo: str) -> None:
+    newest = int(datetime(2028, 6, 2, tzinfo=UTC).timestamp()) * 1_000_000
+    day = 86_400_000_000
+    rows = _traded_at(*sorted(newest - day * back + second for back in range(0, 900, 9) for second in (0, 7_000_000)))
+
+    async def scenario() -> None:
+        async with await AsyncConnection.connect(conninfo, autocommit=True) as connection:
+            await migrate(connection, read_migrations()[:4])
+            async with connection.cursor() as cursor:
+                places = ", ".join(["%s"] * len(TradeRow._fields))
+                names = ", ".join(TradeRow._fields)
+                await cursor.executemany(f"INSERT INTO trades ({names}) VALUES ({places})".encode(), rows)
+            await migrate(connection, read_migrations())
+            cursor = await connection.execute("SELECT * FROM candles ORDER BY minute_us")
+            kept = [row for row in candles(rows) if row.minute_us >= newest - 732 * day]
+            stored = await cursor.fetchall()
+            assert 0 < len(stored) < len(candles(rows))
+            assert stored == [row for row in kept if row.minute_us >= stored[0][1]]
+            first = datetime.fromtimestamp(stored[0][1] / 1e6, UTC)
+            assert (first.year, first.month) == (2026, 7)
+
+    asyncio.run(scenario())

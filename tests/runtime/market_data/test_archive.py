@@ -181,6 +181,29 @@ def test_answers_do_not_show_where_memory_ends(conninfo: str) -> None:
     with_ledger(conninfo, scenario)
 
 
+def test_candles_are_read_by_the_minute_and_from_trades_where_those_are_gone(conninfo: str) -> None:
+    run = EngineRun(5, 1_200, pause_ms_max=60_000)
+    first_ms, last_ms = (run.trades(1)[at].time_ms for at in (0, -1))
+
+    async def scenario(archive: Archive, database: Database) -> None:
+        await database.take(run.happened)
+
+        async def asked(interval: str) -> list[tuple[int, ...]]:
+            found = await archive.candles(1, interval, first_ms + 3_600_000, last_ms, 1_000)
+            return [(each.open_ms, each.high, each.close, each.trades) for each in found]
+
+        intervals = ("1m", "15m", "1h")
+        by_minute = {interval: await asked(interval) for interval in intervals}
+        assert all(len(found) > 3 for found in by_minute.values())
+        await database.connection.execute("UPDATE candles SET high = high + 1000000000")
+        for interval, told in by_minute.items():
+            assert max(high for _, high, *_ in await asked(interval)) > max(high for _, high, *_ in told), interval
+        await database.connection.execute("TRUNCATE candles")
+        assert {interval: await asked(interval) for interval in intervals} == by_minute
+
+    with_ledger(conninfo, scenario)
+
+
 def test_an_empty_ledger_is_position_zero(conninfo: str) -> None:
     async def scenario(archive: Archive, _database: Database) -> None:
         position, past = await archive.restore([1], 10**12)
@@ -200,7 +223,7 @@ def test_it_waits_for_the_schema(conninfo: str, caplog: pytest.LogCaptureFixture
         opening = asyncio.create_task(open_archive(conninfo))
         await asyncio.sleep(0.2)
         assert not opening.done()
-        assert "waiting for version 3 of the ledger's schema, is 0" in caplog.text
+        assert "waiting for version 5 of the ledger's schema, is 0" in caplog.text
         database = await Database.open(conninfo)
         archive = await asyncio.wait_for(opening, 5)
         await archive.close()
