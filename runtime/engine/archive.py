@@ -62,14 +62,15 @@ class Archive:
         names = self._names()
         return self._read(names[-1])[0].end if names else BEGINNING
 
-    def add(self, segment: Segment, batches: list[Batch]) -> bool:
-        """Store a segment, unless there is one that begins there; tell whether it was stored."""
+    def add(self, segment: Segment, batches: list[Batch]) -> Mark:
+        """Store a segment unless there is one that begins there; return where the one that is there now ends."""
         start = segment.start
         name = f"{PREFIX}{segment.group}/{start.next_sequence:020d}-{start.epoch:010d}.segment"
         header = msgspec.msgpack.encode(segment)
         body = zlib.compress(b"".join(map(pack_batch, batches)), _FASTEST)
         content = b"".join((_MAGIC, len(header).to_bytes(_LENGTH_BYTES, "big"), header, body))
-        return self._store.add(name, content + sha256(content).digest())
+        stored = self._store.add(name, content + sha256(content).digest())
+        return segment.end if stored else self._read(name)[0].end
 
     def read(self) -> Iterator[Batch]:
         """Yield every batch from the first on, verified. Raises LogError, the store's errors."""
@@ -156,7 +157,7 @@ class Archiver:
             raise
         return False
 
-    def _go_on(self, start: Mark | None) -> None:
+    def _go_on(self, start: Mark) -> None:
         self._start = start
         self._batches = []
         self._bytes = 0
@@ -164,9 +165,11 @@ class Archiver:
     def _store(self) -> None:
         assert self._start is not None
         self._journal.sync()  # what a power cut could take back must not stand in the copy
-        end = self._journal.mark()
-        stored = self._archive.add(Segment(self._archive.chain.group, self._start, end), self._batches)
-        self._go_on(end if stored else None)
+        read = self._journal.mark()
+        end = self._archive.add(Segment(self._archive.chain.group, self._start, read), self._batches)
+        if end != read:  # somebody else was first, and had read more or less
+            self._journal.seek(end)
+        self._go_on(end)
 
     def close(self) -> None:
         """Give the reader up."""

@@ -249,7 +249,7 @@ def test_copying_goes_on_after_a_failure_and_ends_when_told(
     failures = [OSError("no store"), LogError("no journal")]
 
     class Failing(Archive):
-        def add(self, segment: Segment, batches: list[object]) -> bool:  # type: ignore[override]
+        def add(self, segment: Segment, batches: list[object]) -> Mark:  # type: ignore[override]
             if failures:
                 raise failures.pop()
             return super().add(segment, batches)  # type: ignore[arg-type]
