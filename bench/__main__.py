@@ -21,6 +21,7 @@ BENCHES: Final[dict[str, Callable[[], Result]]] = {
         engine.book_w2,
         engine.core,
         engine.durable,
+        engine.leader,
         engine.recovery,
         engine.memory,
         exchange.e2e,

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -182,13 +182,36 @@ def core() -> Result:
     )
 
 
-def _journaled(work: list[m.Command], folder: Path) -> tuple[float, list[bytes]]:
+Apply = Callable[[Sealed], object]
+"""Applies a batch that is durable."""
+
+
+def _whole(leader: Leader) -> Apply:
+    """Return what a leader does: it remembers replies, and logs and publishes events."""
+    return leader.apply
+
+
+def _core_alone(_leader: Leader) -> Apply:
+    """Return what the core does, whose replies and events nobody takes."""
+    engine = Engine()
+
+    def apply(sealed: Sealed) -> None:
+        for sequence, entry in enumerate(sealed.entries, sealed.first):
+            engine.apply(sequence, sequence, entry.command)
+
+    return apply
+
+
+def _journaled(
+    work: list[m.Command], folder: Path, applying: Callable[[Leader], Apply] = _whole
+) -> tuple[float, list[bytes]]:
     """Lead a group on a file journal through `work` in batches; return the seconds and the bytes of each batch.
 
     As the server does: while a batch is made durable, the one before it is applied.
     """
     leader = Leader(Follower.of_files(folder, "main"))
     leader.take_over()
+    apply = applying(leader)
     everything = [m.Entry("bench", n, max(0, n - BATCH), command) for n, command in enumerate([*opening(), *work], 1)]
     writer = JournalWriter()
     sealed: list[Sealed] = []
@@ -197,9 +220,9 @@ def _journaled(work: list[m.Command], folder: Path) -> tuple[float, list[bytes]]
         sealed.append(leader.seal(everything[at : at + BATCH]))
         written = writer.begin(leader.make_durable, sealed[-1])
         if at:
-            leader.apply(sealed[-2])
+            apply(sealed[-2])
         written.result()
-    leader.apply(sealed[-1])
+    apply(sealed[-1])
     seconds = time.perf_counter() - started
     writer.close()
     leader.close()
@@ -239,22 +262,31 @@ def append_cpu_s(batch: int) -> float:
 
 def durable() -> Result:
     """Compare the core with its journal to the slower of a bare append loop and the core alone."""
+    return _led("durable", "the core with its file journal", _core_alone)
+
+
+def leader() -> Result:
+    """Compare a whole leader to the same: besides core and journal it remembers replies, and logs events."""
+    return _led("leader", "file journal, memory of replies and event log", _whole)
+
+
+def _led(name: str, what: str, applying: Callable[[Leader], Apply]) -> Result:
     work = commands(_lines(W1))
     gc.disable()
     gc.freeze()
     scratch = _scratch()
     seconds, sealed = min(
-        (_journaled(work, scratch / f"journal{run}") for run in range(REPEATS)), key=lambda run: run[0]
+        (_journaled(work, scratch / f"journal{run}", applying) for run in range(REPEATS)), key=lambda run: run[0]
     )
     bare = min(_append_seconds(sealed, scratch) for _ in range(REPEATS))
     alone = min(core_run(work) for _ in range(REPEATS))
     shutil.rmtree(scratch)
     return compared(
-        "durable",
+        name,
         len(work) / seconds,
         len(work) / max(bare, alone),
         unit="commands per second",
-        what=f"W1 in batches of {BATCH}, file journal and event log; to the slower of bare appends with fdatasync "
+        what=f"W1 in batches of {BATCH}, {what}; to the slower of bare appends with fdatasync "
         f"({len(work) / bare:,.0f}/s) and the core alone ({len(work) / alone:,.0f}/s)",
     )
 

@@ -24,7 +24,7 @@ LOG_BYTES_MAX: Final = 32 * 2**20
 """A log file past this is set aside once, as `<name>.log.1`."""
 BACKOFF_FIRST_S: Final = 0.5
 BACKOFF_MAX_S: Final = 30.0
-STEADY_S: Final = 60.0
+STEADY_S: Final = 10.0
 """A process that ran this long starts again after the first backoff."""
 PROBE_EVERY_S: Final = 5.0
 PROBE_TIMEOUT_S: Final = 3.0

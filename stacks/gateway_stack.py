@@ -8,7 +8,7 @@ from constructs import Construct
 from config.model import Environment
 from exchange_constructs.fargate_service import FargateService
 from exchange_constructs.ledger_database import READER
-from exchange_constructs.log_metric import LIMITS_ALONE, LogMetrics
+from exchange_constructs.log_metric import CUT_OFF, LIMITS_ALONE, LogMetrics
 from exchange_constructs.partner_access import PartnerFront
 from exchange_constructs.private_network import PrivateNetwork
 from exchange_constructs.process import Process
@@ -97,7 +97,11 @@ class GatewayStack(ExchangeStack):
             gateway.connections.allow_to_default_port(data.cache.connections, "tickers, rate limits")
         for service, logged in (("rest", self.rest), ("ws", self.web_socket)):
             LogMetrics(
-                self, f"{service.title()}Metrics", log_group=logged.log_group, metrics=(LIMITS_ALONE,), of=service
+                self,
+                f"{service.title()}Metrics",
+                log_group=logged.log_group,
+                metrics=(CUT_OFF, LIMITS_ALONE),
+                of=service,
             )
         self.fix = FargateService(
             self,

@@ -49,6 +49,7 @@ from exchange_constructs.log_metric import (
     CONTROLS,
     CONTROLS_AMISS,
     CUSTODY,
+    CUT_OFF,
     DELIVERIES_LATE,
     DELIVERY,
     DISAGREED,
@@ -527,6 +528,8 @@ LOG_BOUNDS: Final = MappingProxyType(
         TRADED: Bound(name="unusual", metric="", statistic="Sum", deviations=4, minutes=15, periods=3),
         # The halt of all withdrawals comes by itself at 1,000,000.
         WITHDRAWN_SHARE: Bound(name="fast", metric="", above=800_000, periods=1, wakes=True),
+        # Longer than a standby needs to take over.
+        CUT_OFF: Bound(name="no-engine", metric="", statistic="Minimum", above=0, periods=3),
         LIMITS_ALONE: Bound(name="not-shared", metric="", above=0, periods=5),
         TRADES_STUCK: Bound(name="not-published", metric="", above=120),
         TRADES_GIVEN_UP: Bound(name="any", metric="", above=0, periods=1),

@@ -30,6 +30,7 @@ ASSETS_APART: Final = "AssetsApart"
 CANARY_FAILED: Final = "CanaryFailed"
 CANARY_SLOW: Final = "CanaryOrderMilliseconds"
 CONTROLS_AMISS: Final = "ControlsAmiss"
+CUT_OFF: Final = "CutOff"
 DELIVERIES_LATE: Final = "DeliveriesLate"
 DISAGREED: Final = "NodesDisagree"
 DRIFT: Final = "ModelDriftPpm"
@@ -58,6 +59,7 @@ NUMBERS: Final = MappingProxyType(
         CANARY_FAILED: (CANARY, f"$.{FAILED}"),
         CANARY_SLOW: (CANARY, f"$.{ORDER_MS}"),
         CONTROLS_AMISS: (CONTROLS, f"$.{AMISS}"),
+        CUT_OFF: (SERVICES, "$.cut_off"),
         DELIVERIES_LATE: (DELIVERY, f"$.{LATE}"),
         DRIFT: (ANOMALIES, "$.anomaly_drift_ppm"),
         LAKE_SET_ASIDE: (LAKE, f"$.{SET_ASIDE}"),

@@ -179,10 +179,6 @@ class Limiter:
         """Whether other gateways' counts are out of reach, so that the limits hold here and not across them."""
         self._offenders: OrderedDict[str, Offender] = OrderedDict()
 
-    def pulse(self) -> dict[str, int]:
-        """Return 1 while the limits are not shared, else 0."""
-        return {"limits_alone": int(self.is_alone)}
-
     # ---- addresses -----------------------------------------------------------------------------------------------
 
     def charge(self, address: str, weight: int) -> int:

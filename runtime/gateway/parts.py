@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 from collections.abc import AsyncIterator, Coroutine
@@ -91,7 +92,9 @@ async def open_exchange(settings: GatewaySettings, stopping: asyncio.Event) -> A
         stack.push_async_callback(engine.stop)
         await market.start()
         stack.push_async_callback(market.stop)
-        await stack.enter_async_context(running(share_counts(limiter, counts), beat(limiter.pulse, telemetry)))
+        await stack.enter_async_context(
+            running(share_counts(limiter, counts), beat(functools.partial(pulse, limiter, engine, market), telemetry))
+        )
         history = await _history(database_login(settings.database_url), stopping)
         if history is None:
             yield None
@@ -110,6 +113,11 @@ async def open_exchange(settings: GatewaySettings, stopping: asyncio.Event) -> A
         gc.freeze()  # what exists by now stays for good: the collector need not look at it again
         gc.set_threshold(GARBAGE_MIN)
         yield exchange
+
+
+def pulse(limiter: Limiter, engine: EngineLink, market: MarketLink) -> dict[str, int]:
+    """Return 1 while limits are not shared with the other gateways, and while engine or market data is out of reach."""
+    return {"limits_alone": int(limiter.is_alone), "cut_off": int(not (engine.connected and market.connected))}
 
 
 async def _history(login: Login, stopping: asyncio.Event) -> History | None:

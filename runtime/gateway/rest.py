@@ -28,6 +28,7 @@ from runtime.gateway.errors import (
     UNKNOWN,
     ApiError,
 )
+from runtime.gateway.health import Health
 from runtime.gateway.params import parse_form
 from runtime.gateway.parts import DRAIN_TIMEOUT_S, GatewaySettings, open_exchange
 from runtime.gateway.views import MS
@@ -93,12 +94,12 @@ class RestApi:
         """Serve `exchange`. With a `trusted_proxy`, only it may say whom it speaks for."""
         self._exchange = exchange
         self._trusted_proxy = trusted_proxy
+        self._health = Health(lambda: exchange.is_ready)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["path"] == HEALTH_PATH:
-            status, text = (200, b"ok") if self._exchange.is_ready else (503, b"unavailable")
-            await _send(send, status, b'{"status":"%b"}' % text, [])
+            await _send(send, *self._health.answer(), [])
             return
         head = _read_head(scope["headers"])
         address = self._address(scope, head)

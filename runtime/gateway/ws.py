@@ -22,6 +22,7 @@ from picows import (
 
 from runtime.gateway.dispatch import Exchange
 from runtime.gateway.errors import ApiError
+from runtime.gateway.health import Health
 from runtime.gateway.parts import DRAIN_TIMEOUT_S, GatewaySettings, open_exchange, running
 from runtime.gateway.streams import StreamConnection, StreamHub
 from runtime.gateway.user_data import UserStreams
@@ -48,7 +49,6 @@ LINGER_S: Final = 1.0
 """How long a client that was told to go has for its own goodbye."""
 SOCKET_BUFFER_BYTES: Final = 256 * 1024
 """What the system keeps for a client that does not read, before this process does; left alone it grows to megabytes."""
-_OK: Final = b'{"status":"ok"}'
 _UNAVAILABLE: Final = b'{"status":"unavailable"}'
 
 
@@ -73,18 +73,16 @@ class Gateway:
         self.settings = settings
         self.connections: set[Connection] = set()
         self.is_stopping = False
-
-    @property
-    def is_ready(self) -> bool:
-        """Tell whether clients should be sent here."""
-        return self.exchange.is_ready and self.hub.connected and self.users.is_following and not self.is_stopping
+        self._health = Health(lambda: exchange.is_ready and hub.connected and users.is_following)
 
     def accept(self, request: WSUpgradeRequest) -> "Connection | WSUpgradeResponseWithListener | None":
         """Route an upgrade request; picows answers 404 for None."""
         path, _, query = request.path.decode("latin-1").partition("?")
+        if self.is_stopping:
+            return _plain(503, _UNAVAILABLE)
         if path == HEALTH_PATH:
-            return _plain(200, _OK) if self.is_ready else _plain(503, _UNAVAILABLE)
-        if self.is_stopping or len(self.connections) >= self.settings.connections_max:
+            return _plain(*self._health.answer())
+        if len(self.connections) >= self.settings.connections_max:
             return _plain(503, _UNAVAILABLE)
         path = unquote(path)
         viewer = request.headers.get(VIEWER_HEADER, "")

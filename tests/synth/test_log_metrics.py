@@ -3,6 +3,7 @@
 from typing import Any
 
 from exchange_constructs.log_metric import (
+    CUT_OFF,
     LEDGER_STOPPED,
     LIMITS_ALONE,
     NUMBERS,
@@ -11,10 +12,15 @@ from exchange_constructs.log_metric import (
     TRADES_STUCK,
 )
 from runtime.gateway.limits import Limiter, LimitSettings
+from runtime.gateway.market_link import MarketLink
+from runtime.gateway.parts import pulse
 from runtime.ledger.main import Ledger
 from runtime.market_data.trade_stream import TradePublisher
+from runtime.shared.engine_link import EngineLink
 
 WHERE = {
+    f"{CUT_OFF}-rest": "Gateway/Rest",
+    f"{CUT_OFF}-ws": "Gateway/WebSocket",
     f"{LIMITS_ALONE}-rest": "Gateway/Rest",
     f"{LIMITS_ALONE}-ws": "Gateway/WebSocket",
     f"{LEDGER_STOPPED}-ledger": "Ledger/Ledger",
@@ -25,7 +31,9 @@ WHERE = {
 
 def test_every_field_is_one_that_a_service_tells(exchange: Any) -> None:
     told = {
-        *Limiter(LimitSettings(), exchange.config.catalogue).pulse(),
+        *pulse(
+            Limiter(LimitSettings(), exchange.config.catalogue), EngineLink("engine:7000"), MarketLink("market:7100")
+        ),
         *Ledger("engine:7000", "url", "arn").pulse(),
         *TradePublisher(lambda _data, _after: "", "main").pulse(),
     }

@@ -5,7 +5,11 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 
-from runtime.gateway.parts import GatewaySettings, running
+from config.markets import CATALOGUE
+from runtime.gateway.limits import Limiter, LimitSettings
+from runtime.gateway.market_link import MarketLink
+from runtime.gateway.parts import GatewaySettings, pulse, running
+from runtime.shared.engine_link import EngineLink
 from runtime.shared.settings import EXIT_BAD_SETTINGS, read_settings
 
 GOOD = {
@@ -87,3 +91,12 @@ def test_background_tasks_end_with_the_service() -> None:
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(service())
+
+
+@pytest.mark.parametrize(("engine", "market", "cut_off"), [(True, True, 0), (False, True, 1), (True, False, 1)])
+def test_the_pulse_tells_whether_engine_and_market_data_can_be_reached(
+    *, engine: bool, market: bool, cut_off: int
+) -> None:
+    links = EngineLink("engine:7001"), MarketLink("market-data:7002")
+    links[0].connected, links[1].connected = engine, market
+    assert pulse(Limiter(LimitSettings(), CATALOGUE), *links) == {"limits_alone": 0, "cut_off": cut_off}

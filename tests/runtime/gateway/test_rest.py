@@ -215,13 +215,16 @@ def test_raw_bytes_beyond_ascii_in_a_query() -> None:
     run(scenario)
 
 
-def test_health_follows_the_links() -> None:
+def test_a_gateway_is_in_service_once_it_has_had_its_links_and_stays_in_it_without() -> None:
     async def scenario(api: Server) -> None:
-        assert (await api.ask("GET", "/healthz"))[::2] == (200, {"status": "ok"})
         api.world.market.connected = False
         assert (await api.ask("GET", "/healthz"))[::2] == (503, {"status": "unavailable"})
         api.world.market.connected, api.world.engine.connected = True, False
         assert (await api.ask("GET", "/healthz")).status == 503
+        api.world.engine.connected = True
+        assert (await api.ask("GET", "/healthz"))[::2] == (200, {"status": "ok"})
+        api.world.market.connected = api.world.engine.connected = False
+        assert (await api.ask("GET", "/healthz"))[::2] == (200, {"status": "ok"})
 
     run(scenario)
 
