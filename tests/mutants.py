@@ -582,6 +582,13 @@ MUTANTS: Final = (
         "tests/runtime/surveillance/test_rings.py",
     ),
     Mutant(
+        "a gateway leaves service while the engine is away",
+        "runtime/gateway/health.py",
+        "return _OK if self._has_begun else",
+        "return _OK if self._is_linked() else",
+        "tests/runtime/gateway/test_rest.py::test_a_gateway_is_in_service_once_it_has_had_its_links_and_stays_in_it_without",
+    ),
+    Mutant(
         "a key withdraws from anywhere",
         "runtime/gateway/auth.py",
         "return permission != WITHDRAW",
