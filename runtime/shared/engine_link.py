@@ -391,6 +391,17 @@ async def linked(address: str, timeout_s: float = 5.0) -> AsyncIterator[EngineLi
         await link.stop()
 
 
+def _happened(payload: bytes) -> list[Happened]:
+    """Read a frame of a feed. Raises ConnectionAbortedError with the reason of an engine that refuses to go on."""
+    try:
+        return decode_feed(payload)
+    except MsgspecError:
+        for message in decode_from_engine(payload):
+            if isinstance(message, Refused):
+                raise ConnectionAbortedError(message.reason) from None
+        raise
+
+
 async def follow_feed(address: str, sequence: int) -> AsyncIterator[list[Happened]]:
     """Yield what happened from `sequence` on (0: everything, -1: from the next command), for ever.
 
@@ -413,7 +424,7 @@ async def follow_feed(address: str, sequence: int) -> AsyncIterator[list[Happene
             while True:
                 async with _while_heard() as heard:
                     while not (
-                        batch := [each for each in decode_feed(await read_frame(reader)) if each.sequence >= following]
+                        batch := [each for each in _happened(await read_frame(reader)) if each.sequence >= following]
                     ):
                         heard()
                 if batch[0].sequence > max(following, 1):

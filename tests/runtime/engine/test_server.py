@@ -329,6 +329,36 @@ def test_a_silent_engine_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize(
+    ("ending", "told"), [([m.Refused("no events are kept")], "no events are kept"), ("what", "Expected `array`")]
+)
+def test_a_feed_tells_why_it_ended_and_is_followed_again(
+    ending: object, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        greeted = 0
+
+        async def feed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal greeted
+            await read_frame(reader)
+            greeted += 1
+            writer.write(frame(m.encode([m.Welcome("main", 1, 0)])))
+            writer.write(frame(m.encode(ending if greeted == 1 else [m.Happened(1, 1, [])])))
+            await reader.read()
+            writer.close()
+
+        engine = await asyncio.start_server(feed, "127.0.0.1", 0)
+        port = engine.sockets[0].getsockname()[1]
+        async with contextlib.aclosing(follow_feed(f"127.0.0.1:{port}", 1)) as following:
+            async with asyncio.timeout(60):
+                assert [each.sequence for each in await anext(following)] == [1]
+        assert greeted == 2
+        engine.close()
+
+    asyncio.run(scenario())
+    assert told in caplog.text
+
+
 def test_no_engine_is_an_error_in_time_and_too_many_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runtime.shared.engine_link.IN_FLIGHT_MAX", 3)
 
