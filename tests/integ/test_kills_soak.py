@@ -17,7 +17,7 @@ from tests.soak import seeds
 
 pytestmark = pytest.mark.soak
 VICTIMS = ("ws", "engine")
-"""How the names of those begin that an order passes through."""
+"""How the names of those begin that an order passes through. Only an environment beyond dev has a standby."""
 
 
 def victims(exchange: Exchange) -> list[str]:
@@ -33,7 +33,7 @@ def test_many_kills_of_gateway_leader_and_standby_lose_and_double_nothing(tmp_pa
     drawn = random.Random(int(os.environ.get("BURSA_SEED", "1")))
     many = (drawn.randrange(2**32) for _ in range(int(asked))) if asked else seeds(0.04)
     killed: Counter[str] = Counter()
-    with own_exchange(tmp_path / "exchange") as exchange:
+    with own_exchange(tmp_path / "exchange", "staging") as exchange:
         for seed in many:
             victim = random.Random(seed).choice(victims(exchange))
             asyncio.run(trade_through(exchange, victim, seed))
