@@ -14,6 +14,8 @@ IMAGES_MAX: Final = 4
 PCR_DIGITS: Final = 96
 ZERO_PCR: Final = "0" * PCR_DIGITS
 """What an enclave in debug mode shows: its memory can be read from outside."""
+BREAK_GLASS: Final = "bursa-break-glass"
+"""Name of the role for bad days, in every account that has one: the organization's policies know it by this."""
 X86: Final = "x86_64"
 ARM: Final = "arm64"
 Architecture = Literal["x86_64", "arm64"]
@@ -91,6 +93,9 @@ class CustodyConfig(Checked):
         if self.instance_count_min > self.instance_count_max:
             allowed = f"must be at most instance_count_max {self.instance_count_max}"
             yield "custody.instance_count_min", allowed, self.instance_count_min
+        if not self.break_glass_role.endswith(f":role/{BREAK_GLASS}"):
+            allowed = f"must be called {BREAK_GLASS}: policies of the organization and the watch know it by this name"
+            yield "custody.break_glass_role", allowed, self.break_glass_role
         if self.administrator_role == self.break_glass_role:
             allowed = "must be another role than administrator_role"
             yield "custody.break_glass_role", allowed, self.break_glass_role

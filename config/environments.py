@@ -210,7 +210,7 @@ DEV: Final = Environment(
             "888888888888888888888888888888888888888888888888888888888888888888888888888888888888888888888888"
         ),
         administrator_role=Sample("arn:aws:iam::123456789012:role/WalletAdministrator"),
-        break_glass_role=Sample("arn:aws:iam::123456789012:role/WalletBreakGlass"),
+        break_glass_role=Sample("arn:aws:iam::123456789012:role/bursa-break-glass"),
     ),
     nodes=NodesConfig(
         cidr="10.13.0.0/24",
@@ -405,7 +405,7 @@ STAGING: Final = Environment(
             "888888888888888888888888888888888888888888888888888888888888888888888888888888888888888888888888"
         ),
         administrator_role=Sample("arn:aws:iam::222222222221:role/WalletAdministrator"),
-        break_glass_role=Sample("arn:aws:iam::222222222221:role/WalletBreakGlass"),
+        break_glass_role=Sample("arn:aws:iam::222222222221:role/bursa-break-glass"),
     ),
     nodes=NodesConfig(
         cidr="10.23.0.0/24",
@@ -624,7 +624,7 @@ PROD: Final = Environment(
             "888888888888888888888888888888888888888888888888888888888888888888888888888888888888888888888888"
         ),
         administrator_role=Sample("arn:aws:iam::333333333331:role/WalletAdministrator"),
-        break_glass_role=Sample("arn:aws:iam::333333333331:role/WalletBreakGlass"),
+        break_glass_role=Sample("arn:aws:iam::333333333331:role/bursa-break-glass"),
     ),
     nodes=NodesConfig(
         cidr="10.33.0.0/24",

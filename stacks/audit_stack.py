@@ -5,6 +5,7 @@ from constructs import Construct
 
 from config.model import Environment
 from exchange_constructs.audit_archive import AuditArchive
+from exchange_constructs.configuration_history import ConfigurationHistory
 from exchange_constructs.encryption_keys import AuditKeys
 from exchange_constructs.operator_topics import OperatorTopics
 from stacks.base_stack import ExchangeStack
@@ -26,3 +27,4 @@ class AuditStack(ExchangeStack):
         self.topics = OperatorTopics(self, "Operators", config=config)
         keys = AuditKeys(self, "Keys", config=config)
         self.archive = AuditArchive(self, "Archive", config=config, key=keys.audit)
+        ConfigurationHistory(self, "Configuration", config=config, key=keys.audit, archive=self.archive)

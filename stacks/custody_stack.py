@@ -81,7 +81,6 @@ class CustodyStack(ExchangeStack):
             "KeyWatch",
             keys=self.wallet_keys,
             signer_name=signer_name,
-            break_glass_role=str(config.custody.break_glass_role),
             operators=self.topics.pager,
             undelivered=self.undelivered,
         )

@@ -25,6 +25,7 @@ from stacks.foundation_stack import FoundationStack
 from stacks.functions_stack import FunctionsStack
 from stacks.gateway_stack import GatewayStack
 from stacks.ledger_stack import LedgerStack
+from stacks.linked_region_stack import LinkedRegionStack
 from stacks.liquidity_stack import LiquidityStack
 from stacks.market_data_stack import MarketDataStack
 from stacks.migration_stack import MigrationStack
@@ -51,11 +52,20 @@ class ExchangeStage(Stage):
     def __init__(self, scope: Construct, construct_id: str, *, config: Environment) -> None:
         """Create the stacks and hand each what it needs of the ones before."""
         super().__init__(scope, construct_id, env=Target(account=config.account, region=config.region))
-        self.foundation = FoundationStack(self, "Foundation", config=config)
         self.audit = AuditStack(self, "Audit", config=config)
-        for part, account in config.accounts.distinct().items():
-            name = "Security" if part == "core" else f"Security{part.title()}"
-            SecurityStack(self, name, config=config, account=account, audit=self.audit)
+        self.foundation = FoundationStack(self, "Foundation", config=config)
+        operators = {config.accounts.audit: self.audit.topics, config.account: self.foundation.topics}
+        security = [
+            SecurityStack(
+                self,
+                "Security" if part == "core" else f"Security{part.title()}",
+                config=config,
+                account=account,
+                audit=self.audit,
+                operators=operators.get(account),
+            )
+            for part, account in config.accounts.distinct().items()
+        ]
         keys = self.foundation.keys
         self.network = NetworkStack(self, "Network", config=config, keys=keys)
         network = self.network.network
@@ -170,6 +180,8 @@ class ExchangeStage(Stage):
         self.partners = PartnerStack(self, "Partners", config=config, keys=keys, network=network, gateway=self.gateway)
         self.web = WebStack(self, "Web", config=config)
         self.edge = EdgeStack(self, "Edge", config=config, web=self.web, store=self.edge_store, gateway=self.gateway)
+        for linked in (self.web, self.edge):
+            LinkedRegionStack(self, f"Security{linked.node.id}", config=config, audit=self.audit, beside=linked)
         self.canary = CanaryStack(self, "Canary", config=config, platform=platform)
         self.custody = CustodyStack(self, "Custody", config=config)
         self.nodes = NodesStack(self, "Nodes", config=config)
@@ -215,6 +227,8 @@ class ExchangeStage(Stage):
         need_no_backup(self.audit, self.foundation.access_logs, answers, self.nodes, self.web, self.edge_store)
         bound_every_role(self, config=config)
         alarms = watch_every_stack(
-            self, config=config, topics=(self.audit.topics, self.foundation.topics, self.edge.topics)
+            self,
+            config=config,
+            topics=(self.audit.topics, *(each.topics for each in security), self.web.topics, self.edge.topics),
         )
         self.observability = ObservabilityStack(self, "Observability", config=config, alarms=alarms)

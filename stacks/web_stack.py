@@ -7,6 +7,7 @@ from constructs import Construct
 from config.model import Environment
 from exchange_constructs.backups import RecoveryCopies
 from exchange_constructs.encryption_keys import WebKeys
+from exchange_constructs.operator_topics import OperatorTopics
 from exchange_constructs.switch import Switch
 from exchange_constructs.trading_screen import TradingScreen
 from stacks.base_stack import ExchangeStack
@@ -26,6 +27,7 @@ class WebStack(ExchangeStack):
         )
         keys = WebKeys(self, "Keys", config=config)
         self.screen = TradingScreen(self, "Screen", config=config, key=keys.bundle)
+        self.topics = OperatorTopics(self, "Operators", config=config)
         copies = RecoveryCopies(self, "RecoveryCopies", config=config)
         Switch(self, "CopiesAbroad", on=config.backup.copy_abroad).governs(copies)
         # What `scripts.publish_site` asks for.

@@ -133,7 +133,7 @@ class AuditArchive(Construct):
     """A bucket whose objects are locked for `config.audit.retention_days`, and questions ready to be asked of it."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Environment, key: kms.IKey) -> None:
-        """Create the bucket, and let trails, recorders, networks and log copies of our accounts alone add to it."""
+        """Create the bucket, and let trails, networks and log copies of our accounts alone add to it."""
         super().__init__(scope, construct_id)
         period = Duration.days(config.audit.retention_days)
         self.bucket = PrivateBucket(
@@ -149,7 +149,7 @@ class AuditArchive(Construct):
             why_single="Locked, in an account where nobody acts; a copy elsewhere would be one more place to guard",
         )
         accounts = list(config.accounts.distinct().values())
-        for service in ("cloudtrail.amazonaws.com", "config.amazonaws.com", "delivery.logs.amazonaws.com"):
+        for service in ("cloudtrail.amazonaws.com", "delivery.logs.amazonaws.com"):
             writer = iam.ServicePrincipal(service)
             ours = {"aws:SourceAccount": accounts}
             self.bucket.add_to_resource_policy(

@@ -168,7 +168,12 @@ def log_copier_name(config: Environment, part: str) -> str:
 def log_copiers(config: Environment) -> dict[str, list[str]]:
     """Return the account → ARNs of the roles that copy logs into the archive: it is made before they are."""
     found: dict[str, list[str]] = {}
-    for part, account in (("core", config.account), ("edge", config.account), ("nodes", config.accounts.nodes)):
+    for part, account in (
+        ("core", config.account),
+        ("edge", config.account),
+        ("nodes", config.accounts.nodes),
+        ("configuration", config.accounts.audit),
+    ):
         found.setdefault(str(account), []).append(f"arn:aws:iam::{account}:role/{log_copier_name(config, part)}")
     return found
 
@@ -176,6 +181,11 @@ def log_copiers(config: Environment) -> dict[str, list[str]]:
 def audit_alias(config: Environment) -> str:
     """Return the name by which other accounts know the key of audit records."""
     return f"alias/bursa-{config.name}-audit"
+
+
+def audit_alias_arn(config: Environment) -> str:
+    """Return that name as services want it that write from another account or region."""
+    return f"arn:aws:kms:{config.region}:{config.accounts.audit}:{audit_alias(config)}"
 
 
 class BaselineKeys(Construct):
@@ -298,7 +308,12 @@ class EdgeKeys(Construct):
             enable_key_rotation=True,
             removal_policy=removal_policy,
         )
-        for service in ("budgets.amazonaws.com", "cloudwatch.amazonaws.com", "sns.amazonaws.com"):
+        for service in (
+            "budgets.amazonaws.com",
+            "cloudwatch.amazonaws.com",
+            "events.amazonaws.com",
+            "sns.amazonaws.com",
+        ):
             self.messages.add_to_resource_policy(
                 _use(iam.ServicePrincipal(service), {"StringEquals": {"aws:SourceAccount": stack.account}})
             )

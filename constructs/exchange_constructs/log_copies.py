@@ -1,8 +1,9 @@
 """Logs that a service writes only into a bucket of its own kind, copied into the locked archive as they are written.
 
 Flow and DNS records go there by themselves. Balancers and S3 write only under an S3-managed key, CloudFront and the web
-firewall only where they were told by name: so S3 carries those over. A deletion is not carried over, the lock of the
-archive begins with the copy, and the names of objects stay: in single-account dev several buckets share the archive.
+firewall only where they were told by name, AWS Config only where nothing is locked: so S3 carries those over. A
+deletion is not carried over, the lock of the archive begins with the copy, and the names of objects stay: in
+single-account dev several buckets share the archive.
 """
 
 from datetime import date
@@ -33,7 +34,7 @@ class LogCopies(Construct):
         construct_id: str,
         *,
         config: Environment,
-        part: Literal["core", "edge", "nodes"],
+        part: Literal["core", "edge", "nodes", "configuration"],
         bucket: s3.Bucket,
         key: kms.IKey | None = None,
     ) -> None:

@@ -17,13 +17,13 @@ class OperatorTopics(Construct):
     """Alarms publish here, each to the topic that its urgency asks for. One pair for each account and region.
 
     The pager's address and the mailbox of tickets follow them as soon as each confirms its subscription; what SNS gave
-    up telling them waits in `undelivered`.
+    up telling them waits in `undelivered`, and so does what rules could not deliver that leave it there.
     """
 
     def __init__(
         self, scope: Construct, construct_id: str, *, config: Environment, key: kms.IKey | None = None
     ) -> None:
-        """Create the topics under `key`, which must let CloudWatch and SNS use it; without one, a key of their own."""
+        """Create the topics under `key`, which must let CloudWatch, EventBridge and SNS use it, or one of their own."""
         super().__init__(scope, construct_id)
         key = key or self._key(config)
         self.pager = sns.Topic(self, "Pager", master_key=key, enforce_ssl=True)
@@ -61,7 +61,7 @@ class OperatorTopics(Construct):
             enable_key_rotation=True,
             removal_policy=RemovalPolicy.RETAIN if config.retained else RemovalPolicy.DESTROY,
         )
-        for service in ("cloudwatch.amazonaws.com", "sns.amazonaws.com"):
+        for service in ("cloudwatch.amazonaws.com", "events.amazonaws.com", "sns.amazonaws.com"):
             key.add_to_resource_policy(
                 iam.PolicyStatement(
                     actions=["kms:Decrypt", "kms:GenerateDataKey"],

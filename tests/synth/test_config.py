@@ -287,20 +287,29 @@ WRONG: list[tuple[Environment, str, Any, str]] = [
     ),
     (
         DEV,
-        "custody.break_glass_role",
-        str(DEV.custody.administrator_role),
+        "custody.administrator_role",
+        str(DEV.custody.break_glass_role),
         (
             "custody.break_glass_role: must be another role than administrator_role,"
-            " was 'arn:aws:iam::123456789012:role/WalletAdministrator'"
+            " was arn:aws:iam::123456789012:role/bursa-break-glass"
         ),
     ),
     (
         DEV,
         "custody.break_glass_role",
-        "arn:aws:iam::999999999999:role/Other",
+        "arn:aws:iam::123456789012:role/WalletBreakGlass",
+        (
+            "custody.break_glass_role: must be called bursa-break-glass: policies of the organization and the watch"
+            " know it by this name, was 'arn:aws:iam::123456789012:role/WalletBreakGlass'"
+        ),
+    ),
+    (
+        DEV,
+        "custody.break_glass_role",
+        "arn:aws:iam::999999999999:role/bursa-break-glass",
         (
             "custody.break_glass_role: must be a role of the wallet account 123456789012,"
-            " was 'arn:aws:iam::999999999999:role/Other'"
+            " was 'arn:aws:iam::999999999999:role/bursa-break-glass'"
         ),
     ),
     # ---- chains and withdrawals
@@ -591,9 +600,7 @@ def test_an_acceptance_that_expired_before_the_review_is_one_line(tmp_path: Path
     )
     assert ran.returncode == 1
     last = ran.stderr.strip().splitlines()[-1]
-    assert re.fullmatch(
-        r"Dev/Foundation/[\w/]+: acceptance of .+ expired on 2027-\d\d-\d\d, reviewed as of 2028-.+", last
-    )
+    assert re.fullmatch(r"Dev/Audit/[\w/]+: acceptance of .+ expired on 2027-\d\d-\d\d, reviewed as of 2028-.+", last)
     assert "Traceback" not in ran.stderr
 
 

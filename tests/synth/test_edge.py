@@ -29,9 +29,10 @@ def regions(exchange: Any) -> dict[str, str]:
     }
 
 
-def test_only_the_edge_and_the_site_live_abroad(exchange: Any) -> None:
+def test_only_the_edge_the_site_and_what_watches_them_live_abroad(exchange: Any) -> None:
     found = regions(exchange)
-    assert {name: region for name, region in found.items() if region != HOME} == {"Web": WEB, "Edge": EDGE}
+    abroad = {"Web": WEB, "Edge": EDGE, "SecurityWeb": WEB, "SecurityEdge": EDGE}
+    assert {name: region for name, region in found.items() if region != HOME} == abroad
 
 
 def test_nothing_that_holds_data_lives_abroad(exchange: Any) -> None:
@@ -40,7 +41,7 @@ def test_nothing_that_holds_data_lives_abroad(exchange: Any) -> None:
     abroad = [name for name, region in regions(exchange).items() if region != HOME]
     held = [path for path, resource in exchange.resources() if resource["Type"].startswith(stores)]
     held = [path for path in held if path.split("/", maxsplit=1)[0] in abroad and not path.endswith("Policy")]
-    # The site, which everybody may have, and alarms that reached nobody.
+    # The site, which everybody may have, and alarms and findings that reached nobody.
     others = [path for path in held if "/OperatorsUndelivered" not in path]
     assert {path for path in others if not path.startswith("Web/ScreenBundles")} == set()
     assert any(path.startswith("Web/ScreenBundles") for path in held)

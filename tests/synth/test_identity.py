@@ -39,7 +39,13 @@ MARKED = ("Backup/BackupsRole", "Nodes/SnapshotsRole")
 """AWS Backup: it works on what plans select, and restores under names of its own."""
 SHARED = ("PlatformNetworkAccess", "PlatformWorkflowTelemetry", "ClusterImagePull", "TrainingImagePull")
 """Policies that several roles have: what functions need of the network, state machines of a log, tasks of an image."""
-COPIER = ("Foundation/CopiesRole", "Foundation/LogCopiesRole", "EdgeStore/LogsCopiesRole", "Nodes/LogCopiesRole")
+COPIER = (
+    "Foundation/CopiesRole",
+    "Foundation/LogCopiesRole",
+    "EdgeStore/LogsCopiesRole",
+    "Nodes/LogCopiesRole",
+    "Audit/ConfigurationCopiesRole",
+)
 """S3 itself: it copies from stores that are made after this role, of this environment and account; logs, into the
 archive of another account, under a key that a condition holds to that of the archive."""
 SCANS = ("<Documents", "arn:aws:events:ap-southeast-3:")

@@ -29,6 +29,8 @@ DEPLOYED_IN_ORDER = [
     "Partners",
     "Web",
     "Edge",
+    "SecurityWeb",
+    "SecurityEdge",
     "Canary",
     "Custody",
     "Nodes",
@@ -97,6 +99,7 @@ def structure(exchange: Any) -> set[tuple[str, str]]:
                 "SecurityAudit/",
                 "Audit/Operators",
                 "Audit/Boundary",
+                "Foundation/Boundary",  # the policy lies in the first stack of each account
                 "Partners/",
                 "Gateway/PartnerFrontServicePermissions",
                 "Edge/FloodProtectionAddress",

@@ -315,18 +315,18 @@ def test_the_policy_lets_the_accepted_enclave_in_and_nobody_else(key_policy: Any
             if re.search(r"ImageSha384|PCR[38]$|purpose", name):
                 assert not permits(key_policy, action, ROLE, context(**{name: None})), name
                 assert not permits(key_policy, action, ROLE, context(**{name: "00" * 48})), name
-        for other in ("WalletAdministrator", "WalletBreakGlass", "Admin", "bursa-dev-signer-2"):
+        for other in ("WalletAdministrator", "bursa-break-glass", "Admin", "bursa-dev-signer-2"):
             assert not permits(key_policy, action, f"arn:aws:iam::123456789012:role/{other}", context())
         assert not permits(key_policy, action, "arn:aws:iam::123456789012:root", context())
 
 
 def test_only_break_glass_changes_a_key(key_policy: Any) -> None:
     for action in ("kms:PutKeyPolicy", "kms:ScheduleKeyDeletion", "kms:DisableKey"):
-        assert permits(key_policy, action, "arn:aws:iam::123456789012:role/WalletBreakGlass", {})
+        assert permits(key_policy, action, "arn:aws:iam::123456789012:role/bursa-break-glass", {})
         for role in ("WalletAdministrator", "bursa-dev-signer", "Admin"):
             assert not permits(key_policy, action, f"arn:aws:iam::123456789012:role/{role}", {})
     for action in ("kms:CreateGrant", "kms:ReEncryptFrom", "kms:Encrypt", "kms:Sign"):
-        for role in ("WalletBreakGlass", "WalletAdministrator", "bursa-dev-signer"):
+        for role in ("bursa-break-glass", "WalletAdministrator", "bursa-dev-signer"):
             assert not permits(key_policy, action, f"arn:aws:iam::123456789012:role/{role}", context())
 
 
