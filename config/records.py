@@ -42,6 +42,11 @@ class RecordsConfig(Checked):
     """Evidence of surveillance cases."""
     trades_years: Annotated[int, between(1, 50)]
     """Trades in the lake."""
+    price_months: Annotated[int, between(6, 120)]
+    """Candles by the minute and quotes by the second in the ledger's database. Six is the floor of the law.
+
+    Quotes take at most 3.4 GB a year and market: 108 bytes for each second in which the best levels change.
+    """
     query_gib_max: Annotated[int, between(1, 10_000)]
     """What one query of the lake may read before it is stopped."""
     regulator_account: AccountId

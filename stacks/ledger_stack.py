@@ -58,6 +58,7 @@ class LedgerStack(ExchangeStack):
                     "ENGINE_ADDRESS": engine.engine.address,
                     "DATABASE_URL": data.database.url(WRITER),
                     "MIGRATOR_FUNCTION": self.migrator.function.function_name,
+                    "PRICE_MONTHS": str(config.records.price_months),
                 },
             ),
             cluster=engine.cluster,

@@ -477,6 +477,20 @@ MUTANTS: Final = (
         "tests/runtime/ledger/test_roles.py",
     ),
     Mutant(
+        "quotes that the database refused are forgotten",
+        "runtime/ledger/quotes.py",
+        "            self.sequence = happened.sequence\n",
+        "            self.sequence = happened.sequence\n            self.written()\n",
+        "tests/runtime/ledger/test_quotes.py",
+    ),
+    Mutant(
+        "months are seen to for batches with prices only",
+        "runtime/ledger/store.py",
+        "times_us = [rows.time_us, ",
+        "times_us = [",
+        "tests/runtime/ledger/test_store.py",
+    ),
+    Mutant(
         "the teller holds funds without the approvals",
         "runtime/withdrawals/teller.py",
         'if (count := len(valid(found, self.now_s))) < found["approvals_needed"]:',

@@ -12,6 +12,7 @@ from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lakeformation as lakeformation
+from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from exchange_constructs.account_role import AccountRole
@@ -19,6 +20,7 @@ from exchange_constructs.curated_trades import CuratedTrades
 from exchange_constructs.nag import accept
 from exchange_constructs.service_role import ServiceRole
 from exchange_constructs.trade_lake import TradeLake
+from runtime.curation.lake import CURATED
 
 
 class Analyst(Construct):
@@ -42,12 +44,14 @@ class Analyst(Construct):
         objects = iam.ManagedPolicy(
             self,
             "ReadsObjects",
-            description="Reads objects of the lake by itself",
+            description="Finds and reads objects of the lake by itself",
             roles=[self.role],
             statements=[
                 iam.PolicyStatement(
                     actions=["s3:GetObject"], resources=[f"{place}/*" for place in (lake.location, curated.location)]
-                )
+                ),
+                *_finds(lake.raw, "trades/"),
+                *_finds(curated.days, CURATED),
             ],
         )
         lake.accept_trades(objects)
@@ -126,3 +130,15 @@ class Analyst(Construct):
             owner="security",
         )
         return policy
+
+
+def _finds(bucket: s3.IBucket, prefix: str) -> list[iam.PolicyStatement]:
+    """Return what Athena needs besides the objects of a table: where they are, and which there are under `prefix`."""
+    return [
+        iam.PolicyStatement(actions=["s3:GetBucketLocation"], resources=[bucket.bucket_arn]),
+        iam.PolicyStatement(
+            actions=["s3:ListBucket"],
+            resources=[bucket.bucket_arn],
+            conditions={"StringLike": {"s3:prefix": f"{prefix}*"}},
+        ),
+    ]

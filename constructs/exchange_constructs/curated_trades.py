@@ -102,12 +102,7 @@ class CuratedTrades(Construct):
         return self.days.arn_for_objects(CURATED.rstrip("/"))
 
     def grant_look(self, grantee: ServiceRole) -> None:
-        """Let `grantee` see how days are laid out, and find their objects."""
-        iam.Grant.add_to_principal(
-            grantee=grantee,
-            actions=["s3:GetBucketLocation", "s3:ListBucket"],
-            resource_arns=[self.days.bucket_arn],
-        )
+        """Let `grantee` see how days are laid out."""
         iam.Grant.add_to_principal(
             grantee=grantee,
             actions=["glue:GetPartition", "glue:GetPartitions", "glue:GetTable"],

@@ -426,7 +426,7 @@ class History:
     async def minute_candles(self, market: int, start_us: int, limit: int = PAGE_MAX) -> list[MinuteCandle]:
         """Return the market's candles of the minutes from `start_us` (rounded down) on; minutes without trades lack.
 
-        They are kept for CANDLE_MONTHS.
+        They are kept as long as the ledger is told to keep prices.
         """
         rows = await self._rows(
             _MINUTE_CANDLES, {"market": market, "start_us": start_us // 60_000_000 * 60_000_000, "limit": limit}

@@ -23,10 +23,19 @@ from pydantic import Field
 from runtime.ledger.history import GROUP
 from runtime.ledger.migrate import MigrationError
 from runtime.ledger.projection import LedgerError, Scale, project
-from runtime.ledger.store import PositionMovedError, read_standing, write
+from runtime.ledger.quotes import Quotes
+from runtime.ledger.store import PositionMovedError, Standing, read_standing, write
 from runtime.shared import log, shell
 from runtime.shared.engine_link import EngineLink, EngineUnavailableError, follow_feed
-from runtime.shared.messages import EXTERNAL_ACCOUNT, AskAccount, Happened
+from runtime.shared.messages import (
+    EXTERNAL_ACCOUNT,
+    Answered,
+    AskAccount,
+    AskMarket,
+    Happened,
+    MarketState,
+    Question,
+)
 from runtime.shared.pulse import beat
 from runtime.shared.settings import (
     ADDRESSES_PATTERN,
@@ -58,6 +67,8 @@ class LedgerSettings(ServiceSettings):
     """Of the user that writes: it can add rows, and change those of projections, but delete none."""
     migrator_function: str = Field(min_length=1)
     """Brings the schema forward, as the owner of the database."""
+    price_months: int = Field(ge=6, le=120)
+    """How long candles and quotes stay."""
 
 
 class MigratorUnavailableError(ConnectionError):
@@ -67,7 +78,7 @@ class MigratorUnavailableError(ConnectionError):
 class Ledger:
     """The projection, running. `position` is the last sequence committed, -1 before that is known."""
 
-    def __init__(self, engine_address: str, database_url: str, migrator: str) -> None:
+    def __init__(self, engine_address: str, database_url: str, migrator: str, price_months: int) -> None:
         """Prepare; `run` does the work."""
         self.position = -1
         self._waiting_since_s = 0.0
@@ -75,7 +86,9 @@ class Ledger:
         self._engine_address = engine_address
         self._database_url = database_url
         self._migrator = migrator
+        self._price_months = price_months
         self._is_migrated = False
+        self._quotes: Quotes | None = None
 
     def pulse(self) -> dict[str, int]:
         """Return for how long the database has not taken what it should, in whole seconds."""
@@ -111,22 +124,30 @@ class Ledger:
         conninfo = await asyncio.to_thread(database_conninfo, self._database_url)
         async with await AsyncConnection.connect(conninfo, autocommit=True) as connection:
             standing = await read_standing(connection, GROUP)
-            await refuse_other_history(self._engine_address, standing.sequence)
+            quotes = await read_quotes(self._engine_address, standing)
+            if self._quotes is None or self._quotes.sequence < standing.sequence:
+                self._quotes = quotes
             self.position = standing.sequence
             self._waiting_since_s = 0.0
             logger.info("at sequence %d, with %d markets", standing.sequence, len(standing.markets))
             feed = follow_feed(self._engine_address, standing.sequence + 1)
             async with contextlib.aclosing(gathered(feed)) as batches:
-                await self._apply(connection, standing.markets, batches)
+                await self._apply(connection, standing.markets, self._quotes, batches)
 
     async def _apply(
-        self, connection: AsyncConnection, markets: dict[int, Scale], batches: AsyncIterator[list[Happened]]
+        self,
+        connection: AsyncConnection,
+        markets: dict[int, Scale],
+        quotes: Quotes,
+        batches: AsyncIterator[list[Happened]],
     ) -> None:
         async for batch in batches:
             rows = project(batch, self.position, markets)
+            rows.quotes = quotes.follow(batch)
             self._waiting_since_s = time.monotonic()
-            await write(connection, GROUP, self.position, rows)
+            await write(connection, GROUP, self.position, rows, self._price_months)
             self._waiting_since_s = 0.0
+            quotes.written()
             markets |= rows.markets
             self.position = rows.sequence
 
@@ -154,24 +175,33 @@ def bring_schema_forward(function: str) -> None:
     raise MigratorUnavailableError(f"the migrator failed: {failure.get('errorMessage', failure)}")
 
 
-async def refuse_other_history(engine_address: str, position: int) -> None:
-    """Wait for the engine, and raise LedgerError if it is behind the ledger: then its history is another one."""
+async def read_quotes(engine_address: str, standing: Standing) -> Quotes:
+    """Wait for the engine and return the books it has, for the feed from `standing` on.
+
+    Raises LedgerError if it is behind the ledger: then its history is another one.
+    """
     link = EngineLink(engine_address)
     await link.start()
     try:
-        while True:
-            try:
-                sequence = (await link.ask(AskAccount(EXTERNAL_ACCOUNT))).sequence
-                break
-            except EngineUnavailableError as error:
-                logger.info("waiting for the engine: %s", error)
+        sequence = (await _ask_patiently(link, AskAccount(EXTERNAL_ACCOUNT))).sequence
+        books = [await _ask_patiently(link, AskMarket(market)) for market in standing.markets]
     finally:
         await link.stop()
-    if sequence < position:
+    if sequence < standing.sequence:
         raise LedgerError(
-            f"the engine at {engine_address} is at sequence {sequence}, the ledger already at {position}: "
+            f"the engine at {engine_address} is at sequence {sequence}, the ledger already at {standing.sequence}: "
             "they do not belong together; restore the engine's journal, or start with an empty database"
         )
+    states = [book.answer for book in books if isinstance(book.answer, MarketState)]
+    return Quotes(standing.sequence, states, max((book.sequence for book in books), default=0))
+
+
+async def _ask_patiently(link: EngineLink, question: Question) -> Answered:
+    while True:
+        try:
+            return await link.ask(question)
+        except EngineUnavailableError as error:
+            logger.info("waiting for the engine: %s", error)
 
 
 async def gathered(feed: AsyncIterator[list[Happened]]) -> AsyncGenerator[list[Happened], None]:
@@ -199,7 +229,7 @@ async def main(stopping: asyncio.Event) -> None:
     """Run until told to stop, or until the ledger must not go on."""
     settings = read_settings(LedgerSettings)
     log.configure(settings.service)
-    ledger = Ledger(settings.engine_address, settings.database_url, settings.migrator_function)
+    ledger = Ledger(settings.engine_address, settings.database_url, settings.migrator_function, settings.price_months)
     server = await asyncio.start_server(ledger.answer, settings.listen_host, settings.listen_port)
     running = asyncio.create_task(ledger.run())
     pulse = asyncio.create_task(beat(ledger.pulse, Telemetry(settings.service, settings.otlp_address)))

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from runtime.ledger.quotes import QuoteRow
 from runtime.shared.messages import (
     BUY,
     EXEC_REPLACED,
@@ -190,6 +191,8 @@ class Rows:
     order_lists: dict[int, OrderList] = field(default_factory=dict)
     prevented_matches: list[PreventedMatchRow] = field(default_factory=list)
     order_amendments: list[AmendmentRow] = field(default_factory=list)
+    quotes: list[QuoteRow] = field(default_factory=list)
+    """Not of `project`, which knows no books."""
 
 
 def project(batch: Sequence[Happened], position: int, markets: Mapping[int, Scale]) -> Rows:

@@ -19,10 +19,8 @@ from runtime.ledger.projection import (
     TransferRow,
     candles,
 )
+from runtime.ledger.quotes import QuoteRow
 from runtime.shared.messages import Order, OrderList, OrderTerms
-
-CANDLE_MONTHS: Final = 24
-"""Months of candles by the minute. Prices must be at hand for six; older ones are summed up from trades."""
 
 
 class PositionMovedError(RuntimeError):
@@ -48,25 +46,31 @@ async def read_standing(connection: AsyncConnection, group: str) -> Standing:
         return Standing(row[0], {market: Scale(*scale) for market, *scale in await cursor.fetchall()})
 
 
-async def write(connection: AsyncConnection, group: str, position: int, rows: Rows) -> None:
+async def write(connection: AsyncConnection, group: str, position: int, rows: Rows, price_months: int) -> None:
     """Write `rows` and move the position on from `position`: both, or neither.
 
-    Raises PositionMovedError, or DisagreementError when stored balances are not what the batch began with.
+    With a new month, candles and quotes go that are older than `price_months`. Raises PositionMovedError, or
+    DisagreementError when stored balances are not what the batch began with.
     """
     async with connection.transaction(), connection.cursor() as cursor:
         await cursor.execute(_MOVE, (rows.sequence, rows.time_us, group, position))  # locks out any other writer
-        if cursor.rowcount != 1:
+        moved = await cursor.fetchone()
+        if moved is None:
             raise PositionMovedError(f"the ledger of group {group} is no longer at sequence {position}")
         await _refuse_disagreement(cursor, rows)
+        minutes = candles(rows.trades)
+        times_us = [rows.time_us, *(row.minute_us for row in minutes), *(row.second_us for row in rows.quotes)]
+        await _keep_months(cursor, moved[0], times_us, price_months)
         await _append(cursor, _AMENDMENTS, await _whole_amendments(cursor, rows.order_amendments))
         for table in _APPENDED:
             await _append(cursor, table, getattr(rows, table.name))
-        await _add_candles(cursor, candles(rows.trades))
+        await _add_candles(cursor, minutes)
         await _merge(cursor, _MARKETS, ((market, *scale) for market, scale in rows.markets.items()))
         await _merge(cursor, _ACCOUNTS, rows.accounts.values())
         await _merge(cursor, _ORDERS, map(_order_values, rows.orders.values()))
         await _merge(cursor, _ORDER_LISTS, map(_list_values, rows.order_lists.values()))
         await _merge(cursor, _BALANCES, (balance[:-1] for balance in rows.balances.values()))
+        await _merge(cursor, _QUOTES, rows.quotes)
 
 
 async def _whole_amendments(cursor: AsyncCursor, rows: Sequence[AmendmentRow]) -> list[AmendmentRow]:
@@ -85,18 +89,23 @@ async def _whole_amendments(cursor: AsyncCursor, rows: Sequence[AmendmentRow]) -
     return [row if row.old_lots else row._replace(old_lots=lots[row.order_id]) for row in rows]
 
 
-async def _add_candles(cursor: AsyncCursor, rows: Sequence[CandleRow]) -> None:
-    """Add what a batch traded to the candles of its minutes, in the tables of their months."""
-    if not rows:
-        return
-    for first_us in {_month(row.minute_us): row.minute_us for row in reversed(rows)}.values():
-        await cursor.execute("SELECT keep_candle_months(%s, %s)", (first_us, CANDLE_MONTHS))
-    await cursor.execute(_MERGE_CANDLES, [list(column) for column in zip(*rows, strict=True)])
+async def _keep_months(cursor: AsyncCursor, past_us: int, times_us: Iterable[int], kept: int) -> None:
+    """See to it that prices have the tables of their months: those of `past_us` were seen to when it was written."""
+    months = {_month(time_us): time_us for time_us in times_us}
+    months.pop(_month(past_us), None)
+    for time_us in sorted(months.values()):
+        await cursor.execute("SELECT keep_price_months(%s, %s)", (time_us, kept))
 
 
 def _month(time_us: int) -> tuple[int, int]:
     at = datetime.fromtimestamp(time_us // 1_000_000, UTC)
     return at.year, at.month
+
+
+async def _add_candles(cursor: AsyncCursor, rows: Sequence[CandleRow]) -> None:
+    """Add what a batch traded to the candles of its minutes."""
+    if rows:
+        await cursor.execute(_MERGE_CANDLES, [list(column) for column in zip(*rows, strict=True)])
 
 
 async def _refuse_disagreement(cursor: AsyncCursor, rows: Rows) -> None:
@@ -177,6 +186,9 @@ _BALANCES: Final = _Table(
     ("account", "asset"),
     ("free", "held", "sequence"),
 )
+_QUOTES: Final = _Table(
+    "quotes", QuoteRow._fields, ("int4", *("int8",) * 5), QuoteRow._fields[:2], QuoteRow._fields[2:]
+)
 
 
 def _order_values(order: Order) -> tuple[Any, ...]:
@@ -241,7 +253,11 @@ ON CONFLICT (market, minute_us) DO UPDATE SET
     taker_buy_turnover = candles.taker_buy_turnover + excluded.taker_buy_turnover,
     trades = candles.trades + excluded.trades, last_id = excluded.last_id
 """  # noqa: S608 - names of our own columns
-_MOVE: Final = "UPDATE positions SET sequence = %s, time_us = %s WHERE group_name = %s AND sequence = %s"
+_MOVE: Final = """
+UPDATE positions AS moved SET sequence = %s, time_us = %s FROM positions AS before
+WHERE moved.group_name = %s AND moved.sequence = %s AND before.group_name = moved.group_name
+RETURNING before.time_us
+"""
 _CONTRADICTED: Final = """
 SELECT account, asset, coalesce(free::numeric + held, 0)::text, before
 FROM unnest(%b::int8[], %b::int4[], %b::int8[]) AS batch (account, asset, before)

@@ -4,14 +4,10 @@ Prices are in ticks and quantities in lots. Update ids count by one per market w
 exactly when its id follows; whatever leaves here carries the ids it covers.
 """
 
-from bisect import bisect_left, insort
-from itertools import islice
 from typing import NamedTuple
 
-from runtime.shared.messages import BUY, LevelChanged, MarketState
-
-Level = tuple[int, int]
-"""(price, lots)"""
+from runtime.shared.book_side import BookSide, Level
+from runtime.shared.messages import BUY, SELL, LevelChanged, MarketState
 
 
 class GapError(RuntimeError):
@@ -44,35 +40,6 @@ class Diff(NamedTuple):
     asks: dict[int, int]
 
 
-class _Side:
-    """Levels of one side. Keys ascend towards the best: the price of a bid, the negative price of an ask."""
-
-    __slots__ = ("_keys", "_lots", "_sign")
-
-    def __init__(self, sign: int, levels: list[Level]) -> None:
-        self._sign = sign
-        self._lots = {sign * price: lots for price, lots in levels}
-        self._keys = sorted(self._lots)
-
-    def set(self, price: int, lots: int) -> None:
-        key = self._sign * price
-        if lots:
-            if key not in self._lots:
-                insort(self._keys, key)
-            self._lots[key] = lots
-        elif self._lots.pop(key, 0):
-            del self._keys[bisect_left(self._keys, key)]
-
-    def best(self) -> Level:
-        if not self._keys:
-            return 0, 0
-        key = self._keys[-1]
-        return self._sign * key, self._lots[key]
-
-    def top(self, limit: int) -> list[Level]:
-        return [(self._sign * key, self._lots[key]) for key in islice(reversed(self._keys), limit)]
-
-
 class _Pending:
     """Changes gathered for one channel since it last told any; `next_id` is the first it has not told."""
 
@@ -103,8 +70,8 @@ class BookBuilder:
     def __init__(self, state: MarketState) -> None:
         """Take the book as the engine had it right after `state.update_id`."""
         self.update_id = state.update_id
-        self._bids = _Side(1, state.bids)
-        self._asks = _Side(-1, state.asks)
+        self._bids = BookSide(BUY, state.bids)
+        self._asks = BookSide(SELL, state.asks)
         self._fast = _Pending(state.update_id + 1)
         self._slow = _Pending(state.update_id + 1)
 

@@ -11,10 +11,11 @@ from typing import Final
 from msgspec import Struct
 from msgspec.json import Encoder
 
-from runtime.market_data.book_builder import Best, Depth, Diff, Level
+from runtime.market_data.book_builder import Best, Depth, Diff
 from runtime.market_data.candles import Candle
 from runtime.market_data.tickers import AVERAGE_MINUTES, Statistics
 from runtime.market_data.trades import AggTrade, Trade
+from runtime.shared.book_side import Level
 from runtime.shared.catalogue import CatalogueError, Market
 from runtime.shared.money import MoneyError, parse_decimal
 

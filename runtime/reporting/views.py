@@ -1,4 +1,4 @@
-"""The views made for the supervisor, a page at a time: everything that was done, as the ledger has it.
+"""The views made for the supervisor, a page at a time: everything that was done and quoted, as the ledger has it.
 
 Amounts are in the smallest unit of their asset, prices in ticks, quantities in lots, times in microseconds: all of them
 whole numbers of up to 64 bits. Rows of trades, postings and transfers never change; others are as they stand now.
@@ -18,6 +18,7 @@ VIEWS: Final[Mapping[str, tuple[str, ...]]] = {
     "transfers": ("sequence", "event"),
     "balances": ("account", "asset"),
     "markets": ("market",),
+    "quotes": ("market", "second_us"),
 }
 """View → the columns that tell its rows apart, all of them whole numbers."""
 ROWS_MAX: Final = 5_000

@@ -235,7 +235,25 @@ def test_an_analyst_reads_by_iam_or_by_grants_and_never_by_both(exchange: Exchan
         assert is_on(each, "Analytics", "ReadsByIam") is not by_grants
     always = policy_of(turned_on, "Analytics/AnalystRole")
     assert all("/answers/*" in each for each in always["s3:GetObject"])
+    assert all("Answers" in each for each in always["s3:ListBucket"])
     assert policy_of(turned_on, "Analytics/AnalystTakesGrants").keys() == {"lakeformation:GetDataAccess"}
+
+
+def test_an_analyst_finds_the_objects_of_either_table_and_no_others(exchange: Exchange) -> None:
+    """Athena asks S3 which objects there are, as who put the question, whether days are computed or catalogued."""
+    (policy,) = (
+        given
+        for path, given in exchange.of_type("AWS::IAM::ManagedPolicy")
+        if path.startswith("Analytics/AnalystReads")
+    )
+    statements = policy["PolicyDocument"]["Statement"]
+    read = next(each["Resource"] for each in statements if each["Action"] == "s3:GetObject")
+    found = [
+        (exchange.text(each["Resource"]), each["Condition"]["StringLike"]["s3:prefix"])
+        for each in statements
+        if each["Action"] == "s3:ListBucket"
+    ]
+    assert sorted(f"{bucket}/{prefix}" for bucket, prefix in found) == sorted(map(exchange.text, read))
 
 
 def test_lake_formation_knows_where_both_tables_lie_and_leaves_others_to_iam(turned_on: Exchange) -> None:

@@ -157,6 +157,7 @@ WRONG: list[tuple[Environment, str, Any, str]] = [
     ),
     (PROD, "backup.locked", False, "backup.locked: must be True, was False"),
     (DEV, "backup.restore_test_days", 14, "backup.restore_test_days: must be 7 or 30, was 14"),
+    (DEV, "records.price_months", 5, "records.price_months: must be 6 to 120, was 5"),
     (DEV, "database.backup_retention_days", 3, "database.backup_retention_days: must be 7 to 35, was 3"),
     (
         DEV,

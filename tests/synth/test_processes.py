@@ -27,7 +27,7 @@ CONTRACT = {
     "ledger": (
         "runtime.ledger.main",
         7003,
-        {"ENGINE_ADDRESS", "DATABASE_URL", "MIGRATOR_FUNCTION"} | TELEMETRY,
+        {"ENGINE_ADDRESS", "DATABASE_URL", "MIGRATOR_FUNCTION", "PRICE_MONTHS"} | TELEMETRY,
     ),
     "deposits_ethereum": (
         "runtime.chain.main",

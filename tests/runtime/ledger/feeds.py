@@ -10,6 +10,7 @@ from config.markets import CATALOGUE
 from runtime.engine.engine import Engine
 from runtime.ledger.migrate import migrate, read_migrations
 from runtime.ledger.projection import Rows, Scale, project
+from runtime.ledger.quotes import Quotes
 from runtime.ledger.store import read_standing, write
 from runtime.shared.messages import (
     BUY,
@@ -37,6 +38,7 @@ BUDI = 1001
 START_US = 1_700_000_000_000_000
 STEP_US = 7_000_000
 """From one command to the next: several commands to a minute, several minutes to a test."""
+PRICE_MONTHS = 24
 
 
 class Feed:
@@ -130,6 +132,7 @@ class Database:
         self.connection = connection
         self.position = 0
         self.markets: dict[int, Scale] = {}
+        self.quotes = Quotes(0)
 
     @classmethod
     async def open(cls, conninfo: str) -> "Database":
@@ -141,7 +144,9 @@ class Database:
 
     async def take(self, batch: list[Happened]) -> Rows:
         rows = project(batch, self.position, self.markets)
-        await write(self.connection, "main", self.position, rows)
+        rows.quotes = self.quotes.follow(batch)
+        await write(self.connection, "main", self.position, rows, PRICE_MONTHS)
+        self.quotes.written()
         self.position = rows.sequence
         self.markets |= rows.markets
         return rows

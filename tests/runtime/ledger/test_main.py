@@ -14,6 +14,7 @@ from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from psycopg.conninfo import make_conninfo
@@ -25,20 +26,26 @@ from runtime.ledger.history import History, open_history
 from runtime.ledger.main import COMMANDS_PER_COMMIT, Ledger, MigratorUnavailableError, bring_schema_forward, gathered
 from runtime.ledger.migrate import SCHEMA_VERSION, MigrationError
 from runtime.ledger.projection import DisagreementError, LedgerError
+from runtime.ledger.quotes import QuoteRow, Quotes
+from runtime.ledger.store import write
 from runtime.shared.frames import frame, read_frame
 from runtime.shared.messages import (
     FEED,
+    TRADING,
     AccountState,
     Answered,
     Ask,
+    AskMarket,
     BalanceChanged,
     Happened,
+    LevelChanged,
+    MarketState,
     Welcome,
     decode_from_client,
     decode_hello,
     encode,
 )
-from tests.runtime.ledger.feeds import ANA, BUDI, Database, funded_feed, order
+from tests.runtime.ledger.feeds import ANA, BUDI, PRICE_MONTHS, Database, funded_feed, order
 
 TIMEOUT_S = 20
 
@@ -72,8 +79,19 @@ class FakeEngine:
             while True:
                 for message in decode_from_client(await read_frame(reader)):
                     assert isinstance(message, Ask)
-                    answer = AccountState(0, "house:external", 0, [], 0)
-                    writer.write(frame(encode([Answered(message.id, len(self.happened), answer)])))
+                    writer.write(frame(encode([Answered(message.id, len(self.happened), self._answer(message))])))
+
+    def _answer(self, asked: Ask) -> AccountState | MarketState:
+        if not isinstance(asked.question, AskMarket):
+            return AccountState(0, "house:external", 0, [], 0)
+        market, updates = asked.question.market, 0
+        levels: tuple[dict[int, int], dict[int, int]] = ({}, {})
+        for event in (event for happened in self.happened for event in happened.events):
+            if isinstance(event, LevelChanged) and event.market == market:
+                levels[event.side][event.price] = event.lots
+                updates = event.update_id
+        bids, asks = ([(price, lots) for price, lots in side.items() if lots] for side in levels)
+        return MarketState(market, TRADING, updates, 0, 0, bids, asks)
 
     async def _feed(self, writer: asyncio.StreamWriter, sequence: int) -> None:
         following = max(sequence, 1)
@@ -118,7 +136,7 @@ async def _running(
     writer = make_conninfo(conninfo, user="ledger_writer")
     functions = Functions(monkeypatch, conninfo, *failures)
     monkeypatch.setattr(service, "database_conninfo", lambda _url: writer)
-    ledger = Ledger(address, "url", "migrator")
+    ledger = Ledger(address, "url", "migrator", PRICE_MONTHS)
     task = asyncio.create_task(ledger.run())
     history = await open_history(conninfo)
     yield ledger, task, history
@@ -162,7 +180,64 @@ def test_it_goes_on_exactly_where_it_stood_when_engine_and_database_break(
             assert await history.disagreements() == []
             assert await history.conservation() == {1: 0, 2: 0, 3: 0, 4: 0}
             assert len(await database.all("SELECT 1 FROM orders")) == 400
+            assert await database.all("SELECT * FROM quotes ORDER BY second_us, market") == Quotes(0).follow(feed)
             await database.connection.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_the_database_did_not_take_is_quoted_when_it_does(monkeypatch: pytest.MonkeyPatch, conninfo: str) -> None:
+    feed = _trading()[:60]
+    monkeypatch.setattr(service, "_BACKOFF_MIN_S", 0.01)
+    monkeypatch.setattr(service, "COMMIT_INTERVAL_S", 0.001)
+    monkeypatch.setattr(service, "COMMANDS_PER_COMMIT", 10)
+    refused = [psycopg.OperationalError("gone")] * 3
+    written: list[QuoteRow] = []
+
+    async def refuse(*given: Any) -> None:
+        if refused:
+            raise refused.pop()
+        await write(*given)
+        written.extend(given[3].quotes)
+
+    monkeypatch.setattr(service, "write", refuse)
+
+    async def scenario() -> None:
+        async with FakeEngine(feed).serve() as address, _running(monkeypatch, conninfo, address) as (_, _, history):
+            await history.wait_for(60, TIMEOUT_S)
+            database = await Database.open(conninfo)
+            assert await database.all("SELECT * FROM quotes ORDER BY second_us, market") == Quotes(0).follow(feed)
+            assert sorted(written) == sorted(Quotes(0).follow(feed)), "each once"
+            await database.connection.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_ledger_that_starts_behind_goes_on_with_the_engines_books(
+    monkeypatch: pytest.MonkeyPatch, conninfo: str
+) -> None:
+    feed = _trading()
+    told = Quotes(0).follow(feed[:120])
+
+    async def scenario() -> None:
+        database = await Database.open(conninfo)
+        async with database.connection:
+            await database.take(feed[:60])
+            engine = FakeEngine(feed[:90])
+            async with engine.serve() as address, _running(monkeypatch, conninfo, address) as (_, _, history):
+                await history.wait_for(90, TIMEOUT_S)
+                engine.happened = feed[:120]
+                await history.wait_for(120, TIMEOUT_S)
+            stored = await database.all("SELECT * FROM quotes ORDER BY second_us, market")
+        unknown = [row for row in told if feed[59].time_us < row.second_us < feed[89].time_us // 1_000_000 * 1_000_000]
+        assert len(unknown) > 5
+        assert [row for row in stored if row in unknown] == []
+        now = feed[89].time_us // 1_000_000 * 1_000_000
+        assert [row for row in stored if row[1] != now] == [
+            row for row in told if row not in unknown and row.second_us != now
+        ]
+        last = {row.market: row[2:] for row in told if row.second_us <= now}
+        assert {row[0]: row[2:] for row in stored if row[1] == now and any(row[2:])} == last
 
     asyncio.run(scenario())
 
@@ -298,15 +373,15 @@ def test_a_missing_variable_is_one_clear_line_and_sigterm_a_clean_end() -> None:
     }
     command = [sys.executable, "-m", "runtime.ledger.main"]
     refused = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert (refused.returncode, refused.stderr) == (
-        2,
-        "environment variable DATABASE_URL is missing\nenvironment variable MIGRATOR_FUNCTION is missing\n",
-    )
+    missing = ("DATABASE_URL", "MIGRATOR_FUNCTION", "PRICE_MONTHS")
+    assert refused.stderr.splitlines() == [f"environment variable {name} is missing" for name in missing]
+    assert refused.returncode == 2
 
     environment |= {
         "LISTEN_PORT": str(free_port()),
         "DATABASE_URL": "postgresql://ledger_writer@127.0.0.1:1/bursa",
         "MIGRATOR_FUNCTION": "migrator",
+        "PRICE_MONTHS": "24",
         "AWS_REGION": "eu-west-1",
         "AWS_DEFAULT_REGION": "eu-west-1",
         "AWS_ENDPOINT_URL": "http://127.0.0.1:1",

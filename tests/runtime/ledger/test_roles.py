@@ -11,8 +11,19 @@ from runtime.ledger.migrate import migrate, read_migrations
 from runtime.ledger.store import read_standing
 from tests.runtime.ledger.feeds import ANA, BUDI, Database, funded_feed, order
 
-TABLES = ("accounts", "balances", "candles", "markets", "orders", "positions", "postings", "trades", "transfers")
-PROJECTIONS = {"accounts", "balances", "candles", "markets", "orders", "positions"}
+TABLES = (
+    "accounts",
+    "balances",
+    "candles",
+    "markets",
+    "orders",
+    "positions",
+    "postings",
+    "quotes",
+    "trades",
+    "transfers",
+)
+PROJECTIONS = {"accounts", "balances", "candles", "markets", "orders", "positions", "quotes"}
 
 
 @pytest.fixture
@@ -55,6 +66,7 @@ def test_nobody_deletes_and_only_the_writer_writes(ledger: str, user: str) -> No
         "markets": "market",
         "positions": "sequence",
         "postings": "sequence",
+        "quotes": "bid",
         "trades": "sequence",
     }
     for name in TABLES:
@@ -75,7 +87,7 @@ def test_history_of_the_schema_is_the_owners(ledger: str) -> None:
 
 def test_the_regulator_reads_all_that_was_done_and_no_name(ledger: str) -> None:
     with psycopg.connect(make_conninfo(ledger, user="regulator")) as connection:
-        for view in ("orders", "trades", "postings", "transfers", "balances", "markets"):
+        for view in ("orders", "trades", "postings", "transfers", "balances", "markets", "quotes"):
             ours = connection.execute(f"SELECT count(*) FROM regulator.{view}".encode()).fetchone()
             with psycopg.connect(ledger) as owner:
                 assert ours == owner.execute(f"SELECT count(*) FROM {view}".encode()).fetchone()

@@ -11,9 +11,10 @@ from psycopg import AsyncConnection
 
 from runtime.ledger.migrate import migrate, read_migrations
 from runtime.ledger.projection import DisagreementError, Rows, TradeRow, candles, project
-from runtime.ledger.store import CANDLE_MONTHS, PositionMovedError, write
+from runtime.ledger.quotes import QuoteRow, Quotes
+from runtime.ledger.store import PositionMovedError, write
 from runtime.shared.messages import BUY, SELL, AmendOrder, BalanceChanged, Happened, OrderPlaced
-from tests.runtime.ledger.feeds import ANA, BUDI, Database, Feed, batches, funded_feed, order
+from tests.runtime.ledger.feeds import ANA, BUDI, PRICE_MONTHS, Database, Feed, batches, funded_feed, order
 
 
 def _traded() -> Feed:
@@ -34,7 +35,18 @@ def _run(conninfo: str, scenario: Callable[[Database], Awaitable[None]]) -> None
 
 
 async def _contents(database: Database) -> dict[str, list[tuple[Any, ...]]]:
-    tables = ("markets", "accounts", "orders", "trades", "candles", "postings", "transfers", "balances", "positions")
+    tables = (
+        "markets",
+        "accounts",
+        "orders",
+        "trades",
+        "candles",
+        "quotes",
+        "postings",
+        "transfers",
+        "balances",
+        "positions",
+    )
     return {table: await database.all(f"SELECT * FROM {table} ORDER BY 1, 2, 3") for table in tables}
 
 
@@ -47,10 +59,10 @@ def test_any_cut_into_batches_leaves_the_same_rows_as_the_engine(conninfo: str) 
             await database.connection.execute(
                 "ALTER TABLE postings DISABLE TRIGGER USER; ALTER TABLE trades DISABLE TRIGGER USER;"
                 "ALTER TABLE transfers DISABLE TRIGGER USER;"
-                "TRUNCATE markets, accounts, orders, trades, candles, postings, transfers, balances;"
+                "TRUNCATE markets, accounts, orders, trades, candles, quotes, postings, transfers, balances;"
                 "UPDATE positions SET sequence = 0"
             )
-            database.position, database.markets = 0, {}
+            database.position, database.markets, database.quotes = 0, {}, Quotes(0)
             for batch in batches(feed.happened, sizes):
                 await database.take(batch)
             seen.append(await _contents(database))
@@ -112,7 +124,7 @@ def test_a_batch_that_fails_leaves_no_row_and_no_position(conninfo: str) -> None
         rows = project(feed.happened[12:], 12, database.markets)
         rows.trades.append(rows.trades[0])  # the second fails on its key, after everything before it was written
         with pytest.raises(psycopg.errors.UniqueViolation):
-            await write(database.connection, "main", 12, rows)
+            await write(database.connection, "main", 12, rows, PRICE_MONTHS)
         assert await _contents(database) == before
         await database.take(feed.happened[12:])
 
@@ -168,7 +180,7 @@ def test_the_database_takes_no_entry_that_does_not_balance(conninfo: str) -> Non
         with pytest.raises(
             psycopg.errors.RaiseException, match=r"entry \(14, \d+\) does not balance: asset 3 sums to 1"
         ):
-            await write(database.connection, "main", 0, rows)
+            await write(database.connection, "main", 0, rows, PRICE_MONTHS)
 
     _run(conninfo, scenario)
 
@@ -202,40 +214,85 @@ def _traded_at(*times_us: int) -> list[TradeRow]:
 
 
 async def _partitions(database: Database) -> list[str]:
-    found = await database.all("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'candles'::regclass")
+    found = await database.all(
+        "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent IN ('candles'::regclass, 'quotes'::regclass)"
+    )
     return sorted(name for (name,) in found)
 
 
-def test_candles_come_and_go_by_the_month(conninfo: str) -> None:
+def _months(*months: str) -> list[str]:
+    return sorted(f"{table}_{month}" for table in ("candles", "quotes") for month in months)
+
+
+def _us(*at: int) -> int:
+    return int(datetime(*at, tzinfo=UTC).timestamp()) * 1_000_000  # type: ignore[misc,arg-type]
+
+
+def test_prices_come_and_go_by_the_month(conninfo: str) -> None:
     """The writer, who owns nothing, gets the month it writes and the next; a month past its time goes whole."""
-    may = int(datetime(2026, 5, 31, 23, 59, 59, tzinfo=UTC).timestamp()) * 1_000_000
-    rows = _traded_at(may, may + 500_000, may + 1_000_000, may + 2_000_000)
+    may = _us(2026, 5, 31, 23, 59, 59)
+    trades = _traded_at(may, may + 500_000, may + 1_000_000, may + 2_000_000)
+    quotes = [QuoteRow(1, may, 100, 5, 0, 0), QuoteRow(1, may + 1_000_000, 100, 5, 101, 2)]
 
     async def scenario(database: Database) -> None:
         await database.connection.execute("SET ROLE ledger_writer")
-        for batch in (rows[:1], rows[1:]):
-            await write(database.connection, "main", database.position, Rows(0, may, trades=batch))
-        assert await _partitions(database) == ["candles_2026_05", "candles_2026_06", "candles_2026_07"]
+        for cut in (slice(1), slice(1, None)):
+            rows = Rows(0, may, trades=trades[cut], quotes=quotes[cut])
+            await write(database.connection, "main", 0, rows, PRICE_MONTHS)
+        assert await _partitions(database) == _months("2026_05", "2026_06", "2026_07")
         stored = await database.all("SELECT * FROM candles ORDER BY minute_us")
-        assert stored == candles(rows)
+        assert stored == candles(trades)
         assert [row[1] for row in stored] == [may - 59_000_000, may + 1_000_000]
-        assert await database.all("SELECT count(*) FROM candles_2026_05") == [(1,)]
-        later = int(datetime(2028, 6, 2, tzinfo=UTC).timestamp()) * 1_000_000
-        await database.connection.execute("SELECT keep_candle_months(%s, %s)", (later, CANDLE_MONTHS))
-        assert await _partitions(database) == [
-            "candles_2026_06",
-            "candles_2026_07",
-            "candles_2028_06",
-            "candles_2028_07",
-        ]
+        assert await database.all("SELECT * FROM quotes ORDER BY second_us") == quotes
+        for table in ("candles", "quotes"):
+            assert await database.all(f"SELECT count(*) FROM {table}_2026_05") == [(1,)]
+        await write(database.connection, "main", 0, Rows(0, _us(2028, 6, 2)), PRICE_MONTHS)
+        assert await _partitions(database) == _months("2026_06", "2026_07", "2028_06", "2028_07")
         with pytest.raises(psycopg.errors.RaiseException, match="kept for 6 to 120 months, not for 5"):
-            await database.connection.execute("SELECT keep_candle_months(%s, 5)", (later,))
+            await database.connection.execute("SELECT keep_price_months(%s, 5)", (may,))
 
     _run(conninfo, scenario)
 
 
+def test_months_are_asked_for_when_another_begins(conninfo: str) -> None:
+    """Also by a batch without a price: the next one does not ask."""
+    june = _us(2026, 6, 30, 12)
+
+    async def scenario(database: Database) -> None:
+        connection = database.connection
+        await connection.execute("SET ROLE ledger_writer")
+        for time_us in (june, june + 1, _us(2026, 9, 1)):
+            await write(connection, "main", 0, Rows(0, time_us), PRICE_MONTHS)
+        assert await _partitions(database) == _months("2026_06", "2026_07", "2026_09", "2026_10")
+        await connection.execute("RESET ROLE")
+        await connection.execute("DROP FUNCTION keep_price_months")
+        await connection.execute("SET ROLE ledger_writer")
+        late = _us(2026, 9, 30, 23, 59, 59)
+        rows = Rows(0, late, trades=_traded_at(late), quotes=[QuoteRow(1, late, 1, 1, 2, 2)])
+        await write(connection, "main", 0, rows, PRICE_MONTHS)
+        rows = Rows(0, late, quotes=[QuoteRow(1, late, 1, 7, 2, 2)])
+        await write(connection, "main", 0, rows, PRICE_MONTHS)
+        assert await database.all("SELECT bid_lots FROM quotes_2026_09") == [(7,)], "a second's last quote stays"
+        with pytest.raises(psycopg.errors.UndefinedFunction):
+            await write(connection, "main", 0, Rows(0, _us(2026, 10, 1)), PRICE_MONTHS)
+
+    _run(conninfo, scenario)
+
+
+def test_a_ledger_from_before_has_the_months_it_stands_in(conninfo: str) -> None:
+    async def scenario() -> None:
+        async with await AsyncConnection.connect(conninfo, autocommit=True) as connection:
+            await migrate(connection, read_migrations()[:5])
+            standing = "INSERT INTO positions (group_name, sequence, time_us) VALUES ('main', 7, %s)"
+            await connection.execute(standing, (_us(2026, 5, 20),))
+            await migrate(connection, read_migrations())
+            assert await _partitions(Database(connection)) == _months("2026_05", "2026_06")
+
+    asyncio.run(scenario())
+
+
 def test_candles_of_trades_from_before_are_made_of_them(conninfo: str) -> None:
-    newest = int(datetime(2028, 6, 2, tzinfo=UTC).timestamp()) * 1_000_000
+    newest = _us(2028, 6, 2)
     day = 86_400_000_000
     rows = _traded_at(*sorted(newest - day * back + second for back in range(0, 900, 9) for second in (0, 7_000_000)))
 
