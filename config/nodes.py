@@ -6,11 +6,12 @@ from typing import Annotated, Final, Literal
 
 from config.checks import Checked, between, matching
 from config.custody import ARM, X86, Architecture, MachineImage, Problem
-from config.perimeter import PrivateBlock
+from config.perimeter import DomainName, PrivateBlock
 
 Digest = Annotated[str, matching(r"[0-9a-f]{64}", "a SHA-256 as 64 hexadecimal digits in lower case")]
 PROGRAMS: Final = {"ethereum": ("geth", "lighthouse"), "bitcoin": ("bitcoind",)}
 """What a node of each chain runs."""
+NETWORKS: Final = {"ethereum": "a chain id", "bitcoin": "main, test, testnet4, signet or regtest"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,8 @@ class ChainConfig(Checked):
     throughput_mib: Annotated[int, between(125, 1000)]
     builds: tuple[NodeBuild, ...]
     assets: tuple[DepositAsset, ...]
+    seeds: tuple[DomainName, ...] = ()
+    """Names that lead a node to its first peers, as its program has them built in; none where it has addresses."""
     extended_public_key: Annotated[str, matching(r"[xt]pub[1-9A-HJ-NP-Za-km-z]{107}", "an xpub or tpub of a wallet")]
     """Deposit addresses are its children. The private half never leaves the enclave."""
 
@@ -81,6 +84,12 @@ class NodesConfig(Checked):
     """Days that the daily copies of each node's disk are kept; another node starts from one."""
     chains: tuple[ChainConfig, ...]
 
+    @property
+    def peer_names(self) -> tuple[str, ...]:
+        """Names that nodes ask for. Bitcoin Core asks a seed for peers with whole blocks and witnesses first: x9."""
+        seeds = [seed for chain in self.chains for seed in chain.seeds]
+        return (*seeds, *(f"x9.{seed}" for seed in seeds))
+
     def confirmations(self, chain: str) -> dict[str, int]:
         """Return, by asset of a chain, the blocks until what it carries is final; empty for another chain."""
         return {asset.name: asset.confirmations for each in self.chains if each.name == chain for asset in each.assets}
@@ -100,5 +109,7 @@ class NodesConfig(Checked):
                     yield f"{path}.builds.instance_type", f"must be of {build.architecture}", build.instance_type
                 if len(build.digests) != len(PROGRAMS[chain.name]):
                     yield f"{path}.builds.digests", f"must be of {', '.join(PROGRAMS[chain.name])}", len(build.digests)
+            if chain.network.isdigit() == (chain.name == "bitcoin"):
+                yield f"{path}.network", f"must be that of {chain.name}: {NETWORKS[chain.name]}", chain.network
             if chain.name == "bitcoin" and len(chain.assets) != 1:
                 yield f"{path}.assets", "must be one: the chain has no other", len(chain.assets)

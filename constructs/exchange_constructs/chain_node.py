@@ -73,7 +73,7 @@ class ChainNode(Construct):
         group = ec2.SecurityGroup(
             self, "Access", vpc=network.vpc, description=f"Nodes of {chain.name}", allow_all_outbound=False
         )
-        network.may_call_peers(group, chain.name)
+        network.may_call_peers(group, chain)
         network.compute.connections.allow_default_port_from(group, "Attaches its disk")
         self.connections = ec2.Connections(security_groups=[group], default_port=ec2.Port.tcp(SIDECAR_PORT))
         template = HostTemplate(

@@ -1,16 +1,13 @@
 """A network without any way in or out but the endpoints it is given: no gateway, no peer, no load balancer."""
 
 from collections.abc import Mapping
-from datetime import date
 
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from config.model import Environment
-from exchange_constructs.dns_firewall import DnsFirewall
-from exchange_constructs.flow_records import FlowRecords
-from exchange_constructs.nag import HIPAA, NIST, PCI, accept
+from exchange_constructs.network_guard import guard
 from exchange_constructs.private_network import APPLICATION
 
 
@@ -42,8 +39,7 @@ class IsolatedNetwork(Construct):
                 ec2.SubnetConfiguration(name=APPLICATION, subnet_type=ec2.SubnetType.PRIVATE_ISOLATED, cidr_mask=26)
             ],
         )
-        FlowRecords(self, "Flows", config=config, vpc=self.vpc, logs_key=logs_key)
-        DnsFirewall(self, "DnsFirewall", config=config, vpc=self.vpc, logs_key=logs_key)
+        guard(self, config=config, vpc=self.vpc, logs_key=logs_key)
         subnets = ec2.SubnetSelection(subnet_group_name=APPLICATION)
         self.gateways = {
             name: self.vpc.add_gateway_endpoint(name, service=gateway, subnets=[subnets])
@@ -59,21 +55,3 @@ class IsolatedNetwork(Construct):
             )
             for name, interface in interfaces.items()
         }
-        accept_small_network(self.vpc)
-
-
-def accept_small_network(vpc: ec2.Vpc) -> None:
-    """Accept what every network of ours is found to do."""
-    accept(
-        vpc,
-        *(f"{pack}-VPCDefaultSecurityGroupClosed" for pack in (HIPAA, NIST, PCI)),
-        reason="CloudFormation cannot empty the default group; nothing uses it, as every interface names its own",
-        expires=date(2027, 11, 20),
-        owner="security",
-    )
-    accept(
-        vpc,
-        "CloudFormation-Validate::W3010",
-        reason="Zones are written out so that synth asks no account; the region they belong to is fixed by config",
-        expires=date(2027, 11, 20),
-    )

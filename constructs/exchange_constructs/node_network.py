@@ -7,20 +7,22 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from config.model import Environment
-from exchange_constructs.dns_firewall import DnsFirewall
-from exchange_constructs.flow_records import FlowRecords
-from exchange_constructs.isolated_network import accept_small_network
+from config.nodes import ChainConfig
+from exchange_constructs.network_guard import guard
 from exchange_constructs.public_tier import PublicTier
 from exchange_constructs.tiers import APPLICATION, PUBLIC
 
-PEER_PORTS: Final = {"ethereum": (30303, 9000), "bitcoin": (8333,)}
-"""Where peers listen: execution and consensus clients of Ethereum, Bitcoin."""
+ETHEREUM_PORTS: Final = 30303, 9000
+"""Where peers listen: execution and consensus clients."""
+BITCOIN_PORTS: Final = {"main": 8333, "test": 18333, "testnet4": 48333, "signet": 38333, "regtest": 18444}
+"""The same of each network of Bitcoin."""
 
 
 class NodeNetwork(Construct):
     """Joined to no other network: the exchange reaches the balancer by PrivateLink, one way, and to nothing else.
 
-    No name but AWS's resolves: nodes find peers by addresses, from those built in, those on their disk, and each other.
+    No name resolves but AWS's and those of seeds. Once it has peers, a node finds more by addresses: from those, from
+    its disk, and from those built in.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Environment, logs_key: kms.IKey) -> None:
@@ -41,8 +43,7 @@ class NodeNetwork(Construct):
                 ec2.SubnetConfiguration(name=APPLICATION, subnet_type=ec2.SubnetType.PRIVATE_WITH_EGRESS, cidr_mask=27),
             ],
         )
-        FlowRecords(self, "Flows", config=config, vpc=self.vpc, logs_key=logs_key)
-        DnsFirewall(self, "DnsFirewall", config=config, vpc=self.vpc, logs_key=logs_key)
+        guard(self, config=config, vpc=self.vpc, logs_key=logs_key, names=config.nodes.peer_names)
         group = ec2.SecurityGroup(
             self, "EndpointAccess", vpc=self.vpc, description="Endpoint of EC2 for node hosts", allow_all_outbound=False
         )
@@ -62,9 +63,8 @@ class NodeNetwork(Construct):
         ]
         for at, subnet in enumerate(self.vpc.private_subnets):
             cast(ec2.PrivateSubnet, subnet).add_default_nat_route(nats[at % len(nats)].ref)
-        accept_small_network(self.vpc)
 
-    def may_call_peers(self, group: ec2.ISecurityGroup, chain: str) -> None:
+    def may_call_peers(self, group: ec2.ISecurityGroup, chain: ChainConfig) -> None:
         """Let the holder of `group` call the peers of `chain`, wherever they are."""
-        for port in PEER_PORTS[chain]:
-            group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(port), f"Peers of {chain}")
+        for port in (BITCOIN_PORTS[chain.network],) if chain.name == "bitcoin" else ETHEREUM_PORTS:
+            group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(port), f"Peers of {chain.name}")

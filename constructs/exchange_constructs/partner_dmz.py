@@ -10,10 +10,8 @@ from constructs import Construct
 
 from config.model import Environment
 from config.perimeter import DataCentre
-from exchange_constructs.dns_firewall import DnsFirewall
-from exchange_constructs.flow_records import FlowRecords
 from exchange_constructs.inspection import InspectionPolicy, ZoneFirewall
-from exchange_constructs.isolated_network import accept_small_network
+from exchange_constructs.network_guard import guard
 from exchange_constructs.partner_access import DOORS, ORDERS, PartnerFront
 from exchange_constructs.tiers import ATTACHMENT, ENTRANCE, INSPECTION
 
@@ -53,9 +51,7 @@ class PartnerDmz(Construct):
                 for name, mask in ((ENTRANCE, 27), (ATTACHMENT, 28), (INSPECTION, 28))
             ],
         )
-        accept_small_network(self.vpc)
-        FlowRecords(self, "Flows", config=config, vpc=self.vpc, logs_key=logs_key)
-        DnsFirewall(self, "DnsFirewall", config=config, vpc=self.vpc, logs_key=logs_key)
+        guard(self, config=config, vpc=self.vpc, logs_key=logs_key)
         self._open_entrance(front)
         policy = InspectionPolicy(
             self, "Policy", rules=list(_rules(config.partners.data_centres, front.host_name, config.partners.dmz_cidr))

@@ -333,6 +333,18 @@ WRONG: list[tuple[Environment, str, Any, str]] = [
         "r7g.2xlarge",
         "nodes.chains.ethereum.builds.instance_type: must be of x86_64, was 'r7g.2xlarge'",
     ),
+    (
+        PROD,
+        f"{BITCOIN}.network",
+        "1",
+        "nodes.chains.bitcoin.network: must be that of bitcoin: main, test, testnet4, signet or regtest, was '1'",
+    ),
+    (
+        DEV,
+        f"{ETHEREUM}.network",
+        "main",
+        "nodes.chains.ethereum.network: must be that of ethereum: a chain id, was 'main'",
+    ),
     (PROD, f"{BITCOIN}.genesis", "0x1", f"{BITCOIN}.genesis: must be the hash of block 0, was '0x1'"),
     (
         DEV,

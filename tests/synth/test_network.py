@@ -65,7 +65,8 @@ def test_outgoing_traffic_goes_to_a_named_group_or_to_the_endpoints(exchange: An
         assert rule["IpProtocol"] == "tcp", path
         if path.startswith("Nodes/") and rule.get("CidrIp") in ANYWHERE:
             assert rule["FromPort"] == rule["ToPort"], path
-            assert rule["FromPort"] in {8333, 9000, 30303}, path  # peers
+            bitcoin = 8333 if exchange.config.name == "prod" else 18333  # the main network, the test network
+            assert rule["FromPort"] in ({bitcoin} if "Bitcoin" in path else {9000, 30303}), path  # peers
         elif rule.get("CidrIp") in ANYWHERE:
             assert (rule["FromPort"], rule["ToPort"]) == (443, 443), path
         elif path.startswith("Migration/DatabaseCopy"):  # the copy's address is not known before it runs

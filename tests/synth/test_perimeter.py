@@ -143,6 +143,10 @@ def test_names_that_are_not_on_the_list_do_not_resolve_and_every_question_is_kep
         beyond = {name for name in allowed if not name.endswith((".amazonaws.com", ".api.aws", ".compute.internal"))}
         if stack == "Network":
             assert set(config.hosts_outside) < beyond
+        elif stack == "Nodes":
+            assert beyond == {
+                name for chain in config.nodes.chains for seed in chain.seeds for name in (seed, f"x9.{seed}")
+            }
         else:
             assert beyond == set(), stack
     kept = {
@@ -150,6 +154,11 @@ def test_names_that_are_not_on_the_list_do_not_resolve_and_every_question_is_kep
         for each in of(exchange, "AWS::Route53Resolver::ResolverQueryLoggingConfig")
     }
     assert kept == {"", f"arn:aws:s3:::bursa-{config.name}-audit-{config.accounts.audit}"}  # a log group, the archive
+
+
+def test_nodes_of_bitcoin_find_first_peers_by_names_and_those_of_ethereum_by_addresses(exchange: Any) -> None:
+    for chain in exchange.config.nodes.chains:
+        assert bool(chain.seeds) is (chain.name == "bitcoin"), chain.name
 
 
 # ---- who did what
