@@ -32,7 +32,7 @@ EVERY_TABLE: Final = {
         },
     ]
 }
-"""Everything lands in a schema of its own, never in the ledger's."""
+"""Everything lands in a schema that the ledger's migrations make for it, never in the ledger's own."""
 
 
 class DatabaseCopy(Construct):

@@ -13,7 +13,7 @@ from psycopg import AsyncConnection
 logger = logging.getLogger(__name__)
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
-SCHEMA_VERSION: Final = 6
+SCHEMA_VERSION: Final = 7
 """The version that this code reads and writes; readers wait until the ledger service has brought it about."""
 _NAME: Final = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 _LOCK: Final = 0x62757273  # "burs": any number will do as long as every migrator takes the same

@@ -34,7 +34,7 @@ def test_every_field_is_one_that_a_service_tells(exchange: Any) -> None:
         *pulse(
             Limiter(LimitSettings(), exchange.config.catalogue), EngineLink("engine:7000"), MarketLink("market:7100")
         ),
-        *Ledger("engine:7000", "url", "arn").pulse(),
+        *Ledger("engine:7000", "url", "arn", 6).pulse(),
         *TradePublisher(lambda _data, _after: "", "main").pulse(),
     }
     assert {field.removeprefix("$.") for namespace, field in NUMBERS.values() if namespace == SERVICES} == told - {

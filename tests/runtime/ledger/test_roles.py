@@ -100,6 +100,19 @@ def test_the_regulator_reads_all_that_was_done_and_no_name(ledger: str) -> None:
         assert not allowed(ledger, "regulator", f"DELETE FROM regulator.{view}")
 
 
+def test_what_the_predecessor_had_lies_apart(ledger: str) -> None:
+    with psycopg.connect(make_conninfo(ledger, user="importer"), autocommit=True) as importer:
+        importer.execute("CREATE TABLE predecessor.users (id bigint PRIMARY KEY)")
+        importer.execute("INSERT INTO predecessor.users VALUES (1)")
+    for name in TABLES:
+        for verb in ("SELECT * FROM {}", "INSERT INTO {} SELECT * FROM {}", "DELETE FROM {}"):
+            assert not allowed(ledger, "importer", verb.format(f"public.{name}", f"public.{name}")), (name, verb)
+    assert not allowed(ledger, "importer", "SELECT * FROM regulator.trades")
+    assert not allowed(ledger, "importer", "CREATE TABLE public.users (id bigint)")
+    for user in ("ledger_writer", "ledger_reader", "regulator"):
+        assert not allowed(ledger, user, "SELECT * FROM predecessor.users"), user
+
+
 def test_a_table_to_come_is_readable_and_growing_but_not_changed(ledger: str) -> None:
     with psycopg.connect(ledger, autocommit=True) as owner:
         owner.execute("CREATE TABLE notes (note text)")
