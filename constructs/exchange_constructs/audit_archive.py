@@ -148,26 +148,8 @@ class AuditArchive(Construct):
             else s3.ObjectLockRetention.governance(period),
             why_single="Locked, in an account where nobody acts; a copy elsewhere would be one more place to guard",
         )
-        accounts = list(config.accounts.distinct().values())
         for service in ("cloudtrail.amazonaws.com", "delivery.logs.amazonaws.com"):
-            writer = iam.ServicePrincipal(service)
-            ours = {"aws:SourceAccount": accounts}
-            self.bucket.add_to_resource_policy(
-                iam.PolicyStatement(
-                    actions=["s3:GetBucketAcl", "s3:ListBucket"],
-                    resources=[self.bucket.bucket_arn],
-                    principals=[writer],
-                    conditions={"StringEquals": ours},
-                )
-            )
-            self.bucket.add_to_resource_policy(
-                iam.PolicyStatement(
-                    actions=["s3:PutObject"],
-                    resources=[self.bucket.arn_for_objects(f"AWSLogs/{account}/*") for account in accounts],
-                    principals=[writer],
-                    conditions={"StringEquals": {**ours, "s3:x-amz-acl": "bucket-owner-full-control"}},
-                )
-            )
+            let_service_add(self.bucket, service, config=config)
         for account, roles in log_copiers(config).items():
             self.bucket.add_to_resource_policy(
                 iam.PolicyStatement(
@@ -178,7 +160,7 @@ class AuditArchive(Construct):
                     conditions={"ArnEquals": {"aws:PrincipalArn": roles}},
                 )
             )
-        self._add_questions(config, key, accounts)
+        self._add_questions(config, key, list(config.accounts.distinct().values()))
 
     def _add_questions(self, config: Environment, key: kms.IKey, accounts: list[str]) -> None:
         catalogue = Stack.of(self).account
@@ -287,3 +269,26 @@ class AuditArchive(Construct):
                 ),
             ),
         )
+
+
+def let_service_add(bucket: s3.Bucket, service: str, *, config: Environment, folder: str = "") -> None:
+    """Let a service of AWS add records of our accounts alone, each below `AWSLogs/<account>/` and `folder`."""
+    accounts = list(config.accounts.distinct().values())
+    writer = iam.ServicePrincipal(service)
+    ours = {"aws:SourceAccount": accounts}
+    bucket.add_to_resource_policy(
+        iam.PolicyStatement(
+            actions=["s3:GetBucketAcl", "s3:ListBucket"],
+            resources=[bucket.bucket_arn],
+            principals=[writer],
+            conditions={"StringEquals": ours},
+        )
+    )
+    bucket.add_to_resource_policy(
+        iam.PolicyStatement(
+            actions=["s3:PutObject"],
+            resources=[bucket.arn_for_objects(f"AWSLogs/{account}/{folder}*") for account in accounts],
+            principals=[writer],
+            conditions={"StringEquals": {**ours, "s3:x-amz-acl": "bucket-owner-full-control"}},
+        )
+    )

@@ -1,11 +1,10 @@
 """What AWS Config writes down about our resources, on its way into the locked archive."""
 
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from config.model import Environment
-from exchange_constructs.audit_archive import AuditArchive
+from exchange_constructs.audit_archive import AuditArchive, let_service_add
 from exchange_constructs.log_copies import LogCopies
 from exchange_constructs.private_bucket import PrivateBucket
 
@@ -36,24 +35,6 @@ class ConfigurationHistory(Construct):
             kept_days=config.log_retention_days,
             why_single=None,
         )
-        accounts = list(config.accounts.distinct().values())
-        recorders = iam.ServicePrincipal("config.amazonaws.com")
-        ours = {"aws:SourceAccount": accounts}
-        self.bucket.add_to_resource_policy(
-            iam.PolicyStatement(
-                actions=["s3:GetBucketAcl", "s3:ListBucket"],
-                resources=[self.bucket.bucket_arn],
-                principals=[recorders],
-                conditions={"StringEquals": ours},
-            )
-        )
-        self.bucket.add_to_resource_policy(
-            iam.PolicyStatement(
-                actions=["s3:PutObject"],
-                resources=[self.bucket.arn_for_objects(f"AWSLogs/{account}/Config/*") for account in accounts],
-                principals=[recorders],
-                conditions={"StringEquals": {**ours, "s3:x-amz-acl": "bucket-owner-full-control"}},
-            )
-        )
+        let_service_add(self.bucket, "config.amazonaws.com", config=config, folder="Config/")
         self.bucket.node.add_dependency(archive.bucket)  # which the copies name
         LogCopies(self, "Copies", config=config, part="configuration", bucket=self.bucket, key=key)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 _OK: Final = (200, b'{"status":"ok"}')
-_UNAVAILABLE: Final = (503, b'{"status":"unavailable"}')
+UNAVAILABLE: Final = (503, b'{"status":"unavailable"}')
 
 
 class Health:
@@ -22,4 +22,4 @@ class Health:
     def answer(self) -> tuple[int, bytes]:
         """Return HTTP status and body."""
         self._has_begun = self._has_begun or self._is_linked()
-        return _OK if self._has_begun else _UNAVAILABLE
+        return _OK if self._has_begun else UNAVAILABLE

@@ -22,7 +22,7 @@ from picows import (
 
 from runtime.gateway.dispatch import Exchange
 from runtime.gateway.errors import ApiError
-from runtime.gateway.health import Health
+from runtime.gateway.health import UNAVAILABLE, Health
 from runtime.gateway.parts import DRAIN_TIMEOUT_S, GatewaySettings, open_exchange, running
 from runtime.gateway.streams import StreamConnection, StreamHub
 from runtime.gateway.user_data import UserStreams
@@ -49,7 +49,6 @@ LINGER_S: Final = 1.0
 """How long a client that was told to go has for its own goodbye."""
 SOCKET_BUFFER_BYTES: Final = 256 * 1024
 """What the system keeps for a client that does not read, before this process does; left alone it grows to megabytes."""
-_UNAVAILABLE: Final = b'{"status":"unavailable"}'
 
 
 class Endpoint(Protocol):
@@ -79,11 +78,11 @@ class Gateway:
         """Route an upgrade request; picows answers 404 for None."""
         path, _, query = request.path.decode("latin-1").partition("?")
         if self.is_stopping:
-            return _plain(503, _UNAVAILABLE)
+            return _plain(*UNAVAILABLE)
         if path == HEALTH_PATH:
             return _plain(*self._health.answer())
         if len(self.connections) >= self.settings.connections_max:
-            return _plain(503, _UNAVAILABLE)
+            return _plain(*UNAVAILABLE)
         path = unquote(path)
         viewer = request.headers.get(VIEWER_HEADER, "")
         if path == API_PATH:
