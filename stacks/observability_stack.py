@@ -26,6 +26,9 @@ class ObservabilityStack(ExchangeStack):
         super().__init__(scope, construct_id, config=config, description="Dashboard over all alarms")
         here = [each for each in alarms if (each.stack.account, each.stack.region) == (self.account, self.region)]
         steps = sorted(here, key=lambda each: PATH.index(name) if (name := each.stack.node.id) in PATH else len(PATH))
+        self._alarms_here = self.format_arn(
+            service="cloudwatch", resource="alarm", resource_name="", arn_format=ArnFormat.COLON_RESOURCE_NAME
+        )
         dashboard = cloudwatch.Dashboard(
             self, "OrderPath", dashboard_name=f"Bursa-{config.name}", default_interval=Duration.hours(8)
         )
@@ -46,7 +49,4 @@ class ObservabilityStack(ExchangeStack):
                 )
 
     def _alarm(self, name: str) -> cloudwatch.IAlarm:
-        arn = self.format_arn(
-            service="cloudwatch", resource="alarm", resource_name=name, arn_format=ArnFormat.COLON_RESOURCE_NAME
-        )
-        return cloudwatch.Alarm.from_alarm_arn(self, f"At-{name}", arn)
+        return cloudwatch.Alarm.from_alarm_arn(self, f"At-{name}", f"{self._alarms_here}{name}")

@@ -31,10 +31,10 @@ class StackAlarms(Construct):
         watched = {
             resource: watch
             for resource in stack.node.find_all()
+            if isinstance(resource, CfnResource)
+            and (watch := watch_of(resource))
             # What a switch turns off must not be referred to; its own service tells when it is on.
-            if CfnResource.is_cfn_resource(resource)
-            and cast(CfnResource, resource).cfn_options.condition is None
-            and (watch := watch_of(cast(CfnResource, resource)))
+            and resource.cfn_options.condition is None
         }
         super().__init__(stack, construct_id)
         self.stack = stack
