@@ -6,7 +6,6 @@ A standby listens too, so that it is ready; it refuses every link with NOT_LEADE
 """
 
 import asyncio
-import functools
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,7 +26,6 @@ from runtime.shared.messages import (
     UNKNOWN_SESSION,
     Answered,
     Ask,
-    Command,
     Entry,
     FromEngine,
     PassTime,
@@ -51,22 +49,10 @@ SESSION_LENGTH_MAX: Final = 64
 HELLO_TIMEOUT_S: Final = 5.0
 CLIENT_FRAME_BYTES_MAX: Final = 2 * 1024 * 1024
 REPLY_FRAME_BYTES: Final = 1024 * 1024
-TEXT_LENGTH_MAX: Final = 256
-"""Longest text of a command that may enter the journal; the rules of the engine are narrower."""
 BEAT_S: Final = 1.0
 _BEAT: Final = frame(encode([]))
 WRITE_BUFFER_MAX: Final = 32 * 1024 * 1024
 """Replies a client may leave unread before its link is cut."""
-
-
-def is_oversized(command: Command) -> bool:
-    """Tell whether a text of `command` is too long for the journal."""
-    return any(len(getattr(command, name)) > TEXT_LENGTH_MAX for name in _text_fields(type(command)))
-
-
-@functools.cache
-def _text_fields(kind: type[Command]) -> tuple[str, ...]:
-    return tuple(field.name for field in msgspec.structs.fields(kind) if field.type is str)
 
 
 class Link(asyncio.Protocol):
@@ -151,25 +137,22 @@ class Link(asyncio.Protocol):
             self._session = hello.session
 
     def _receive(self, payload: bytes) -> None:
-        for message in decode_from_client(payload):
-            if self._is_refused:
-                return
-            if isinstance(message, Send):
-                self._take(message)
-            else:
-                self._answer(message)
-
-    def _take(self, message: Send) -> None:
-        """Queue a command for the next batch, if it may enter the journal at all."""
+        """Queue commands for the next batch, and answer questions."""
         expected = self._server.expected(self._session)
-        if not 1 <= message.n <= expected or not 0 <= message.acknowledged < message.n:
-            known = f"{UNKNOWN_SESSION}: " if expected == 1 else ""
-            self.refuse(f"{known}command {message.n}, acknowledged {message.acknowledged}; expected {expected}")
-        elif is_oversized(message.command):
-            self.refuse(f"a text of command {message.n} is over {TEXT_LENGTH_MAX} characters")
-        else:
-            fields = (message.n, message.acknowledged, message.command, message.expires_us)
-            self._server.submit(self, Entry(self._session, *fields))
+        entries: list[Entry] = []
+        for message in decode_from_client(payload):
+            if not isinstance(message, Send):
+                self._answer(message)
+                continue
+            n = message.n
+            if not 1 <= n <= expected or not 0 <= message.acknowledged < n:
+                known = f"{UNKNOWN_SESSION}: " if expected == 1 else ""
+                self.refuse(f"{known}command {n}, acknowledged {message.acknowledged}; expected {expected}")
+                break
+            entries.append(Entry(self._session, n, message.acknowledged, message.command, message.expires_us))
+            if n == expected:
+                expected += 1
+        self._server.submit(self, entries)
 
     def _answer(self, ask: Ask) -> None:
         replica = self._server.leader.replica
@@ -364,14 +347,16 @@ class Server:
         self._wake.set()
         return await future
 
-    def submit(self, link: Link | None, entry: Entry) -> None:
-        """Queue a command for the next batch. `link` gets the reply; without one it is the leader's own."""
-        if self._stopping:
-            return  # not acknowledged: the client sends it again to whoever leads next
-        self._submitted[entry.session] = max(entry.n, self._submitted.get(entry.session, 0))
+    def submit(self, link: Link | None, entries: list[Entry]) -> None:
+        """Queue commands of one session for the next batch. `link` gets the replies; without one they are our own."""
+        if self._stopping or not entries:
+            return  # not acknowledged: the client sends them again to whoever leads next
+        session = entries[0].session
+        newest = max(entry.n for entry in entries)
+        self._submitted[session] = max(newest, self._submitted.get(session, 0))
         if len(self._submitted) > 2 * SESSIONS_MAX:
             del self._submitted[next(iter(self._submitted))]
-        self._pending.append((link, entry))
+        self._pending += [(link, entry) for entry in entries]
         self._wake.set()
         if link and len(self._pending) > PENDING_MAX:
             link.pause()
@@ -399,7 +384,7 @@ class Server:
         session = f"leader-{self.leader.epoch}"
         n = self._last(session) + 1
         if n == self.expected(session):  # otherwise one is on its way
-            self.submit(None, Entry(session, n, n - 1, PassTime()))
+            self.submit(None, [Entry(session, n, n - 1, PassTime())])
 
     async def _commit_forever(self) -> None:
         durable: Taken | None = None

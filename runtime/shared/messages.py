@@ -6,9 +6,9 @@ microseconds since 1970 (UTC). Tags and field order are a storage format, since 
 these bytes: append fields with defaults, never reorder or reuse.
 """
 
-from typing import Final
+from typing import Annotated, Final
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 from msgspec.msgpack import Decoder, Encoder
 
 # ---- vocabulary -------------------------------------------------------------------------------------------------
@@ -212,6 +212,9 @@ class TierSpec(Message):
 
 # ---- commands: sequenced, journaled, answered ---------------------------------------------------------------------
 
+Text = Annotated[str, Meta(max_length=256)]
+"""A text that may enter the journal; the rules of the engine are narrower."""
+
 
 class Configure(Message, tag=1):
     """Define or change assets, markets and tiers. Scales and assets of a known market cannot change.
@@ -229,7 +232,7 @@ class Configure(Message, tag=1):
 class OpenAccount(Message, tag=2):
     """Open the account called `name`, or change its tier. Answer: AccountOpened, the same id for the same name."""
 
-    name: str
+    name: Text
     tier: int
 
 
@@ -239,7 +242,7 @@ class Deposit(Message, tag=3):
     account: int
     asset: int
     amount: int
-    reference: str
+    reference: Text
 
 
 class PlaceOrder(Message, tag=4):
@@ -257,7 +260,7 @@ class PlaceOrder(Message, tag=4):
     price: int
     lots: int
     quote_amount: int
-    client_order_id: str
+    client_order_id: Text
     stp: int = STP_EXPIRE_MAKER
     stop_price: int = 0
     trailing_delta: int = 0
@@ -271,8 +274,8 @@ class CancelOrder(Message, tag=5):
     account: int
     market: int
     order_id: int
-    client_order_id: str
-    cancel_id: str
+    client_order_id: Text
+    cancel_id: Text
     """The client's name for this cancellation; shown in its execution report."""
     restriction: int = CANCEL_ANY
 
@@ -282,7 +285,7 @@ class CancelAll(Message, tag=6):
 
     account: int
     market: int
-    cancel_id: str = ""
+    cancel_id: Text = ""
 
 
 class SetMarketStatus(Message, tag=7):
@@ -313,20 +316,20 @@ class HoldFunds(Message, tag=9):
     account: int
     asset: int
     amount: int
-    reference: str
+    reference: Text
 
 
 class SettleHold(Message, tag=10):
     """The withdrawal has left: `fee` units of what was held go to the house, the rest to the outside."""
 
-    reference: str
+    reference: Text
     fee: int = 0
 
 
 class ReleaseHold(Message, tag=11):
     """The withdrawal will not happen: free what was held."""
 
-    reference: str
+    reference: Text
 
 
 class SetReferencePrice(Message, tag=12):
@@ -342,9 +345,9 @@ class AmendOrder(Message, tag=13):
     account: int
     market: int
     order_id: int
-    client_order_id: str
+    client_order_id: Text
     lots: int
-    new_client_order_id: str = ""
+    new_client_order_id: Text = ""
     """Nothing: the order keeps its name."""
 
 
@@ -366,7 +369,7 @@ class PlaceList(Message, tag=15):
     account: int
     market: int
     kind: int
-    client_list_id: str
+    client_list_id: Text
     orders: list[PlaceOrder]
 
 
@@ -376,8 +379,8 @@ class CancelList(Message, tag=16):
     account: int
     market: int
     list_id: int
-    client_list_id: str
-    cancel_id: str = ""
+    client_list_id: Text
+    cancel_id: Text = ""
 
 
 class PassTime(Message, tag=17):

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from config.markets import CATALOGUE
@@ -269,7 +270,10 @@ def test_a_gap_or_an_overlong_text_is_refused_before_the_journal(tmp_path: Path)
             before = server.leader.replica.sequence
             assert (await told(address, m.Send(7, 6, m.CancelAll(1, 1)))).startswith(m.UNKNOWN_SESSION)
             assert "expected 1" in await told(address, m.Send(1, 1, m.CancelAll(1, 1)))
-            assert "over 256" in await told(address, m.Send(1, 0, m.OpenAccount("x" * 1000, 1)))
+            assert "length <= 256" in await told(address, m.Send(1, 0, m.OpenAccount("x" * 257, 1)))
+            named = msgspec.structs.replace(bid(1, 1), client_order_id="x" * 257)
+            within = m.PlaceList(1, 1, m.OTO, "both", [bid(1, 1), named])
+            assert "length <= 256" in await told(address, m.Send(1, 0, within))
             assert server.leader.replica.sequence == before
 
     asyncio.run(scenario())
