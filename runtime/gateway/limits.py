@@ -294,7 +294,7 @@ class Limiter:
 
     def order_rates(self, tier: str = "") -> tuple[Rate, Rate]:
         """Return the order limits of a tier, without a name those of the slowest."""
-        return self._order_rates[self.tier(tier).name]
+        return self._order_rates.get(tier) or self._order_rates[self._slowest.name]
 
 
 @lru_cache(maxsize=65_536)
