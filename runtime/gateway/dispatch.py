@@ -269,7 +269,13 @@ class Exchange:
 
         def hear(replied: Replied | EngineError) -> None:
             try:
-                outcome: Outcome | Exception = self._outcome(call, sending, replied)
+                if isinstance(replied, EngineError):
+                    raise _told(replied) from replied
+                if sending.new_orders and _leaves_no_order(replied.reply):
+                    self._forget_orders(call, sending)
+                body = sending.answer(self, call, replied)
+                used = self.limiter.refund(call.address, call.weight, call.minute)
+                outcome: Outcome | Exception = Outcome(body, used, call.order_counts, key.tier)
             except Exception as error:  # noqa: BLE001 - told to whoever asked, who logs what nobody expected
                 outcome = error
             tell(outcome)
@@ -279,16 +285,6 @@ class Exchange:
         except EngineBusyError as error:
             self._forget_orders(call, sending)
             raise _told(error) from error
-
-    def _outcome(self, call: Call, sending: Sending, replied: Replied | EngineError) -> Outcome:
-        """Return the answer that an engine's reply makes. Raises ApiError."""
-        if isinstance(replied, EngineError):
-            raise _told(replied) from replied
-        if sending.new_orders and _leaves_no_order(replied.reply):
-            self._forget_orders(call, sending)
-        body = sending.answer(self, call, replied)
-        used = self.limiter.refund(call.address, call.weight, call.minute)
-        return Outcome(body, used, call.order_counts, call.owner.tier)
 
     def _forget_orders(self, call: Call, sending: Sending) -> None:
         for _ in range(sending.new_orders):
@@ -358,10 +354,10 @@ def _proven(key: ApiKey | None, permission: str, request: Request) -> ApiKey:
 
 def _leaves_no_order(reply: Reply) -> bool:
     """Tell whether the orders that were to be placed do not count: refused, or filled in part at once."""
-    if isinstance(reply, OrderReplaced):
-        return reply.placed is None or _leaves_no_order(reply.placed)
     if isinstance(reply, OrderPlaced):
         return bool(reply.fills)
+    if isinstance(reply, OrderReplaced):
+        return reply.placed is None or _leaves_no_order(reply.placed)
     return not isinstance(reply, ListPlaced)
 
 

@@ -106,8 +106,13 @@ class Counter:
             if len(own) >= KEYS_MAX:
                 key = _OTHERS
                 before = own.get(key, 0)
-        after = own[key] = max(0, before + count)
+        after = before + count
+        if after < 0:  # noqa: PLR1730 - `max` would be a call, four times for each order
+            after = 0
+        own[key] = after
         self._changed[key] = None
+        if not self._foreign:  # as where there is one gateway, and at the beginning of each interval
+            return after
         total = after + self._foreign.get(key, 0)
         return max(0, total)
 
@@ -258,11 +263,14 @@ class Limiter:
         short, day, allowed = self.orders_short, self.orders_day, self.tier(tier)
         short.roll(now_s)
         day.roll(now_s)
-        if short.total(account) >= allowed.orders_per_10s:
+        of_short, of_day = short.add(account, 1), day.add(account, 1)
+        if of_short <= allowed.orders_per_10s and of_day <= allowed.orders_per_day:
+            return of_short, of_day
+        short.add(account, -1)
+        day.add(account, -1)
+        if of_short > allowed.orders_per_10s:
             raise TOO_MANY_ORDERS.error(allowed.orders_per_10s, "10 SECOND", retry_at_us=short.ends_s * 1_000_000)
-        if day.total(account) >= allowed.orders_per_day:
-            raise TOO_MANY_ORDERS.error(allowed.orders_per_day, "1 DAY", retry_at_us=day.ends_s * 1_000_000)
-        return short.add(account, 1), day.add(account, 1)
+        raise TOO_MANY_ORDERS.error(allowed.orders_per_day, "1 DAY", retry_at_us=day.ends_s * 1_000_000)
 
     def forget_order(self, account: int) -> tuple[int, int]:
         """Take an order back that was refused, or filled at once: only unfilled orders count. Returns the counts."""
@@ -286,7 +294,7 @@ class Limiter:
 
     def order_rates(self, tier: str = "") -> tuple[Rate, Rate]:
         """Return the order limits of a tier, without a name those of the slowest."""
-        return self._order_rates[self.tier(tier).name]
+        return self._order_rates.get(tier) or self._order_rates[self._slowest.name]
 
 
 @lru_cache(maxsize=65_536)

@@ -89,6 +89,8 @@ def parse_json(params: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _json_text(value: object) -> str:
+    if type(value) is int:  # and not a bool, which is one, too
+        return str(value)
     return "" if value is None else msgspec.json.encode(value).decode()
 
 
@@ -190,6 +192,24 @@ def _check(pattern: re.Pattern[str], name: str, text: str) -> str:
     return text
 
 
+def matching(pattern: re.Pattern[str]) -> Reader:
+    """Return a reader of texts that match all of `pattern`."""
+    fullmatch = pattern.fullmatch
+
+    def read(name: str, text: str, _: Listings) -> str:
+        if fullmatch(text) is None:
+            raise ILLEGAL_CHARACTERS.error(name, pattern.pattern)
+        return text
+
+    return _takes(read, type="string", pattern=pattern.pattern)
+
+
+decimal: Final = matching(DECIMAL)
+"""Reads a plain positive decimal number; what it counts decides later how precise it may be."""
+client_id: Final = matching(CLIENT_ID)
+"""Reads a client's own name of an order."""
+
+
 def symbol(name: str, text: str, listings: Listings) -> Listing:
     """Read the name of a market."""
     listing = listings.by_symbol.get(text)
@@ -219,11 +239,6 @@ def _names(name: str, text: str) -> list[str]:
     return msgspec.json.decode(text, type=list[str])
 
 
-def decimal(name: str, text: str, _: Listings) -> str:
-    """Read a plain positive decimal number; what it counts decides later how precise it may be."""
-    return _check(DECIMAL, name, text)
-
-
 def long(name: str, text: str, _: Listings) -> int:
     """Read a whole number of 63 bits."""
     number = int(_check(INTEGER, name, text))
@@ -236,11 +251,6 @@ def time_us(name: str, text: str, listings: Listings) -> int:
     """Read a time in milliseconds or microseconds; return microseconds."""
     number = long(name, text, listings)
     return number * 1000 if number < _MS_MAX else number
-
-
-def client_id(name: str, text: str, _: Listings) -> str:
-    """Read a client's own name of an order."""
-    return _check(CLIENT_ID, name, text)
 
 
 def flag(name: str, text: str, _: Listings) -> bool:
@@ -294,12 +304,12 @@ def one_of(choices: Mapping[str, Found | None], fault: Fault | None = None) -> R
     """Return a reader of one of `choices`; those that stand for None are documented but not built."""
 
     def read(name: str, text: str, _: Listings) -> Found:
-        if text not in choices:
-            raise fault.error() if fault else BAD_PARAMETER.error(name)
-        chosen = choices[text]
-        if chosen is None:
+        chosen = choices.get(text)
+        if chosen is not None:
+            return chosen
+        if text in choices:
             raise NOT_SUPPORTED.error()
-        return chosen
+        raise fault.error() if fault else BAD_PARAMETER.error(name)
 
     return _takes(read, type="string", enum=[name for name, code in choices.items() if code is not None])
 
@@ -331,22 +341,15 @@ def printable(most: int) -> Reader:
 
 def no_blanks(most: int) -> Reader:
     """Return a reader of up to `most` visible characters of ASCII."""
-    pattern = re.compile(rf"^[\x21-\x7e]{{1,{most}}}$", re.ASCII)
-
-    def read(name: str, text: str, _: Listings) -> str:
-        return _check(pattern, name, text)
-
-    return _takes(read, type="string", pattern=pattern.pattern)
+    return matching(re.compile(rf"^[\x21-\x7e]{{1,{most}}}$", re.ASCII))
 
 
 _takes(asset, type="string", pattern=r"^[A-Z0-9]{2,10}$")
 _takes(symbol, type="string", pattern=SYMBOL.pattern)
 _takes(symbols, type="string", pattern=SYMBOLS.pattern, description="A JSON array of symbols.")
 _takes(permissions, type="string", description="A permission, or a JSON array of them.")
-_takes(decimal, type="string", pattern=DECIMAL.pattern)
 _takes(long, type="integer", format="int64", minimum=0, maximum=LONG_MAX)
 _takes(time_us, type="integer", format="int64", minimum=0, description="Milliseconds or microseconds since 1970.")
-_takes(client_id, type="string", pattern=CLIENT_ID.pattern)
 _takes(flag, type="boolean")
 _takes(interval, type="string", enum=[*INTERVALS])
 _takes(window, type="string", pattern=WINDOW.pattern, description="1m to 59m, 1h to 23h, 1d to 7d.")

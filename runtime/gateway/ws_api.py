@@ -165,8 +165,8 @@ class ApiSession:
         self._queued = 0
         """Requests that have not had their turn."""
         self._in_flight = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._idle: asyncio.Event | None = None
+        """Set once nothing is in flight any more; there is one when that is waited for."""
         self._is_closed = False
 
     # ---- the shell's side ----------------------------------------------------------------------------------------
@@ -209,8 +209,10 @@ class ApiSession:
     async def shut_down(self, timeout_s: float) -> None:
         """Announce the end, let what is under way be answered, and close."""
         self.write(b'{"event":%b}' % server_shutdown(now_us(), self.options.unit))
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), timeout_s)
+        if self._in_flight:
+            self._idle = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), timeout_s)
         self._close(GOING_AWAY, "The server is shutting down.")
 
     async def check_subscriptions(self) -> None:
@@ -249,24 +251,20 @@ class ApiSession:
             run = self._change(request_id, method, sent)
         else:
             run = self._run(request_id, operation, sent)
-        self._enter()
+        self._in_flight += 1
         self._queued += 1
         task = asyncio.create_task(run)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _enter(self) -> None:
-        self._in_flight += 1
-        self._idle.clear()
-
     def _leave(self) -> None:
         self._in_flight -= 1
-        if not self._in_flight:
+        if self._idle is not None and not self._in_flight:
             self._idle.set()
 
     def _order(self, request_id: bytes, operation: Operation, sent: dict[str, str], key: ApiKey) -> None:
         """Send an order on at once: nobody is before it, and its key is at hand. Its answer comes without a task."""
-        self._enter()
+        self._in_flight += 1
         shows, logged_on = self.options.has_rate_limits, ""
 
         def answer(outcome: Outcome | Exception) -> None:

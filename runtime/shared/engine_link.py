@@ -18,7 +18,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Final, Generic, TypeVar
 
-from msgspec import MsgspecError
+from msgspec import MsgspecError, Struct
 
 from runtime.shared.backoff import Backoff
 from runtime.shared.frames import frame, pack_list, read_frame
@@ -80,15 +80,13 @@ class EngineBusyError(EngineError):
     """Too many commands are in flight on this link; this one was not sent."""
 
 
-class _Waiting(Generic[Outcome]):
-    """The bytes of a message that was sent, who is told once what comes of it, and until when."""
+class _Waiting(Struct, Generic[Outcome], eq=False):
+    """The bytes of a message that was sent, until when it may be answered, and who is told once what comes of it."""
 
-    __slots__ = ("_tell", "data", "due")
-
-    def __init__(self, data: bytes, timeout_s: float, tell: Callable[[Outcome | EngineError], None]) -> None:
-        self.data = data
-        self.due = time.monotonic() + timeout_s
-        self._tell: Callable[[Outcome | EngineError], None] | None = tell
+    data: bytes
+    due: float
+    """In seconds of the monotonic clock."""
+    _tell: Callable[[Outcome | EngineError], None] | None
 
     def tell(self, outcome: Outcome | EngineError) -> None:
         """Tell what came of it, unless that was done. What goes wrong with one client must not end the link of all."""
@@ -248,16 +246,20 @@ class EngineLink:
         then `tell` gets EngineUnavailableError. Raises EngineBusyError, or OverflowError and such for a command that
         cannot be encoded; it was not sent then, and nothing will be told.
         """
-        most = IN_FLIGHT_MAX if isinstance(command, CancelOrder | CancelAll) else IN_FLIGHT_MAX - CANCELS_RESERVED
-        if len(self._unanswered) >= most:
-            msg = f"{len(self._unanswered)} commands are in flight; at most {most} may be"
-            raise EngineBusyError(msg)
+        if len(self._unanswered) >= IN_FLIGHT_MAX - CANCELS_RESERVED:
+            self._check_room(command)
         n = self._next
         expires_us = time.time_ns() // 1000 + int(timeout_s * 1_000_000)
         data = encode(Send(n, self._acknowledged(), command, expires_us))  # raises before a number is taken
         self._next = n + 1
-        self._unanswered[n] = _Waiting(data, timeout_s, tell)
+        self._unanswered[n] = _Waiting(data, time.monotonic() + timeout_s, tell)
         self._enqueue(data)
+
+    def _check_room(self, command: Command) -> None:
+        most = IN_FLIGHT_MAX if isinstance(command, CancelOrder | CancelAll) else IN_FLIGHT_MAX - CANCELS_RESERVED
+        if len(self._unanswered) >= most:
+            msg = f"{len(self._unanswered)} commands are in flight; at most {most} may be"
+            raise EngineBusyError(msg)
 
     async def ask(self, question: Question, timeout_s: float = REPLY_TIMEOUT_S) -> Answered:
         """Return the answer to `question`. Raises EngineBusyError or EngineUnavailableError."""
@@ -268,7 +270,7 @@ class EngineLink:
         self._next_question = number + 1
         data = encode(Ask(number, question))
         future: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
-        self._questions[number] = _Waiting(data, timeout_s, _settler(future))
+        self._questions[number] = _Waiting(data, time.monotonic() + timeout_s, _settler(future))
         self._enqueue(data)
         try:
             return await future
@@ -289,8 +291,9 @@ class EngineLink:
 
     def _enqueue(self, data: bytes) -> None:
         if self.connected:
+            if not self._outbox:  # else the writer has been woken
+                self._wake.set()
             self._outbox.append(data)
-            self._wake.set()
 
     async def _keep_connected(self) -> None:
         backoff = Backoff(_BACKOFF_MIN_S, _BACKOFF_MAX_S)

@@ -134,6 +134,18 @@ def test_orders_are_counted_per_account_and_tier() -> None:
     assert limits.order_counts(1000) == (0, 101)
 
 
+def test_an_order_that_a_day_has_no_room_for_counts_nowhere() -> None:
+    limits = limiter(Clock())
+    limits.count_order(1000, "standard")
+    most = limits.tier("standard").orders_per_day
+    limits.orders_day.add(1000, most - 2)
+    assert limits.count_order(1000, "standard") == (2, most)
+    with pytest.raises(ApiError) as caught:
+        limits.count_order(1000, "standard")
+    assert caught.value.text == f"Too many new orders; current limit is {most} orders per 1 DAY."
+    assert limits.order_counts(1000) == (2, most)
+
+
 def test_a_tier_that_is_gone_is_the_slowest() -> None:
     assert limiter(Clock()).tier("platinum").name == "standard"
 

@@ -1,11 +1,12 @@
-"""A link to the engine ends when it is told to, whatever arrives at that moment."""
+"""A link to the engine: how much it takes, and that it ends when it is told to, whatever arrives at that moment."""
 
 import asyncio
 import contextlib
 
 import pytest
 
-from runtime.shared.engine_link import EngineLink
+from runtime.shared.engine_link import CANCELS_RESERVED, IN_FLIGHT_MAX, EngineBusyError, EngineLink
+from runtime.shared.messages import BUY, GTC, LIMIT, CancelAll, PlaceOrder
 
 
 def test_a_link_stops_even_when_a_frame_takes_the_cancellation_with_it() -> None:
@@ -51,4 +52,21 @@ def test_a_link_that_breaks_just_now_ends_by_one_cancellation(monkeypatch: pytes
 
     ending = asyncio.Event()
     monkeypatch.setattr(EngineLink, "_write", slow_to_end)
+    asyncio.run(scenario())
+
+
+def test_a_flood_of_orders_leaves_room_for_cancels() -> None:
+    async def scenario() -> None:
+        link = EngineLink("127.0.0.1:1")
+        order = PlaceOrder(1000, 1, BUY, LIMIT, GTC, 1, 1, 0, "flood")
+        orders = IN_FLIGHT_MAX - CANCELS_RESERVED
+        for _ in range(orders):
+            link.submit(order, lambda _: None)
+        with pytest.raises(EngineBusyError, match=f"^{orders} commands are in flight; at most {orders} may be$"):
+            link.submit(order, lambda _: None)
+        for _ in range(CANCELS_RESERVED):
+            link.submit(CancelAll(1000, 1), lambda _: None)
+        with pytest.raises(EngineBusyError, match=f"at most {IN_FLIGHT_MAX} may be$"):
+            link.submit(CancelAll(1000, 1), lambda _: None)
+
     asyncio.run(scenario())
