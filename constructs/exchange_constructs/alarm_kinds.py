@@ -6,6 +6,7 @@ line. Names and dimensions of metrics are those that AWS documents for each serv
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Final, TypeVar, cast
 
@@ -678,5 +679,11 @@ def _health_check(check: route53.CfnHealthCheck) -> Watch | None:
 
 def watch_of(resource: CfnResource) -> Watch | None:
     """Return what is watched of `resource`, or None where nothing is."""
-    kind = KINDS.get(resource.cfn_resource_type)
+    kind = KINDS.get(_type_name(type(resource)) or resource.cfn_resource_type)
     return kind(resource) if kind else None
+
+
+@cache
+def _type_name(resource_class: type[CfnResource]) -> str:
+    """Return the type that all resources of a class have, or nothing for the class of any type: asked once a class."""
+    return getattr(resource_class, "CFN_RESOURCE_TYPE_NAME", "")
