@@ -43,9 +43,14 @@ TEMPLATES = frozenset({"exchanges", "turned_on"})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests stay in one process, where they run in several: all of the templates, and otherwise each file."""
+    """Say which tests stay in one process, where they run in several.
+
+    Those of the one exchange that `make test` starts, those of templates, which are made once, and otherwise each file.
+    """
     for item in items:
-        if TEMPLATES.isdisjoint(getattr(item, "fixturenames", ())):
+        if "integ" in item.path.parts:
+            group = "exchange"
+        elif TEMPLATES.isdisjoint(getattr(item, "fixturenames", ())):
             group = str(item.path.relative_to(ROOT))
         else:
             group = "templates"
