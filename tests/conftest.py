@@ -38,20 +38,6 @@ def pytest_runtest_makereport() -> Generator[None, Any, Any]:
         gc.enable()
 
 
-TEMPLATES = frozenset({"exchanges", "turned_on"})
-"""Fixtures that take long to make."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests stay in one process, where they run in several: all of the templates, and otherwise each file."""
-    for item in items:
-        if TEMPLATES.isdisjoint(getattr(item, "fixturenames", ())):
-            group = str(item.path.relative_to(ROOT))
-        else:
-            group = "templates"
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @dataclass(frozen=True)
 class Exchange:
     """One synthesized environment."""
