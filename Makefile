@@ -7,6 +7,8 @@ PYTHON3 ?= python3
 PYTHON := .venv/bin/python
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
 CDK := node_modules/.bin/cdk
+# In as many processes as there are cores, up to four, each file in one: its tests may build on each other.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 WEB := $(shell find web -not -path 'web/node_modules*' -not -path 'web/dist*' -not -path 'web/.test*' -type f 2>/dev/null)
 
 # Node 20 works; jsii would say at length that it is old.
@@ -36,7 +38,9 @@ replay: setup ## play a recorded feed through the running exchange (FEED=path SY
 	@$(PYTHON) -m local.replay --feed "$(FEED)" --symbol $(SYMBOL)
 
 test: setup-dev ## the fast tests, against an exchange of their own (ONLY=path to choose)
-	@$(PYTHON) -m local test -- -m "not soak" $(ONLY)
+	@if [ -n "$(ONLY)" ]; then exec $(PYTHON) -m local test -- -m "not soak" $(ONLY); fi; \
+	$(PYTHON) -m pytest -m "not soak" $(SIDE_BY_SIDE) --ignore tests/integ; apart=$$?; \
+	$(PYTHON) -m local test -- -m "not soak" tests/integ && exit $$apart
 
 check: setup-dev ## format, lint and types
 	@$(PYTHON) -m ruff format --check . && $(PYTHON) -m ruff check . && $(PYTHON) -m mypy
