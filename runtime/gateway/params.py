@@ -194,12 +194,9 @@ def _check(pattern: re.Pattern[str], name: str, text: str) -> str:
 
 def matching(pattern: re.Pattern[str]) -> Reader:
     """Return a reader of texts that match all of `pattern`."""
-    fullmatch = pattern.fullmatch
 
     def read(name: str, text: str, _: Listings) -> str:
-        if fullmatch(text) is None:
-            raise ILLEGAL_CHARACTERS.error(name, pattern.pattern)
-        return text
+        return _check(pattern, name, text)
 
     return _takes(read, type="string", pattern=pattern.pattern)
 
