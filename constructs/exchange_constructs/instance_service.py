@@ -35,13 +35,13 @@ def boot_script(
     )
     user_data = ec2.UserData.for_linux(shebang="#!/bin/bash\nset -euo pipefail")
     user_data.add_commands(
-        "install -d -m 0755 /etc/bursa /usr/local/lib/bursa /root/.docker",
+        "install -d -m 0755 /etc/bursa/docker /usr/local/lib/bursa",
         *written(DESCRIPTOR, descriptor),
         *written("/usr/local/lib/bursa/run_service.py", (_FILES / "run_service.py").read_text()),
         *written("/usr/local/lib/bursa/leave_group.py", (_FILES / "leave_group.py").read_text()),
         *written("/etc/systemd/system/bursa.service", (_FILES / "bursa.service").read_text()),
         *written("/etc/systemd/system/bursa-leave.service", (_FILES / "bursa-leave.service").read_text()),
-        *written("/root/.docker/config.json", '{"credsStore": "ecr-login"}'),
+        *written("/etc/bursa/docker/config.json", '{"credsStore": "ecr-login"}'),
         *written("/etc/sysctl.d/90-bursa.conf", "net.core.somaxconn = 65535\nnet.ipv4.tcp_max_syn_backlog = 65535"),
         "sysctl --quiet --load /etc/sysctl.d/90-bursa.conf",
         # The packages come from the distribution's own repository, which S3 serves inside the region.

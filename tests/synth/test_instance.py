@@ -50,7 +50,6 @@ def test_the_boot_script_is_valid_shell_and_writes_each_file_unchanged(exchange:
     script = exchange.text(template["LaunchTemplateData"]["UserData"])
     assert len(script.encode()) < 16_384  # what EC2 accepts
     inside = script.replace("/etc/", f"{tmp_path}/etc/").replace("/usr/local/", f"{tmp_path}/usr/local/")
-    inside = inside.replace("/root/", f"{tmp_path}/root/")
     writes = inside.split("sysctl --quiet", maxsplit=1)[0]
     prepare = f"mkdir -p {tmp_path}/etc/systemd/system {tmp_path}/etc/sysctl.d\n"
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
@@ -64,6 +63,8 @@ def test_the_boot_script_is_valid_shell_and_writes_each_file_unchanged(exchange:
     leaving = (tmp_path / "usr/local/lib/bursa/leave_group.py").read_text()
     assert leaving.replace(str(tmp_path), "") == Path(leave_group.__file__).read_text()
     units = tmp_path / "etc/systemd/system"
+    assert f"DOCKER_CONFIG={tmp_path}/etc/bursa/docker\n" in (units / "bursa.service").read_text()
+    assert json.loads((tmp_path / "etc/bursa/docker/config.json").read_text()) == {"credsStore": "ecr-login"}
     assert "leave_group.py" in (units / "bursa-leave.service").read_text()
     assert script.rstrip().endswith("systemctl enable --now docker bursa bursa-leave")
 
