@@ -1,8 +1,10 @@
 """The three environments, synthesized once for the whole session, as plain dictionaries."""
 
+import fcntl
 import gc
 import json
 import os
+import shutil
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,6 +129,12 @@ def open_findings(folder: Path) -> list[str]:
     ]
 
 
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of this run, one for all processes that run its tests."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
 @pytest.fixture(scope="session")
 def synth_app() -> Callable[[Path], Any]:
     """Return what makes an empty app, for tests that synthesize something of their own."""
@@ -137,7 +145,8 @@ def synth_app() -> Callable[[Path], Any]:
 def exchanges(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exchange]:
     """Every environment by name, made by the very Stage that is deployed, whether `make deps` has run here or not.
 
-    Under every rule pack: their report lies in the folder above. Fails on an open finding.
+    Under every rule pack: their report lies in the folder above. Fails on an open finding. Tests that run in several
+    processes share them.
     """
     import aws_cdk as cdk  # noqa: PLC0415 - as above
 
@@ -145,18 +154,25 @@ def exchanges(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exchange]:
     from exchange_constructs.nag import rule_packs  # noqa: PLC0415 - as above
     from stacks.exchange_stage import ExchangeStage  # noqa: PLC0415 - as above
 
-    folder = tmp_path_factory.mktemp("assembly")
-    runtime_code.LIBRARIES = folder / "none"
-    app = new_app(folder)
+    folder = shared_folder(tmp_path_factory) / "assembly"
     environments = load_environments()
-    try:
-        for config in environments:
-            ExchangeStage(app, config.name.title(), config=config)
-        cdk.Validations.of(app).add_plugins(*rule_packs(app))
-        app.synth()
-    except RuntimeError as error:
-        told = "\n".join([f"synth: {error}", *open_findings(folder)])
-        pytest.fail(told, pytrace=False)  # a trace through jsii costs seconds for each test, and says less
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "manifest.json").exists():  # the last file that is written
+            runtime_code.LIBRARIES = folder / "none"
+            app = new_app(folder)
+            gc.disable()  # as app.py
+            try:
+                for config in environments:
+                    ExchangeStage(app, config.name.title(), config=config)
+                cdk.Validations.of(app).add_plugins(*rule_packs(app))
+                app.synth()
+            except RuntimeError as error:
+                told = "\n".join([f"synth: {error}", *open_findings(folder)])
+                shutil.rmtree(folder)  # nobody else takes it for whole
+                pytest.fail(told, pytrace=False)  # a trace through jsii costs seconds for each test, and says less
+            finally:
+                gc.enable()
     return {config.name: read(config, folder / f"assembly-{config.name.title()}") for config in environments}
 
 

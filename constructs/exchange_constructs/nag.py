@@ -1,5 +1,6 @@
 """How a finding of a rule pack is accepted: on one resource, one finding at a time, for a true reason, until a date."""
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Final
 
@@ -29,26 +30,32 @@ def accept(resource: IConstruct, *findings: str, reason: str, expires: date, own
     resource, a reason shorter than REASON_LENGTH_MIN characters, an unknown owner, a date that has passed or is after
     LATEST.
     """
-    where = resource.node.path
-    if not (Resource.is_resource(resource) or CfnResource.is_cfn_resource(resource)):
-        raise ConfigError(f"{where}: a finding is accepted on one resource, not on a {type(resource).__name__}")
-    if len(reason) < REASON_LENGTH_MIN:
-        raise ConfigError(f"{where}: reason must have at least {REASON_LENGTH_MIN} characters, was {reason!r}")
-    if owner not in OWNERS:
-        raise ConfigError(f"{where}: owner must be one of {', '.join(OWNERS)}, was {owner!r}")
-    if expires <= AS_OF:
-        raise ConfigError(f"{where}: acceptance of {', '.join(findings)} expired on {expires}, reviewed as of {AS_OF}")
-    if expires > LATEST:
-        raise ConfigError(
-            f"{where}: expires must be at most {LATEST}, a year after the review of {AS_OF}, was {expires}"
-        )
+    if problem := _problem(resource, findings, reason, expires, owner):
+        raise ConfigError(f"{resource.node.path}: {problem}")
     record = f"{reason} [owner: {owner}; expires: {expires}]"
-    for finding in findings:
-        rule = finding.split("[", 1)[0]
-        pack = rule.rsplit("-", 1)[0]
-        Validations.of(resource).acknowledge(
-            Acknowledgment(id=finding if "::" in rule else f"{pack}::{finding}", reason=record)
-        )
+    Validations.of(resource).acknowledge(
+        *(Acknowledgment(id=_qualified(finding), reason=record) for finding in findings)
+    )
+
+
+def _problem(resource: IConstruct, findings: Sequence[str], reason: str, expires: date, owner: str) -> str:
+    if not isinstance(resource, Resource | CfnResource):
+        return f"a finding is accepted on one resource, not on a {type(resource).__name__}"
+    if len(reason) < REASON_LENGTH_MIN:
+        return f"reason must have at least {REASON_LENGTH_MIN} characters, was {reason!r}"
+    if owner not in OWNERS:
+        return f"owner must be one of {', '.join(OWNERS)}, was {owner!r}"
+    if expires <= AS_OF:
+        return f"acceptance of {', '.join(findings)} expired on {expires}, reviewed as of {AS_OF}"
+    if expires > LATEST:
+        return f"expires must be at most {LATEST}, a year after the review of {AS_OF}, was {expires}"
+    return ""
+
+
+def _qualified(finding: str) -> str:
+    """Return `finding` with its pack before it, such as AwsSolutions::AwsSolutions-S1."""
+    rule = finding.split("[", 1)[0]
+    return finding if "::" in rule else f"{rule.rsplit('-', 1)[0]}::{finding}"
 
 
 def rule_packs(scope: IConstruct) -> tuple[IPolicyValidationPlugin, ...]:

@@ -175,10 +175,13 @@ def _imported(package: str) -> frozenset[str]:
     )
 
 
-def _names(module: ast.Module) -> Iterator[str]:
-    for node in ast.walk(module):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+def _names(node: ast.AST) -> Iterator[str]:
+    """Yield what the statements below `node` import; no expression holds one, and most of a module is expressions."""
+    for each in ast.iter_child_nodes(node):
+        if isinstance(each, ast.Import):
+            yield from (alias.name for alias in each.names)
+        elif isinstance(each, ast.ImportFrom) and each.module and each.level == 0:
             # `from runtime import ledger` names the package last
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from (f"{each.module}.{alias.name}" for alias in each.names)
+        elif isinstance(each, ast.stmt | ast.ExceptHandler | ast.match_case):
+            yield from _names(each)

@@ -6,10 +6,11 @@ account, and goes when the resource goes.
 
 import itertools
 from collections.abc import Mapping
+from functools import cache
 from typing import Final, cast
 
 import cdk_monitoring_constructs as monitoring
-from aws_cdk import CfnResource, Duration, Stack, Stage
+from aws_cdk import CfnCondition, CfnResource, Duration, Stack, Stage
 from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct, IConstruct
 
@@ -28,13 +29,15 @@ class StackAlarms(Construct):
 
     def __init__(self, stack: Stack, construct_id: str, *, config: Environment, topics: OperatorTopics) -> None:
         """Look through `stack` as it is now: create this after everything else in it."""
+        inside = stack.node.find_all()
+        # What a switch turns off must not be referred to; its own service tells when it is on.
+        switched = any(isinstance(each, CfnCondition) for each in inside)
         watched = {
             resource: watch
-            for resource in stack.node.find_all()
+            for resource in inside
             if isinstance(resource, CfnResource)
             and (watch := watch_of(resource))
-            # What a switch turns off must not be referred to; its own service tells when it is on.
-            and resource.cfn_options.condition is None
+            and not (switched and resource.cfn_options.condition)
         }
         super().__init__(stack, construct_id)
         self.stack = stack
@@ -57,10 +60,11 @@ class StackAlarms(Construct):
             ),
             dashboard_factory=monitoring.DefaultDashboardFactory(self, "Dashboards", dashboard_name_prefix=prefix),
         )
+        above = f"{stack.node.path}/"
         for resource, watch in watched.items():
-            self._watch(facade, _name(stack, resource), watch)
-        inside = self.node.find_all()
-        self.names = tuple(str(each.alarm_name) for each in inside if isinstance(each, cloudwatch.CfnAlarm))
+            name = _name(above, resource)
+            self._watch(facade, name, watch)
+            self.names += tuple(f"{prefix}-{name}-{bound.name}-{_told(bound)}" for bound in watch.bounds)
 
     def _watch(self, facade: monitoring.MonitoringFacade, name: str, watch: Watch) -> None:
         facade.monitor_custom(
@@ -84,7 +88,7 @@ class StackAlarms(Construct):
             alarm_friendly_name=bound.name,
             metric=_metric(watch, bound, {**watch.dimensions, **bound.more}),
             add_alarm={
-                WAKES if bound.wakes else WAITS: monitoring.CustomThreshold(
+                _told(bound): monitoring.CustomThreshold(
                     threshold=limit,
                     comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD
                     if above
@@ -104,10 +108,10 @@ class StackAlarms(Construct):
         return monitoring.CustomMetricWithAnomalyDetection(
             alarm_friendly_name=bound.name,
             metric=_metric(watch, bound, {**watch.dimensions, **bound.more}),
-            period=Duration.minutes(bound.minutes),
+            period=_minutes(bound.minutes),
             anomaly_detection_standard_deviation_to_render=deviations,
             add_alarm_on_anomaly={
-                WAKES if bound.wakes else WAITS: monitoring.AnomalyDetectionThreshold(
+                _told(bound): monitoring.AnomalyDetectionThreshold(
                     alarm_when_above_the_band=True,
                     alarm_when_below_the_band=True,
                     standard_deviation_for_alarm=deviations,
@@ -127,13 +131,22 @@ def _metric(watch: Watch, bound: Bound, dimensions: Mapping[str, str]) -> cloudw
         metric_name=bound.metric,
         dimensions_map=dict(dimensions),
         statistic=bound.statistic,
-        period=Duration.minutes(bound.minutes),
+        period=_minutes(bound.minutes),
     )
 
 
-def _name(stack: Stack, resource: IConstruct) -> str:
-    """Return the path of `resource` within `stack`, as a name."""
-    path = resource.node.path.removeprefix(f"{stack.node.path}/").split("/")
+def _told(bound: Bound) -> str:
+    return WAKES if bound.wakes else WAITS
+
+
+@cache
+def _minutes(count: int) -> Duration:
+    return Duration.minutes(count)
+
+
+def _name(above: str, resource: IConstruct) -> str:
+    """Return the path of `resource` below `above`, as a name."""
+    path = resource.node.path.removeprefix(above).split("/")
     return "-".join(part for part, _ in itertools.groupby(path) if part not in UNNAMED)
 
 

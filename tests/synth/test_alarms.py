@@ -137,6 +137,16 @@ def test_an_alarm_has_a_name_of_its_own(exchange: Any) -> None:
     assert all(name.startswith(f"Bursa-{exchange.config.name}-") for name in names)
 
 
+def test_the_dashboard_of_the_order_path_shows_alarms_that_exist(exchange: Any) -> None:
+    names = {alarm["AlarmName"] for _, alarm in exchange.of_type("AWS::CloudWatch::Alarm")}
+    ((_, dashboard),) = (
+        found for found in exchange.of_type("AWS::CloudWatch::Dashboard") if found[0].startswith("Observability/Order")
+    )
+    shown = set(re.findall(r":alarm:([\w-]+)", exchange.text(dashboard["DashboardBody"])))
+    assert len(shown) > len(names) // 2
+    assert shown <= names
+
+
 def test_a_threshold_is_what_the_template_says_elsewhere(prod: Any) -> None:
     """Fewer tasks than wanted, not fewer than one."""
     (service,) = [s for path, s in prod.of_type("AWS::ECS::Service") if path.startswith("Engine/")]

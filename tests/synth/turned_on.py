@@ -4,6 +4,7 @@
 on beside the synthesis of what is committed. Prints the open findings and exits with 1 if there are any.
 """
 
+import gc
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +53,7 @@ def main(folder: Path) -> int:
     fetched.mkdir(parents=True)
     (fetched / "library.py").write_text("")
     runtime_code.LIBRARIES = fetched.parent
+    gc.disable()  # as app.py
     app = new_app(folder)
     ExchangeStage(app, "Prod", config=environment())
     cdk.Validations.of(app).add_plugins(*rule_packs(app))
@@ -59,6 +61,7 @@ def main(folder: Path) -> int:
         app.synth()
     except RuntimeError as error:
         print(error, *open_findings(folder), sep="\n")
+        (folder / "manifest.json").unlink(missing_ok=True)  # nobody takes it for whole
         return 1
     return 0
 
