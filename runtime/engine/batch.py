@@ -154,6 +154,14 @@ def marker_of(batch: Batch) -> Opened | None:
     return msgspec.msgpack.decode(batch.body, type=Opened)
 
 
+def announced_bytes(data: bytes) -> int:
+    """Return how long the batch at the beginning of `data` says that it is; 0 when no header of one stands there."""
+    if len(data) < HEADER_BYTES or not data.startswith(MAGIC):
+        return 0
+    length = int(_HEADER.unpack_from(data)[7])
+    return HEADER_BYTES + length if length <= BODY_BYTES_MAX else 0
+
+
 def parse_batch(data: bytes, offset: int) -> tuple[Batch, int] | None:
     """Return the batch at `offset` and where it ends, or None when the bytes there are not a whole, intact batch.
 

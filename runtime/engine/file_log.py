@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from runtime.engine.batch import BODY_BYTES_MAX, HEADER_BYTES, MAGIC, Batch, BatchError, Chain, pack_batch, parse_batch
+from runtime.engine.batch import MAGIC, Batch, BatchError, Chain, announced_bytes, pack_batch, parse_batch
 from runtime.engine.event_log import LogError, LogInUseError, Mark, accept
 
 logger = logging.getLogger(__name__)
@@ -220,7 +220,8 @@ class FileLog:
                     yield batch, offset + at, offset + end
                     at = end
                 if at == 0:  # nothing whole in what was read: a long batch, or the end
-                    parsed = parse_batch(disk.read(file, HEADER_BYTES + BODY_BYTES_MAX, offset), 0)
+                    size = announced_bytes(data)
+                    parsed = parse_batch(disk.read(file, size, offset), 0) if size > len(data) else None
                     if parsed is None:
                         return
                     batch, at = parsed

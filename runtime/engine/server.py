@@ -7,6 +7,7 @@ A standby listens too, so that it is ready; it refuses every link with NOT_LEADE
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, TypeVar, cast
@@ -234,11 +235,11 @@ class Link(asyncio.Protocol):
 class Taken:
     """A batch on its way: who waits for its replies, and when it is durable."""
 
-    __slots__ = ("links", "sealed", "written")
+    __slots__ = ("sealed", "shares", "written")
 
-    def __init__(self, links: list[Link | None], sealed: Sealed, written: Future[None]) -> None:
-        """Keep one link for each entry; None for a command of the leader's own."""
-        self.links = links
+    def __init__(self, shares: list[tuple[Link | None, int]], sealed: Sealed, written: Future[None]) -> None:
+        """Keep how many of the entries, in order, are of which link; None for commands of the leader's own."""
+        self.shares = shares
         self.sealed = sealed
         self.written = written
 
@@ -251,7 +252,9 @@ class Server:
         self.links: set[Link] = set()
         self._leader = leader
         self._tenure: Tenure | None = None
-        self._pending: list[tuple[Link | None, Entry]] = []
+        self._pending: deque[tuple[Link | None, list[Entry]]] = deque()
+        self._waiting = 0
+        """How many commands are pending."""
         self._between: list[Callable[[], None]] = []
         self._wake = asyncio.Event()
         self._news = asyncio.Event()
@@ -352,13 +355,14 @@ class Server:
         if self._stopping or not entries:
             return  # not acknowledged: the client sends them again to whoever leads next
         session = entries[0].session
-        newest = max(entry.n for entry in entries)
+        newest = max([entry.n for entry in entries])
         self._submitted[session] = max(newest, self._submitted.get(session, 0))
         if len(self._submitted) > 2 * SESSIONS_MAX:
             del self._submitted[next(iter(self._submitted))]
-        self._pending += [(link, entry) for entry in entries]
+        self._pending.append((link, entries))
+        self._waiting += len(entries)
         self._wake.set()
-        if link and len(self._pending) > PENDING_MAX:
+        if link and self._waiting > PENDING_MAX:
             link.pause()
 
     def expected(self, session: str) -> int:
@@ -407,9 +411,18 @@ class Server:
 
     def _begin_batch(self) -> Taken:
         """Sequence what waits, and begin to make it durable."""
-        taken, self._pending = self._pending[:BATCH_MAX], self._pending[BATCH_MAX:]
-        sealed = self.leader.seal([entry for _, entry in taken])
-        return Taken([link for link, _ in taken], sealed, self._writer.begin(self.leader.make_durable, sealed))
+        taken: list[Entry] = []
+        shares: list[tuple[Link | None, int]] = []
+        while self._pending and (room := BATCH_MAX - len(taken)):
+            link, entries = self._pending.popleft()
+            if len(entries) > room:
+                self._pending.appendleft((link, entries[room:]))
+                entries = entries[:room]
+            taken += entries
+            shares.append((link, len(entries)))
+        self._waiting -= len(taken)
+        sealed = self.leader.seal(taken)
+        return Taken(shares, sealed, self._writer.begin(self.leader.make_durable, sealed))
 
     async def _finish_batch(self, taken: Taken) -> None:
         """Apply what is durable, and answer."""
@@ -417,13 +430,15 @@ class Server:
             await self._tenure.confirm()
         replies = self.leader.apply(taken.sealed)
         by_link: dict[Link, list[FromEngine]] = {}
-        for link, replied in zip(taken.links, replies, strict=True):
+        start = 0
+        for link, count in taken.shares:
             if link:
-                by_link.setdefault(link, []).append(replied)
+                by_link.setdefault(link, []).extend(replies[start : start + count])
+            start += count
         for link, messages in by_link.items():
             link.send(messages)
         self._tell_followers()
-        if len(self._pending) <= PENDING_MAX // 2:
+        if self._waiting <= PENDING_MAX // 2:
             for link in self.links:
                 link.resume()
 

@@ -1,6 +1,7 @@
 """What an account hears of itself as it happens: execution reports, balances, transfers.
 
-The engine's feed is followed once per gateway. An event is put into JSON only if somebody listens for its account.
+The engine's feed is followed once per gateway. A command's events are decoded, and put into JSON, only if somebody
+listens for an account that it touched.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ from runtime.gateway.views import (
     working_us_of,
 )
 from runtime.shared.engine_link import EngineError, follow_feed
+from runtime.shared.event_owners import decode_feed_of
 from runtime.shared.messages import (
     EXEC_REPLACED,
     EXEC_TRADE,
@@ -441,10 +443,13 @@ class UserStreams:
         """
         sequence = await _sequence(engine)
         self.is_following = True
-        async for batch in follow_feed(engine_address, sequence + 1):
-            if self._listeners:
-                for happened in batch:
+        async for batch in follow_feed(engine_address, sequence + 1, self._decode):
+            for happened in batch:
+                if happened.events:
                     self.publish(happened)
+
+    def _decode(self, payload: bytes) -> list[Happened]:
+        return decode_feed_of(payload, self._listeners)
 
     def publish(self, happened: Happened) -> None:
         """Tell the listeners of every account that one command touched: its orders first, then its balances."""

@@ -394,10 +394,13 @@ async def linked(address: str, timeout_s: float = 5.0) -> AsyncIterator[EngineLi
         await link.stop()
 
 
-def _happened(payload: bytes) -> list[Happened]:
+FeedDecoder = Callable[[bytes], list[Happened]]
+
+
+def _happened(payload: bytes, decode: FeedDecoder) -> list[Happened]:
     """Read a frame of a feed. Raises ConnectionAbortedError with the reason of an engine that refuses to go on."""
     try:
-        return decode_feed(payload)
+        return decode(payload)
     except MsgspecError:
         for message in decode_from_engine(payload):
             if isinstance(message, Refused):
@@ -405,10 +408,17 @@ def _happened(payload: bytes) -> list[Happened]:
         raise
 
 
-async def follow_feed(address: str, sequence: int) -> AsyncIterator[list[Happened]]:
+def _from(sequence: int, batch: list[Happened]) -> list[Happened]:
+    """Return what of `batch` happened from `sequence` on."""
+    if batch and batch[0].sequence >= sequence:
+        return batch
+    return [each for each in batch if each.sequence >= sequence]
+
+
+async def follow_feed(address: str, sequence: int, decode: FeedDecoder = decode_feed) -> AsyncIterator[list[Happened]]:
     """Yield what happened from `sequence` on (0: everything, -1: from the next command), for ever.
 
-    Reconnects; never repeats or skips a sequence.
+    Reconnects; never repeats or skips a sequence. `decode` may leave events out, but no sequence.
     """
     backoff = Backoff(_BACKOFF_MIN_S, _BACKOFF_MAX_S)
     following = sequence
@@ -426,9 +436,7 @@ async def follow_feed(address: str, sequence: int) -> AsyncIterator[list[Happene
         try:
             while True:
                 async with _while_heard() as heard:
-                    while not (
-                        batch := [each for each in _happened(await read_frame(reader)) if each.sequence >= following]
-                    ):
+                    while not (batch := _from(following, _happened(await read_frame(reader), decode))):
                         heard()
                 if batch[0].sequence > max(following, 1):
                     msg = f"the feed went from sequence {following - 1} to {batch[0].sequence}"

@@ -7,7 +7,7 @@ import pytest
 
 from runtime.engine.batch import BatchError, Chain, parse_batch
 from runtime.engine.event_log import LogError, LogInUseError
-from runtime.engine.file_log import FileLog
+from runtime.engine.file_log import READ_BYTES_LEAST, Disk, FileLog
 from runtime.engine.follower import Follower
 from runtime.engine.leader import Leader
 from runtime.shared import messages as m
@@ -103,6 +103,26 @@ def test_torn_at_any_byte_keeps_every_durable_batch(tmp_path: Path, seed: int) -
         replies = commit(recovered, work[-1])
         assert [reply.n for reply in replies] == [entry.n for entry in work[-1]]
         recovered.close()
+
+
+def test_a_write_under_way_costs_a_reader_little(tmp_path: Path) -> None:
+    class Counting(Disk):
+        bytes_read = 0
+
+        def read(self, file: int, size: int, offset: int) -> bytes:
+            found = super().read(file, size, offset)
+            self.bytes_read += len(found)
+            return found
+
+    leader = lead(tmp_path)
+    commit(leader, list(entries(opening(2))))
+    log, data = leader.journal, leader.seal([m.Entry("session", 1, 0, m.PassTime())]).data
+    assert isinstance(log, FileLog)
+    log._disk.write(log._file, data[: data.index(b"session")], log._written)
+    disk = Counting()
+    assert [batch.count for batch in FileLog(tmp_path, "commands", "main", disk=disk).read()][-1] > 0
+    assert disk.bytes_read < 8 * READ_BYTES_LEAST, "the rest of the segment is preallocated, and no batch"
+    leader.close()
 
 
 def test_damage_that_no_crash_can_cause_is_refused_and_nothing_is_changed(tmp_path: Path) -> None:

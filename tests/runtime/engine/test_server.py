@@ -17,11 +17,13 @@ from config.markets import CATALOGUE
 from local.stand_ins import free_port
 from runtime.engine import server as server_module
 from runtime.engine.audit import ConservationError
+from runtime.engine.file_log import FileLog
 from runtime.engine.follower import Follower, now_us
 from runtime.engine.leader import Leader, Sealed
 from runtime.engine.lease import Held, Lease, LeaseLostError, MemoryLeaseStore
 from runtime.engine.server import Server
 from runtime.engine.tenure import Tenure
+from runtime.shared import engine_link
 from runtime.shared import messages as m
 from runtime.shared.engine_link import EngineBusyError, EngineLink, EngineUnavailableError, follow_feed
 from runtime.shared.frames import frame, read_frame
@@ -135,7 +137,7 @@ def test_a_batch_is_written_while_the_one_before_it_is_applied(tmp_path: Path, m
             sent = asyncio.gather(*(link.send(bid(account, n)) for n in range(3_500)))
             await until(lambda: bool(begun), 10)
             next_sequence, applied, waiting = await server.between_batches(
-                lambda: (leader.journal.chain.next_sequence, leader.replica.sequence, len(server._pending))
+                lambda: (leader.journal.chain.next_sequence, leader.replica.sequence, server._waiting)
             )
             assert next_sequence == applied + 1, "nothing is on its way between batches"
             assert waiting, "what comes between batches does not wait for a quiet moment"
@@ -143,6 +145,33 @@ def test_a_batch_is_written_while_the_one_before_it_is_applied(tmp_path: Path, m
             assert [reply.n for reply in replies] == list(range(replies[0].n, replies[0].n + 3_500))
             assert any(meanwhile), "no batch was applied while the next one was written"
             await link.stop()
+
+    asyncio.run(scenario())
+
+
+def test_batches_that_cut_through_what_came_together_answer_each_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "BATCH_MAX", 7)
+    monkeypatch.setattr(engine_link, "BATCH_MAX", 10)
+
+    async def scenario() -> None:
+        async with serving(tmp_path) as (address, server):
+            links = [await linked(address), await linked(address)]
+            accounts = [await funded(link, name) for link, name in zip(links, ("alice", "bob"), strict=True)]
+            sends = [
+                asyncio.gather(*(link.send(bid(account, n)) for n in range(100)))
+                for link, account in zip(links, accounts, strict=True)
+            ]
+            for account, replies in zip(accounts, await asyncio.gather(*sends), strict=True):
+                assert [reply.n for reply in replies] == list(range(replies[0].n, replies[0].n + 100))
+                placed = [reply.reply for reply in replies]
+                assert all(isinstance(each, m.OrderPlaced) and each.order.account == account for each in placed)
+            assert server._waiting == 0
+            journal = FileLog(tmp_path, "commands", "main")
+            assert max(batch.count for batch in journal.read()) == 7
+            for link in links:
+                await link.stop()
 
     asyncio.run(scenario())
 

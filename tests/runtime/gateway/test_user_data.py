@@ -11,7 +11,8 @@ from runtime.gateway import user_data
 from runtime.gateway.user_data import stream_terminated
 from runtime.gateway.views import MS, US
 from runtime.shared import messages as m
-from tests.runtime.gateway.world import BTCUSDT, World
+from runtime.shared.engine_link import FeedDecoder
+from tests.runtime.gateway.world import BTCUSDT, USDT, World
 
 NAUTILUS = [*"eEscSofqpPFgCxXrilzLTtIwmMOZYQ"]
 
@@ -169,7 +170,7 @@ def test_what_the_catalogue_does_not_list_is_skipped_and_logged_once(
 def test_following_begins_where_the_engine_is(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     asked_for: list[int] = []
 
-    async def feed(_address: str, sequence: int) -> AsyncIterator[list[m.Happened]]:
+    async def feed(_address: str, sequence: int, _decode: FeedDecoder) -> AsyncIterator[list[m.Happened]]:
         asked_for.append(sequence)
         assert world.users.is_following
         if sequence < 0:
@@ -188,6 +189,29 @@ def test_following_begins_where_the_engine_is(world: World, monkeypatch: pytest.
 
     asyncio.run(scenario())
     assert asked_for == [world.engine.core.sequence + 1]
+
+
+def test_of_the_feed_a_listener_hears_its_own_commands_in_order(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, later, strange = Ear(), Ear(), Ear()
+    ana, budi = world.ana.account, world.budi.account
+
+    async def feed(_address: str, _sequence: int, decode: FeedDecoder) -> AsyncIterator[list[m.Happened]]:
+        def frame_of(first: int, *accounts: int) -> bytes:
+            changes = [m.BalanceChanged(account, USDT, first, 0) for account in accounts]
+            return m.encode([m.Happened(first + at, 1, [change]) for at, change in enumerate(changes)])
+
+        yield decode(frame_of(100, ana, budi))
+        world.users.add(ana, own)
+        world.users.add(9_999, strange)
+        yield decode(frame_of(200, ana, budi, ana))
+        world.users.remove(ana, own)
+        world.users.add(budi, later)
+        yield decode(frame_of(300, ana, budi))
+
+    monkeypatch.setattr(user_data, "follow_feed", feed)
+    asyncio.run(world.users.follow(world.engine, "engine:1"))
+    told = [[each["B"][0]["f"] for each in ear.heard] for ear in (own, later, strange)]  # type: ignore[index]
+    assert told == [["0.00000200", "0.00000200"], ["0.00000300"], []]
 
 
 def test_the_end_of_a_subscription() -> None:
