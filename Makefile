@@ -76,7 +76,7 @@ clean: down ## forget everything the exchange has kept here
 # ---- what is installed, and built: each once, and again when what it depends on has changed
 
 setup:
-	@$(MAKE) -s -j2 .build/engine/.built web/dist/index.html
+	@$(MAKE) -s -j2 .build/compiled/.made web/dist/index.html
 
 setup-dev: setup
 	@$(MAKE) -s .venv/.installed-dev
@@ -92,9 +92,9 @@ setup-dev: setup
 	@$(PIP) -r requirements.txt
 	@touch $@
 
-# Without a C compiler this says so, and the engine runs interpreted.
-.build/engine/.built: .venv/.installed scripts/compile_engine.py $(wildcard runtime/engine/*.py) runtime/shared/messages.py
-	@$(PYTHON) -m scripts.compile_engine
+# Without a C compiler this says so, and engine and gateway run interpreted. What has not changed is not compiled again.
+.build/compiled/.made: .venv/.installed scripts/compile.py $(wildcard runtime/engine/*.py runtime/gateway/*.py runtime/shared/*.py)
+	@$(PYTHON) -m scripts.compile
 	@mkdir -p $(@D) && touch $@
 
 .build/checkov/.installed: requirements-checkov.txt

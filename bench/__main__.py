@@ -77,7 +77,7 @@ def run_all(names: list[str]) -> int:
     for each in results:
         OUT.print(f"{each.name}: {each.input}", markup=False)
     if results and not results[0].compiled:
-        OUT.print("the engine ran interpreted: no build of its core is here")
+        OUT.print("no build of engine and gateway is here (`make setup`): what has none ran interpreted")
     OUT.print(f"kept in {REPORT.relative_to(PROJECT)}")
     return 0 if len(results) == len(names) else 1
 

@@ -20,11 +20,11 @@ from bench.result import Result, compared
 from bench.workloads import W1, W2, Flow, Workload
 from config.markets import CATALOGUE
 from local.paths import PROJECT
-from runtime.engine import INTERPRETED
 from runtime.engine.engine import Engine
 from runtime.engine.follower import Follower
 from runtime.engine.leader import JournalWriter, Leader, Sealed
 from runtime.shared import messages as m
+from runtime.shared.builds import CHOICE, INTERPRETED
 
 RIVALS: Final = {"lightmatchingengine": 0, "pyorderbook": 0, "order_matching": 1_500}
 """Engines that match, from PyPI, and how many operations each is given (0: all): the slow ones would take minutes."""
@@ -56,7 +56,7 @@ def workload_file(workload: Workload, folder: Path) -> Path:
 def run_book(engine: str, path: Path, count: int, *, python: Path | None = None, build: str = "") -> dict[str, Any]:
     """Run `bench.books` in a process of its own and return what it reports."""
     command = [str(python or sys.executable), "-m", "bench.books", engine, str(path), str(count)]
-    environment = {**os.environ, "BURSA_ENGINE": build}
+    environment = {**os.environ, CHOICE: build}
     told = subprocess.run(command, cwd=PROJECT, env=environment, check=True, capture_output=True)  # noqa: S603 - ours
     report: dict[str, Any] = json.loads(told.stdout)
     return report

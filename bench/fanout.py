@@ -30,7 +30,8 @@ from local.paths import PROJECT
 from local.stand_ins import free_port
 from runtime.gateway.api_keys import ApiKeys
 from runtime.gateway.dispatch import Exchange
-from runtime.gateway.limits import Limiter, LimitSettings
+from runtime.gateway.limit_models import LimitSettings
+from runtime.gateway.limits import Limiter
 from runtime.gateway.listings import Listings
 from runtime.gateway.parts import GatewaySettings
 from runtime.gateway.streams import GATHER_S, StreamHub

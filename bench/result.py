@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from runtime.engine import IS_COMPILED
+from runtime import engine, gateway
 
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
@@ -23,8 +23,8 @@ class Result(Struct, frozen=True, kw_only=True):
     input: str = ""
     """What was measured, and what the baseline is."""
     python: str = platform.python_version()
-    compiled: bool = IS_COMPILED
-    """Whether the engine's core was compiled."""
+    compiled: bool = engine.IS_COMPILED and gateway.IS_COMPILED
+    """Whether everything ran compiled that can."""
 
 
 def compared(name: str, value: float, baseline: float, *, unit: str, what: str) -> Result:

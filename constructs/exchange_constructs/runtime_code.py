@@ -19,6 +19,7 @@ from constructs import Construct
 
 from config.model import Environment
 from exchange_constructs.nag import accept
+from runtime.shared.builds import BUILDS
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 ENGINE: Final = "engine"
@@ -30,18 +31,18 @@ LIBRARIES = ROOT / ".build" / "lambda"
 class RuntimeImage(ecr_assets.DockerImageAsset):
     """The image of one service: its packages of `runtime/` and those they import. A change elsewhere leaves it.
 
-    Built when a deployment publishes it, never at synth; the engine's has the compiled core.
+    Built when a deployment publishes it, never at synth; modules that run compiled are compiled there.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Environment, service: str) -> None:
         """Describe the image of `runtime/<service>`, for Graviton. Raises ValueError if there is none."""
-        compiled = service == ENGINE
+        compiled = service in BUILDS
         super().__init__(
             scope,
             construct_id,
             directory=str(ROOT),
             file="runtime/Dockerfile",
-            target=ENGINE if compiled else "model" if service == MODEL else "service",
+            target="compiled" if compiled else "model" if service == MODEL else "service",
             build_args={"BASE": str(config.images.base)},
             # Beyond what `.dockerignore` leaves out.
             exclude=[

@@ -7,7 +7,7 @@ from runtime.gateway import views
 from runtime.gateway.answers_market import Filter, market_filters
 from runtime.gateway.dispatch import Call, Exchange
 from runtime.gateway.errors import REJECTED_API_KEY
-from runtime.gateway.limits import RateLimit
+from runtime.gateway.limit_models import RateLimit
 from runtime.gateway.listings import Listing
 from runtime.gateway.wallet import NETWORKS
 from runtime.shared.catalogue import Asset, Tier

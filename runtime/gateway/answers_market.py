@@ -13,7 +13,7 @@ from runtime.gateway.errors import (
     ONE_OF_TWO,
     STATUS_MISMATCH,
 )
-from runtime.gateway.limits import RateLimit
+from runtime.gateway.limit_models import RateLimit
 from runtime.gateway.listings import PLACES, Listing
 from runtime.gateway.orders import PREVENTION_DEFAULT
 from runtime.gateway.params import SCHEMAS, Values

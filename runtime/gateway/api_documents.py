@@ -14,7 +14,7 @@ from runtime.gateway.auth import RECV_WINDOW_MS_MAX
 from runtime.gateway.dispatch import Operation
 from runtime.gateway.endpoints import METHODS, OPERATIONS
 from runtime.gateway.errors import CODES, ErrorView
-from runtime.gateway.limits import RateLimit
+from runtime.gateway.limit_models import RateLimit
 from runtime.gateway.params import SCHEMAS, Parameter
 from runtime.market_data import payloads
 from runtime.shared.stream_names import ALL_MARKETS_STREAMS, MARKET_STREAMS

@@ -567,18 +567,12 @@ async def _retired(_exchange: Exchange, _call: Call) -> bytes:
     raise NO_LONGER_AVAILABLE.error()
 
 
-class _Anything(Parameters):
-    """Takes whatever is sent: what is refused anyway needs no better reason."""
-
-    def __init__(self) -> None:
-        super().__init__(())
-
-    def read(self, _sent: object, _listings: object) -> Values:
-        return {}
+_ANYTHING: Final = Parameters(takes_others=True)
+"""What is refused anyway needs no better reason."""
 
 
 def _refused(handle: Handler, rest: tuple[str, str] | None, ws: str | None) -> Operation:
-    return Operation(rest=rest, ws=ws, weight=1, parameters=_Anything(), handle=handle)
+    return Operation(rest=rest, ws=ws, weight=1, parameters=_ANYTHING, handle=handle)
 
 
 _NOT_BUILT_ROUTES: Final = (

@@ -13,10 +13,9 @@ from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 import msgspec
-from msgspec import Struct
-from pydantic import BaseModel, ConfigDict, Field
 
 from runtime.gateway.errors import IP_BANNED, TOO_MANY_ORDERS, TOO_MUCH_WEIGHT
+from runtime.gateway.limit_models import LimitSettings, RateLimit
 from runtime.shared.catalogue import Catalogue, Tier
 
 logger = logging.getLogger(__name__)
@@ -31,26 +30,6 @@ KEYS_MAX: Final = 100_000
 """Addresses or accounts counted apart in one interval; later ones share one count, so that memory is bounded."""
 OFFENDERS_MAX: Final = 100_000
 _OTHERS: Final = "*"
-
-
-class LimitSettings(BaseModel):
-    """What is allowed; order rates come from the tiers of the catalogue."""
-
-    model_config = ConfigDict(frozen=True)
-
-    weight_per_minute: int = Field(default=6_000, ge=1)
-    refusals_before_ban: int = Field(default=500, ge=1)
-    """Requests refused with 429 within one minute that get an address banned."""
-    connects_per_5_minutes: int = Field(default=300, ge=1)
-
-
-class RateLimit(Struct, rename="camel"):
-    """A limit as clients see it: `limit` of a kind in each `interval_num` of `interval`."""
-
-    rate_limit_type: str
-    interval: str
-    interval_num: int
-    limit: int
 
 
 class Rate:
@@ -147,13 +126,15 @@ class Counter:
             self._foreign[key] = total - self._shared[key]
 
 
-class Offender(Struct):
+class Offender:
     """An address that did not stop when told to."""
 
-    refusals: int = 0
-    minute: int = 0
-    bans: int = 0
-    banned_until_s: float = 0.0
+    def __init__(self) -> None:
+        """Begin with nothing held against it."""
+        self.refusals = 0
+        self.minute = 0
+        self.bans = 0
+        self.banned_until_s = 0.0
 
 
 class Limiter:

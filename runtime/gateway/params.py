@@ -132,14 +132,17 @@ class Parameter:
 class Parameters:
     """All parameters of an operation."""
 
-    def __init__(self, declared: Iterable[Parameter], *, is_signed: bool = False) -> None:
-        """Declare them; a signed operation also takes those of AUTHENTICATION."""
+    def __init__(
+        self, declared: Iterable[Parameter] = (), *, is_signed: bool = False, takes_others: bool = False
+    ) -> None:
+        """Declare them; a signed operation also takes those of AUTHENTICATION. Others are refused, or left unread."""
         self._declared = {parameter.name: parameter for parameter in declared}
         self.is_signed = is_signed
         self._mandatory = [parameter for parameter in self._declared.values() if parameter.is_mandatory]
         self._defaults = {
             name: parameter.default for name, parameter in self._declared.items() if parameter.default is not None
         }
+        self._takes_others = takes_others
         self._elsewhere = frozenset([RETURN_RATE_LIMITS, *(AUTHENTICATION if is_signed else ())])
 
     @property
@@ -163,7 +166,7 @@ class Parameters:
         for parameter in self._mandatory:
             if parameter.name not in sent:
                 raise parameter.missing()
-        if unread:
+        if unread and not self._takes_others:
             self._refuse_unread(len(sent), unread)
         return values
 

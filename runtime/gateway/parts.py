@@ -13,8 +13,9 @@ from pydantic import Field, model_validator
 from runtime.gateway.api_keys import ApiKeys, AwsKeySource
 from runtime.gateway.cache_login import VALKEY_URL_PATTERN
 from runtime.gateway.dispatch import Exchange
+from runtime.gateway.limit_models import LimitSettings
 from runtime.gateway.limit_sharing import ValkeyCounts, share_counts
-from runtime.gateway.limits import Limiter, LimitSettings
+from runtime.gateway.limits import Limiter
 from runtime.gateway.listings import Listings
 from runtime.gateway.market_link import MarketLink
 from runtime.ledger.history import History, open_history

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from config.model import samples
+from runtime.shared.builds import BUILDS
 
 ROOT = Path(__file__).resolve().parents[2]
 FUNCTIONS_ONLY = "aws_lambda_powertools"
@@ -49,6 +50,12 @@ def processes(exchange: Any) -> dict[str, tuple[str, dict[str, Any]]]:
     return found
 
 
+def context_of(exchange: Any, package: str) -> Path:
+    """Return the build context of the image that runs `runtime/<package>`."""
+    (name,) = {name for module, (name, _) in processes(exchange).items() if module.split(".")[1] == package}
+    return assets(exchange)[name][0]
+
+
 def packages(folder: Path) -> set[str]:
     return {path.name for path in (folder / "runtime").iterdir() if path.is_dir()}
 
@@ -60,7 +67,7 @@ def test_each_service_has_an_image_of_its_own_packages(exchange: Any) -> None:
         folder, source = images[name]
         service = module.split(".")[1]
         files = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
-        tops = {"runtime", "constraints.txt", ".dockerignore"} | ({"scripts"} if service == "engine" else set())
+        tops = {"runtime", "constraints.txt", ".dockerignore"} | ({"scripts"} if service in BUILDS else set())
         assert {path.parts[0] for path in files} == tops, module
         assert packages(folder) >= {service, "shared"}, module
         # Whoever deals with withdrawals has the messages that the enclave reads.
@@ -68,7 +75,7 @@ def test_each_service_has_an_image_of_its_own_packages(exchange: Any) -> None:
         strangers = {"engine", "fix", "surveillance"} | enclave
         assert not packages(folder) & (strangers - {service}), module
         assert not [path for path in files if path.suffix in {".pyc", ".so"}], module
-        assert source["dockerBuildTarget"] == ("engine" if service == "engine" else "service"), module
+        assert source["dockerBuildTarget"] == ("compiled" if service in BUILDS else "service"), module
     assert len({name for name, _ in started.values()}) == len({module.split(".")[1] for module in started})
 
 
@@ -135,36 +142,52 @@ def test_every_stage_stands_on_the_base_or_on_a_stage_before() -> None:
 
 
 def test_what_runs_was_built_without_a_shell_and_runs_as_the_user_that_tasks_name() -> None:
-    assert set(stages()) == {"", "libraries", "core", "service", "model", "engine"}
-    for name in ("service", "engine"):
+    assert set(stages()) == {"", "libraries", "builds", "service", "model", "compiled"}
+    for name in ("service", "compiled"):
         for word, rest in stages()[name]:
             if word in {"RUN", "CMD", "ENTRYPOINT"}:
                 assert rest.startswith("["), rest
     service = [word for word, _ in stages()["service"]]
     assert stages()["service"][-1] == ("USER", "10001:10001")
     assert service.count("USER") == 1
-    assert "USER" not in [word for word, _ in stages()["engine"]]
-    assert stages()["engine"][0] == ("FROM", "service AS engine")
+    assert "USER" not in [word for word, _ in stages()["compiled"]]
+    assert stages()["compiled"][0] == ("FROM", "service AS compiled")
 
 
-def test_the_engine_is_compiled_by_the_interpreter_that_loads_it_or_not_at_all() -> None:
-    assert stages()["core"][-1] == ("RUN", '["python", "-m", "scripts.compile_engine"]')
-    assert stages()["engine"][1] == ("COPY", "--from=core /srv/.build .build")
-    assert "IS_COMPILED" in stages()["engine"][-1][1]
+def test_what_is_compiled_is_so_by_the_interpreter_that_loads_it(dev: Any, tmp_path: Path) -> None:
+    assert stages()["builds"][-1] == ("RUN", '["python", "-m", "scripts.compile"]')
+    assert stages()["compiled"][1] == ("COPY", "--from=builds /srv/.build .build")
+    check = json.loads(stages()["compiled"][-1][1])
+    for package in BUILDS:
+        folder = tmp_path / package
+        shutil.copytree(context_of(dev, package), folder)
+
+        def run(*arguments: str, folder: Path = folder) -> subprocess.CompletedProcess[str]:
+            command = [sys.executable, *arguments]
+            return subprocess.run(
+                command, cwd=folder, env={"CC": "none"}, check=False, capture_output=True, text=True, timeout=60
+            )
+
+        assert run("-m", "scripts.compile").returncode == 0
+        without = run(*check[1:])
+        assert (without.returncode, f"AssertionError: ['{package}']" in without.stderr) == (1, True)
+        run("-c", "from runtime.shared.builds import here; [each.folder().mkdir(parents=True) for each in here()]")
+        assert run(*check[1:]).returncode == 0
 
 
 @pytest.mark.skipif(
     not shutil.which("docker") or subprocess.run(["docker", "info"], capture_output=True, check=False).returncode != 0,
     reason="needs Docker, to build and start an image",
 )
-def test_the_engines_image_builds_and_starts_read_only(dev: Any) -> None:
-    folder, source = assets(dev)[processes(dev)["runtime.engine.main"][0]]
+@pytest.mark.parametrize("module", ["runtime.engine.main", "runtime.gateway.rest"])
+def test_a_compiled_image_builds_and_starts_read_only(dev: Any, module: str) -> None:
+    folder, source = assets(dev)[processes(dev)[module][0]]
     build = ["docker", "build", "--quiet", "--target", source["dockerBuildTarget"], "--file", source["dockerFile"]]
     base = "BASE=public.ecr.aws/docker/library/python:3.13-slim-bookworm"
     image = subprocess.run(
         [*build, "--build-arg", base, "."], cwd=folder, check=True, capture_output=True, text=True
     ).stdout.strip()
-    program = "import runtime.engine as e, runtime.engine.main; print(e.IS_COMPILED)"
+    program = f"import {module}; print(runtime.{module.split('.')[1]}.IS_COMPILED)"
     run = ["docker", "run", "--rm", "--read-only", "--user", "10001:10001", "--cap-drop", "ALL", image]
     ran = subprocess.run([*run, "python", "-c", program], check=True, capture_output=True, text=True)
     assert ran.stdout.strip() == "True"

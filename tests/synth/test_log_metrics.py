@@ -11,7 +11,8 @@ from exchange_constructs.log_metric import (
     TRADES_GIVEN_UP,
     TRADES_STUCK,
 )
-from runtime.gateway.limits import Limiter, LimitSettings
+from runtime.gateway.limit_models import LimitSettings
+from runtime.gateway.limits import Limiter
 from runtime.gateway.market_link import MarketLink
 from runtime.gateway.parts import pulse
 from runtime.ledger.main import Ledger

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from runtime.gateway.api_documents import openapi
 from runtime.gateway.errors import CODES
-from runtime.gateway.limits import LimitSettings
+from runtime.gateway.limit_models import LimitSettings
 from runtime.gateway.rest import RestApi, server
 from tests.runtime.gateway.world import World, now_ms
 from tests.soak import seeds

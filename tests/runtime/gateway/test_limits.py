@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from config.markets import CATALOGUE
 from runtime.gateway.errors import ApiError
+from runtime.gateway.limit_models import LimitSettings
 from runtime.gateway.limit_sharing import share_counts
 from runtime.gateway.limits import (
     BAN_FIRST_S,
@@ -15,7 +16,6 @@ from runtime.gateway.limits import (
     Counter,
     Key,
     Limiter,
-    LimitSettings,
     client_network,
 )
 

@@ -12,7 +12,7 @@ import pytest
 
 from runtime.gateway import ws
 from runtime.gateway.errors import CODES
-from runtime.gateway.limits import LimitSettings
+from runtime.gateway.limit_models import LimitSettings
 from tests.runtime.gateway.test_ws import HANDSHAKE, Server, request, run
 from tests.runtime.gateway.world import World
 from tests.runtime.market_data.wire import until

@@ -6,7 +6,8 @@ from collections.abc import Callable, Coroutine
 import pytest
 
 from config.markets import CATALOGUE
-from runtime.gateway.limits import Limiter, LimitSettings
+from runtime.gateway.limit_models import LimitSettings
+from runtime.gateway.limits import Limiter
 from runtime.gateway.market_link import MarketLink
 from runtime.gateway.parts import GatewaySettings, pulse, running
 from runtime.shared.engine_link import EngineLink

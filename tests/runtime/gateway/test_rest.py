@@ -12,7 +12,7 @@ import pytest
 
 from runtime.gateway import rest
 from runtime.gateway.engine import Tell
-from runtime.gateway.limits import LimitSettings
+from runtime.gateway.limit_models import LimitSettings
 from runtime.gateway.rest import BODY_BYTES_MAX, UNREAD_BYTES_MAX, RestApi, server, viewer_address
 from runtime.shared import messages as m
 from runtime.shared.telemetry import Span, Telemetry

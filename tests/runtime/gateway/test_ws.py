@@ -12,7 +12,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from local.stand_ins import free_port
 from runtime.gateway import ws
-from runtime.gateway.limits import LimitSettings
+from runtime.gateway.limit_models import LimitSettings
 from runtime.gateway.parts import GatewaySettings
 from runtime.gateway.streams import BUFFER_BYTES_MAX, StreamHub
 from runtime.gateway.ws import Gateway, listen

@@ -13,7 +13,7 @@ from runtime.gateway import ws_api
 from runtime.gateway.dispatch import Call
 from runtime.gateway.endpoints import METHODS
 from runtime.gateway.errors import TIMESTAMP_TOO_OLD, ApiError
-from runtime.gateway.limits import LimitSettings
+from runtime.gateway.limit_models import LimitSettings
 from runtime.gateway.views import US
 from runtime.gateway.ws_api import (
     GOING_AWAY,

@@ -20,7 +20,8 @@ from runtime.engine.questions import answer
 from runtime.gateway.api_keys import ApiKeys
 from runtime.gateway.dispatch import Exchange
 from runtime.gateway.engine import Tell
-from runtime.gateway.limits import Limiter, LimitSettings
+from runtime.gateway.limit_models import LimitSettings
+from runtime.gateway.limits import Limiter
 from runtime.gateway.listings import Listings
 from runtime.gateway.market_link import MarketQuestion
 from runtime.gateway.user_data import UserStreams
