@@ -13,6 +13,7 @@ from msgspec import Struct
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from runtime.gateway import IS_COMPILED
 from runtime.gateway.api_documents import asyncapi, openapi
 from runtime.gateway.auth import rest_payload
 from runtime.gateway.dispatch import Exchange, Operation, Outcome, Request, now_us
@@ -361,7 +362,7 @@ async def main(stopping: asyncio.Event) -> None:
         listening = socket.create_server((settings.listen_host, settings.listen_port), backlog=BACKLOG)
         serving = server(RestApi(exchange, trusted_proxy=settings.trusted_proxy), settings.connections_max)
         task = asyncio.create_task(serving.serve(sockets=[listening]))
-        logger.info("REST API listens", extra={"port": settings.listen_port})
+        logger.info("REST API listens", extra={"port": settings.listen_port, "compiled": IS_COMPILED})
         stopped = asyncio.create_task(stopping.wait())
         await asyncio.wait((task, stopped), return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()

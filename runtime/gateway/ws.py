@@ -20,6 +20,7 @@ from picows import (
     ws_create_server,
 )
 
+from runtime.gateway import IS_COMPILED
 from runtime.gateway.dispatch import Exchange
 from runtime.gateway.errors import ApiError
 from runtime.gateway.health import UNAVAILABLE, Health
@@ -353,7 +354,7 @@ async def main(stopping: asyncio.Event) -> None:
         following = users.follow(exchange.engine, settings.engine_address)
         await stack.enter_async_context(running(following, gateway.keep_alive(), gateway.check_keys()))
         server = await listen(gateway, settings.listen_host, settings.listen_port)
-        logger.info("WebSocket server listens", extra={"port": settings.listen_port})
+        logger.info("WebSocket server listens", extra={"port": settings.listen_port, "compiled": IS_COMPILED})
         await stopping.wait()
         server.close()
         await gateway.shut_down()
