@@ -5,7 +5,7 @@ import gc
 import json
 import os
 import shutil
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,6 +129,34 @@ def open_findings(folder: Path) -> list[str]:
     ]
 
 
+def synthesize(environments: Iterable[Environment], folder: Path, libraries: Path) -> str:
+    """Write the Stage of each environment under every rule pack, with the libraries of functions if they are there.
+
+    Returns what is wrong, an open finding included, or nothing; then nothing is left that could be taken for whole.
+    """
+    import aws_cdk as cdk  # noqa: PLC0415 - as above
+
+    from exchange_constructs import runtime_code  # noqa: PLC0415 - as above
+    from exchange_constructs.nag import rule_packs  # noqa: PLC0415 - as above
+    from stacks.exchange_stage import ExchangeStage  # noqa: PLC0415 - as above
+
+    runtime_code.LIBRARIES = libraries
+    app = new_app(folder)
+    gc.disable()  # as app.py
+    try:
+        for config in environments:
+            ExchangeStage(app, config.name.title(), config=config)
+        cdk.Validations.of(app).add_plugins(*rule_packs(app))
+        app.synth()
+    except RuntimeError as error:
+        told = "\n".join([f"synth: {error}", *open_findings(folder)])
+        shutil.rmtree(folder)
+        return told
+    finally:
+        gc.enable()
+    return ""
+
+
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of this run, one for all processes that run its tests."""
     folder = tmp_path_factory.getbasetemp()
@@ -148,31 +176,13 @@ def exchanges(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exchange]:
     Under every rule pack: their report lies in the folder above. Fails on an open finding. Tests that run in several
     processes share them.
     """
-    import aws_cdk as cdk  # noqa: PLC0415 - as above
-
-    from exchange_constructs import runtime_code  # noqa: PLC0415 - as above
-    from exchange_constructs.nag import rule_packs  # noqa: PLC0415 - as above
-    from stacks.exchange_stage import ExchangeStage  # noqa: PLC0415 - as above
-
     folder = shared_folder(tmp_path_factory) / "assembly"
     environments = load_environments()
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "manifest.json").exists():  # the last file that is written
-            runtime_code.LIBRARIES = folder / "none"
-            app = new_app(folder)
-            gc.disable()  # as app.py
-            try:
-                for config in environments:
-                    ExchangeStage(app, config.name.title(), config=config)
-                cdk.Validations.of(app).add_plugins(*rule_packs(app))
-                app.synth()
-            except RuntimeError as error:
-                told = "\n".join([f"synth: {error}", *open_findings(folder)])
-                shutil.rmtree(folder)  # nobody else takes it for whole
-                pytest.fail(told, pytrace=False)  # a trace through jsii costs seconds for each test, and says less
-            finally:
-                gc.enable()
+        # The manifest is written last.
+        if not (folder / "manifest.json").exists() and (told := synthesize(environments, folder, folder / "none")):
+            pytest.fail(told, pytrace=False)  # a trace through jsii costs seconds for each test, and says less
     return {config.name: read(config, folder / f"assembly-{config.name.title()}") for config in environments}
 
 

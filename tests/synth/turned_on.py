@@ -4,12 +4,9 @@
 on beside the synthesis of what is committed. Prints the open findings and exits with 1 if there are any.
 """
 
-import gc
 import sys
 from dataclasses import replace
 from pathlib import Path
-
-import aws_cdk as cdk
 
 from config.analytics import (
     AnalyticsConfig,
@@ -22,10 +19,7 @@ from config.analytics import (
     WarehouseConfig,
 )
 from config.model import Environment, checked, load_environments
-from exchange_constructs import runtime_code
-from exchange_constructs.nag import rule_packs
-from stacks.exchange_stage import ExchangeStage
-from tests.conftest import new_app, open_findings
+from tests.conftest import synthesize
 
 ALL_ON = AnalyticsConfig(
     stream_job=StreamJobConfig(on=True, parallelism=2),
@@ -52,18 +46,9 @@ def main(folder: Path) -> int:
     fetched = folder / "fetched" / "python"
     fetched.mkdir(parents=True)
     (fetched / "library.py").write_text("")
-    runtime_code.LIBRARIES = fetched.parent
-    gc.disable()  # as app.py
-    app = new_app(folder)
-    ExchangeStage(app, "Prod", config=environment())
-    cdk.Validations.of(app).add_plugins(*rule_packs(app))
-    try:
-        app.synth()
-    except RuntimeError as error:
-        print(error, *open_findings(folder), sep="\n")
-        (folder / "manifest.json").unlink(missing_ok=True)  # nobody takes it for whole
-        return 1
-    return 0
+    told = synthesize([environment()], folder, fetched.parent)
+    print(told)
+    return bool(told)
 
 
 if __name__ == "__main__":
